@@ -1,0 +1,1 @@
+"""Classifiers: models, training and evaluation."""

@@ -1,0 +1,1 @@
+"""Photos, manifests and packed data sets."""

@@ -1,0 +1,23 @@
+"""Where arithmetic runs, and how it is made to give the same bytes each time."""
+
+import torch
+
+
+def prepare_device() -> torch.device:
+    """The GPU if there is one, else the CPU, with deterministic algorithms switched on."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def torch_stream(seed: int) -> torch.Generator:
+    """A CPU generator of its own, so that the device never changes what is drawn."""
+    return torch.Generator().manual_seed(seed)
+
+
+def check_finite(loss: torch.Tensor, *, where: str) -> float:
+    """The value of a loss, or a ValueError that names the step at which it exploded."""
+    value = float(loss.detach())
+    if not torch.isfinite(loss.detach()).all():
+        raise ValueError(f"{where}: the loss is {value}; lower the learning rate")
+    return value

@@ -1,0 +1,1 @@
+"""Stable Diffusion: the tiny base, DreamBooth and synthesis."""

@@ -1,0 +1,45 @@
+"""The knobs of the `base` stage."""
+
+from dataclasses import dataclass
+
+from sdaug.params import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseParams:
+    """Section `base`: which Stable Diffusion the study starts from, and how a tiny one is trained."""
+
+    model: str
+    revision: str | None
+    caption: str
+    vae_channels: list[int]
+    latent_channels: int
+    vae_steps: int
+    vae_batch_size: int
+    vae_crop_pixels: int
+    vae_learning_rate: float
+    unet_channels: list[int]
+    unet_steps: int
+    unet_batch_size: int
+    unet_learning_rate: float
+    ema_decay: float
+    caption_dropout: float
+    flip_horizontal: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        factor = 2 ** (len(self.vae_channels) - 1)
+        require(bool(self.model), "model", self.model, "need `tiny`, a hub id or a folder in the diffusers layout")
+        require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
+        for key in ("vae_channels", "unet_channels"):
+            widths = getattr(self, key)
+            is_fit = bool(widths) and all(width > 0 and width % 8 == 0 for width in widths)
+            require(is_fit, key, widths, "need widths that are multiples of 8")
+        for key in ("latent_channels", "vae_steps", "vae_batch_size", "unet_steps", "unet_batch_size"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        is_fit = self.vae_crop_pixels % factor == 0 and self.vae_crop_pixels > 0
+        require(is_fit, "vae_crop_pixels", self.vae_crop_pixels, f"need a multiple of {factor}, the VAE's reduction")
+        for key in ("vae_learning_rate", "unet_learning_rate"):
+            require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
+        for key in ("ema_decay", "caption_dropout"):
+            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")

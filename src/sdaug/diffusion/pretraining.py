@@ -1,0 +1,121 @@
+"""Training the tiny base from scratch: the VAE on pixels, then the UNet on its latents, under one generic caption."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+
+from sdaug.device import check_finite, torch_stream
+from sdaug.diffusion.base_params import BaseParams
+from sdaug.diffusion.denoising import Latents, denoising_loss, encode_prompts
+from sdaug.progress import progress
+from sdaug.seeding import derive_seed
+
+KL_WEIGHT = 1.0e-6  # latent diffusion's: enough to keep latents near a unit scale, too little to blur
+WARMUP_STEPS = 50
+REPORT_STEPS = 25
+
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+def train_base(
+    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
+) -> None:
+    """Train VAE and UNet in place on `(N, H, W, 3)` images."""
+    pixels = to_pixels(images)
+    train_vae(pipeline.vae, pixels, params, report=report)
+    latents = encode_images(pipeline.vae, pixels, flip_horizontal=params.flip_horizontal)
+    pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
+    train_unet(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), params, report=report)
+
+
+def to_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
+    """`(N, H, W, 3)` uint8 as `(N, 3, H, W)` float32 in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1.0).contiguous()
+
+
+def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, report: Report) -> None:
+    """Fit the VAE on random crops of `(N, 3, H, W)` pixels: small details weigh more in a crop, and it costs less."""
+    stream = torch_stream(derive_seed(params.seed, "vae"))
+    device = vae.device
+    vae.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=params.vae_learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.vae_steps)
+    for step in progress(range(1, params.vae_steps + 1), title="VAE", total=params.vae_steps):
+        batch = random_crops(pixels, params, stream).to(device)
+        posterior = vae.encode(batch).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=stream).to(device)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        reconstruction = F.mse_loss(decoded, batch)
+        loss = reconstruction + 0.2 * F.l1_loss(decoded, batch) + KL_WEIGHT * posterior.kl().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % REPORT_STEPS == 0 or step == params.vae_steps:
+            check_finite(loss, where=f"base: VAE step {step}")
+            report(step, {"vae_squared_error": float(reconstruction.detach())})
+    vae.eval().requires_grad_(False)
+
+
+def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generator) -> torch.Tensor:
+    """`(B, 3, crop, crop)` cut at random places from random images."""
+    num_images, _, height, width = pixels.shape
+    crop = min(params.vae_crop_pixels, height, width)
+    chosen = torch.randint(num_images, (params.vae_batch_size,), generator=stream).tolist()
+    tops = torch.randint(height - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
+    lefts = torch.randint(width - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
+    cuts = [pixels[i, :, t : t + crop, x : x + crop] for i, t, x in zip(chosen, tops, lefts, strict=True)]
+    return torch.stack(cuts).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def encode_images(vae: AutoencoderKL, pixels: torch.Tensor, *, flip_horizontal: bool, batch_size: int = 64) -> Latents:
+    """Each image's posterior, and its mirror image's if asked: encoded once, drawn anew at each training step."""
+    if flip_horizontal:
+        pixels = torch.cat([pixels, pixels.flip(-1)])
+    parts = [vae.encode(part.to(vae.device)).latent_dist for part in pixels.split(batch_size)]
+    return Latents(mean=torch.cat([p.mean for p in parts]), std=torch.cat([p.std for p in parts]))
+
+
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8], *, batch_size: int = 64) -> NDArray[np.uint8]:
+    """What is left of `(N, H, W, 3)` images after the VAE: the most that any synthetic image can carry."""
+    parts = [vae.decode(vae.encode(p.to(vae.device)).latent_dist.mean).sample for p in to_pixels(images).split(batch_size)]
+    pixels = torch.cat(parts).add(1.0).mul(127.5).round().clamp(0, 255).byte()
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, *, report: Report) -> None:
+    """Fit the UNet on scaled latents; what is kept is the moving average of its weights."""
+    unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
+    unet.train().to(memory_format=torch.channels_last)
+    caption, empty = encode_prompts(pipeline, [params.caption, ""])
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=params.unet_learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.unet_steps)
+    average = EMAModel(unet.parameters(), decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    total = 0.0
+    for step in progress(range(1, params.unet_steps + 1), title="UNet", total=params.unet_steps):
+        chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
+        is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
+        prompts = torch.where(is_dropped.to(caption.device)[:, None, None], empty, caption)
+        loss = denoising_loss(unet, pipeline.scheduler, latents.draw(chosen, stream), prompts, stream).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.step(unet.parameters())
+        total += float(loss.detach())
+        if step % REPORT_STEPS == 0 or step == params.unet_steps:
+            check_finite(loss, where=f"base: UNet step {step}")
+            report(step, {"unet_loss": total / ((step - 1) % REPORT_STEPS + 1)})
+            total = 0.0
+    average.copy_to(unet.parameters())
+    unet.eval()

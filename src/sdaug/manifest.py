@@ -1,0 +1,91 @@
+"""The manifest of prepared photos: one row an image, the only place that knows an image's label, group and split."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from sdaug.files import read_csv, write_csv
+
+Split = Literal["train", "test"]
+Protocol = Literal["clean", "published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """One prepared photo. `fold` is -1 for test photos; `sha256` is that of the source file."""
+
+    id: str
+    label: str
+    group: str
+    split: Split
+    fold: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.id}.png"
+
+
+def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
+    """Write photos ordered by id, so that the order says nothing of the class."""
+    write_csv(path, [asdict(photo) for photo in sorted(photos, key=lambda photo: photo.id)])
+
+
+def read_manifest(prepared_dir: Path) -> list[Photo]:
+    """The photos of a prepared folder, ordered by id."""
+    path = prepared_dir / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no manifest; run `dvc repro prepare`")
+    return [
+        Photo(
+            id=row["id"],
+            label=row["label"],
+            group=row["group"],
+            split="test" if row["split"] == "test" else "train",
+            fold=int(row["fold"]),
+            sha256=row["sha256"],
+        )
+        for row in read_csv(path)
+    ]
+
+
+def training_photos(photos: Sequence[Photo], *, protocol: Protocol, fold: int) -> list[Photo]:
+    """What a generator may see: the training folds (clean), or all that is not test (published)."""
+    check_protocol(photos, protocol=protocol, fold=fold)
+    train = [photo for photo in photos if photo.split == "train"]
+    return train if protocol == "published" else [photo for photo in train if photo.fold != fold]
+
+
+def validation_photos(photos: Sequence[Photo], *, fold: int) -> list[Photo]:
+    """The real photos of the validation fold, which no generator of the clean protocol has seen."""
+    return [photo for photo in photos if photo.split == "train" and photo.fold == fold]
+
+
+def check_protocol(photos: Sequence[Photo], *, protocol: Protocol, fold: int) -> None:
+    """Refuse a clean study whose groups cross from training to test, and a fold that does not exist."""
+    if protocol == "published":
+        return
+    folds = {photo.fold for photo in photos if photo.split == "train"}
+    if fold not in folds:
+        raise ValueError(f"params.yaml: split.fold: {fold}; the prepared photos have folds {sorted(folds)}")
+    groups = {photo.group for photo in photos if photo.split == "train"}
+    crossing = sum(photo.split == "test" and photo.group in groups for photo in photos)
+    if crossing:
+        raise ValueError(
+            f"params.yaml: split.protocol: clean, but {crossing} test photos share a group with a training photo; "
+            "set prepare.split: made (a new test set of whole groups) or split.protocol: published"
+        )
+
+
+def missing_counts(counts: dict[str, int]) -> dict[str, int]:
+    """How many images each class lacks to the largest one."""
+    largest = max(counts.values())
+    return {label: largest - count for label, count in counts.items()}
+
+
+def count_labels(photos: Iterable[Photo], classes: Sequence[str]) -> dict[str, int]:
+    """Photos of each class, in the order of `classes`."""
+    found = Counter(photo.label for photo in photos)
+    return {label: found[label] for label in classes}

@@ -1,0 +1,368 @@
+"""The words of the report: its tables, as text, Markdown and CSV rows, and the page that holds them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from sdaug.manifest import Protocol
+from sdaug.verdict.published import ROWS, find_published
+from sdaug.verdict.summary import BASELINE, METRICS, TREATED, Interval, Result, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells as they are shown; the first `num_names` columns are names, the others numbers."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_names: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Images by class: training photos, generated images and test photos."""
+
+    photos: Mapping[str, int]
+    generated: Mapping[str, int]
+    test: Mapping[str, int]
+
+
+def comparison_rows(study: Study) -> list[dict[str, Any]]:
+    """One row a model and data set with every number of the report, as fractions; blank where there is none."""
+    rows = []
+    for result in study.results.values():
+        row: dict[str, Any] = {
+            "model": result.model,
+            "dataset": result.dataset,
+            "num_seeds": len(result.runs),
+            "num_train": result.runs[0].num_train,
+            "num_validation": result.runs[0].num_validation,
+            **result.scores,
+        }
+        for name, interval in result.intervals.items():
+            row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row |= {f"recall_{label}": "" if math.isnan(value) else value for label, value in result.recall.items()}
+        slide = find_published(result.model, result.dataset)
+        row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
+        row["published_test_accuracy"] = slide.test_percent / 100 if slide else ""
+        rows.append(row)
+    return rows
+
+
+def confusion_rows(study: Study) -> list[dict[str, str]]:
+    """One row a test image and run, in the form of the confusion template of `dvc plots`."""
+    return [
+        {"actual": study.classes[actual], "predicted": study.classes[predicted], "run": run.name}
+        for result in study.results.values()
+        for run in result.runs
+        for actual, predicted in zip(study.test.labels, run.predicted, strict=True)
+    ]
+
+
+def build_tables(study: Study, counts: Counts) -> list[Table]:
+    """All tables of the report, the comparison first."""
+    tables = [_comparison_table(study), _recall_table(study)]
+    if study.differences:
+        tables.append(_difference_table(study))
+    return [*tables, _published_table(study), _counts_table(counts)]
+
+
+def _comparison_table(study: Study) -> Table:
+    def cells(result: Result) -> tuple[str, ...]:
+        numbers = []
+        for metric in METRICS:
+            interval = result.intervals.get(metric)
+            span = f" ({_percent(interval.low)}-{_percent(interval.high)})" if interval else ""
+            numbers.append(_percent(result.scores[metric]) + span)
+        return result.model, result.dataset, str(result.runs[0].num_train), *numbers
+
+    return Table(
+        title="Validation and test",
+        note=f"Percent, mean of {_plural(len(study.seeds), 'seed')}; in brackets the 95 % interval.",
+        header=(
+            "model", "data set", "trained on",
+            "valid acc", "valid bal acc", "valid F1",
+            "test acc", "test bal acc", "test F1",
+        ),
+        rows=tuple(cells(result) for result in study.results.values()),
+    )  # fmt: skip
+
+
+def _recall_table(study: Study) -> Table:
+    return Table(
+        title="Recall of each class on test",
+        note="Percent of the class's test images that were recognized; the number of images is in the header.",
+        header=("model", "data set", *(f"{label} (n={count})" for label, count in study.num_test.items())),
+        rows=tuple(
+            (result.model, result.dataset, *map(_percent, result.recall.values())) for result in study.results.values()
+        ),
+    )
+
+
+def _difference_table(study: Study) -> Table:
+    def cells(name: str, validation: float, intervals: Mapping[str, Interval]) -> tuple[str, ...]:
+        return name, f"{100 * validation:+z.1f}", *(_signed(interval) for interval in intervals.values())
+
+    gains = {
+        model: study.results[model, TREATED].scores["validation_accuracy"]
+        - study.results[model, BASELINE].scores["validation_accuracy"]
+        for model in study.differences
+    }
+    mean = cells("mean of models", sum(gains.values()) / len(gains), study.mean_difference)
+    return Table(
+        title="Augmented minus original",
+        note="Percentage points, paired on the same test images; in brackets the 95 % interval, not corrected for the "
+        "number of models.",
+        header=("model", "valid acc", "test acc", "test bal acc"),
+        rows=(*(cells(model, gains[model], study.differences[model]) for model in study.differences), mean),
+        num_names=1,
+    )
+
+
+def _published_table(study: Study) -> Table:
+    def ours(model: str, dataset: str) -> tuple[str, str]:
+        result = study.results.get((model, dataset))
+        if result is None:
+            return "", ""
+        return _percent(result.scores["validation_accuracy"]), _percent(result.scores["test_accuracy"])
+
+    rows: list[tuple[str, ...]] = [
+        (slide.title, slide.model, slide.arm, f"{slide.validation_percent:.2f}", f"{slide.test_percent:.2f}")
+        + ours(slide.model, slide.arm)
+        for slide in ROWS
+    ]
+    rows += [("", *key, "", "", *ours(*key)) for key in study.results if find_published(*key) is None]
+    return Table(
+        title="The slides' table beside ours",
+        note="Accuracy in percent. Blank: the slides, or this study, have no such model. The photos of the slides are "
+        "others unless this study was run on them, so compare the pattern and not the level.",
+        header=("slides", "our model", "data set", "slides valid", "slides test", "our valid", "our test"),
+        rows=tuple(rows),
+        num_names=3,
+    )
+
+
+def _counts_table(counts: Counts) -> Table:
+    def cells(label: str) -> tuple[str, ...]:
+        photos, generated = counts.photos[label], counts.generated.get(label, 0)
+        return label, *map(str, (photos, generated, photos + generated, counts.test[label]))
+
+    return Table(
+        title="Images of each class",
+        note="Training photos that the generators and classifiers may learn from, and what was generated from them.",
+        header=("class", "training photos", "generated", "together", "test photos"),
+        rows=tuple(cells(label) for label in counts.photos),
+        num_names=1,
+    )
+
+
+def find_verdict(study: Study) -> list[str]:
+    """The finding in one sentence for each test score, or why there is none."""
+    if not study.differences:
+        return [f"No verdict: it needs the data sets {BASELINE} and {TREATED}; here are {', '.join(study.datasets)}."]
+    sentences = []
+    for metric, interval in study.mean_difference.items():
+        name = metric.removeprefix("test_").replace("_", " ")
+        sentences.append(
+            f"Over {_plural(len(study.models), 'model')}, training with generated images changed test {name} by "
+            f"{100 * interval.value:+z.1f} percentage points on average (95 % interval {100 * interval.low:+z.1f} to "
+            f"{100 * interval.high:+z.1f}): {_effect(interval)}."
+        )
+    return sentences
+
+
+def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | None) -> list[str]:
+    """What a reader must know before believing the verdict."""
+    num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
+    tested = {label: count for label, count in study.num_test.items() if count}
+    num_classes, rarest = len(tested), min(tested, key=lambda label: tested[label])
+    fewest = tested[rarest]
+    seeds = "one training seed" if len(study.seeds) == 1 else f"{len(study.seeds)} training seeds, averaged"
+    limits = [
+        f"A first look: one split of the photos and {seeds}. The intervals hold the luck of the test images (bootstrap "
+        f"over {num_groups} groups of {num_images} images), not that of the training or the split.",
+        f"{rarest} has {_plural(fewest, 'test image')}: one image more or less is {100 / fewest:.1f} points of its recall "
+        f"and {100 / fewest / num_classes:.1f} points of balanced accuracy.",
+    ]
+    if study.mean_difference:
+        # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
+        seen = 2.8 * study.mean_difference["test_accuracy"].standard_error
+        limits.append(
+            f"The smallest true mean change in accuracy that this test set would show four times out of five is about "
+            f"{100 * seen:.1f} points."
+        )
+    if set(study.datasets) <= {BASELINE, TREATED}:
+        limits.append("Compared with doing nothing, not with simple remedies such as class weights or oversampling.")
+    if protocol == "published":
+        limits.append(
+            "Validation says little: it is drawn from the pool that the generators learned from. Only test compares."
+        )
+    if sibling_accuracy is not None:
+        limits.append(
+            f"Test photos share groups with training photos. Guessing the commonest label among a photo's siblings, "
+            f"without any pixel, is {_percent(sibling_accuracy)} % accurate on test: read the models against that."
+        )
+    return limits
+
+
+def describe_protocol(protocol: Protocol) -> str:
+    """How training, validation and test were kept apart."""
+    if protocol == "clean":
+        return (
+            "clean: the generators saw only the training folds; validation images are real photos that no generator "
+            "saw, and no group of photos is on two sides."
+        )
+    return (
+        "published (as in the slides): the generators saw every training photo, and real and generated images were "
+        "pooled and split at random into training and validation. Test holds real photos only."
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested metrics under dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def render_text(table: Table) -> str:
+    """Aligned columns for a terminal."""
+    lines = [table.header, *table.rows]
+    widths = [max(len(line[c]) for line in lines) for c in range(len(table.header))]
+
+    def align(line: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if c < table.num_names else cell.rjust(width)
+            for c, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([f"{table.title}. {table.note}", "", *map(align, lines)])
+
+
+def render_markdown(tables: Sequence[Table], *, verdict: Sequence[str], limits: Sequence[str]) -> str:
+    """The verdict, its limits and all tables."""
+    parts = ["# Comparison", " ".join(verdict), "\n".join(f"- {limit}" for limit in limits)]
+    for table in tables:
+        rule = ["---" if c < table.num_names else "---:" for c in range(len(table.header))]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (table.header, rule, *table.rows)]
+        parts += [f"## {table.title}", table.note, "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_page(tables: Sequence[Table], **values: Any) -> str:
+    """The report as one HTML page; its pictures lie beside it."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(PAGE).render(tables=tables, **values) + "\n"
+
+
+def _effect(interval: Interval) -> str:
+    if interval.low > 0:
+        return "it helped"
+    return "it harmed" if interval.high < 0 else "no effect that this test set could show"
+
+
+def _percent(fraction: float) -> str:
+    return "" if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def _signed(interval: Interval) -> str:
+    return f"{100 * interval.value:+z.1f} ({100 * interval.low:+z.1f} to {100 * interval.high:+z.1f})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+PAGE = """\
+{% macro cells(tag, row, num_names) -%}
+<tr>
+{%- for cell in row -%}
+<{{ tag }}{% if loop.index0 < num_names %} class="name"{% endif %}>{{ cell }}</{{ tag }}>
+{%- endfor -%}
+</tr>
+{%- endmacro %}
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Does augmenting with Stable Diffusion help?</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; }
+h2 { margin-top: 2.5rem; }
+.verdict { border-left: 4px solid #0072b2; padding-left: 1rem; font-size: 1.1rem; }
+.note, figcaption { color: #555; font-size: 0.9rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
+.name { text-align: left; }
+figure { margin: 1.5rem 0; }
+img { max-width: 100%; }
+</style>
+</head>
+<body>
+<h1>Does augmenting with Stable Diffusion help?</h1>
+{% for sentence in verdict %}
+<p class="verdict">{{ sentence }}</p>
+{% endfor %}
+
+<h2>What can and cannot be said</h2>
+<ul>
+{% for limit in limits %}
+<li>{{ limit }}</li>
+{% endfor %}
+</ul>
+
+<h2>What was compared</h2>
+<p>Classifiers: {{ study.models | join(", ") }}. Data sets: {{ study.datasets | join(", ") }}.
+Seeds: {{ study.seeds | join(", ") }}. Every model was tested on the same {{ study.test.ids | length }} photos.</p>
+<p>Protocol {{ protocol }}</p>
+{% for table in tables %}
+
+<h2>{{ table.title }}</h2>
+<p class="note">{{ table.note }}</p>
+<div class="wide">
+<table>
+<thead>{{ cells("th", table.header, table.num_names) }}</thead>
+<tbody>
+{% for row in table.rows %}
+{{ cells("td", row, table.num_names) }}
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endfor %}
+
+<h2>Pictures</h2>
+{% for file, caption in pictures.items() %}
+<figure>
+<img src="{{ file }}" alt="{{ caption }}">
+<figcaption>{{ caption }}</figcaption>
+</figure>
+{% endfor %}
+
+<h2>Earlier stages</h2>
+<div class="wide">
+<table>
+<tbody>
+{% for name, value in metrics.items() %}
+<tr><td class="name">{{ name }}</td><td>{{ value }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+</body>
+</html>
+"""

@@ -1,0 +1,202 @@
+"""The pictures of the report: the same results always give the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sdaug import images
+from sdaug.seeding import numpy_stream
+from sdaug.verdict.summary import Study
+
+DPI = 100
+WIDTH_INCHES = 9.6
+TILE_PIXELS = 56
+TILE_COLUMNS = 10
+
+CAPTIONS = {
+    "comparison.png": "Test scores with 95 % intervals (filled) and validation scores (hollow).",
+    "class_counts.png": "Training images of each class before and after augmentation.",
+    "images.png": "Training photos and generated images of each class, drawn at random.",
+    "curves.png": "Validation accuracy by epoch; the hollow mark is the epoch that was kept.",
+    "confusion.png": "True against predicted class on the test photos.",
+}
+
+# Okabe and Ito's palette, told apart with any colour vision, and a marker each for print.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
+
+
+def draw_all(
+    out_dir: Path, study: Study, *, photos: Mapping[str, Sequence[Path]], generated: Mapping[str, Sequence[Path]]
+) -> None:
+    """Write every picture that has a caption; `photos` and `generated` are the training images of each class."""
+    draw_comparison(out_dir / "comparison.png", study)
+    draw_class_counts(
+        out_dir / "class_counts.png",
+        photos={label: len(paths) for label, paths in photos.items()},
+        generated={label: len(paths) for label, paths in generated.items()},
+    )
+    draw_images(out_dir / "images.png", photos=photos, generated=generated)
+    draw_curves(out_dir / "curves.png", study)
+    draw_confusion(out_dir / "confusion.png", study)
+
+
+def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mapping[str, int]) -> None:
+    """Training images of each class: photos alone, and photos with the generated images on top."""
+    figure = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
+    before, after = figure.subplots(1, 2, sharey=True)
+    labels, real = list(photos), np.array(list(photos.values()))
+    added = np.array([generated.get(label, 0) for label in labels])
+    bars = ((before, np.zeros_like(added), "Before: photos"), (after, added, "After: with generated"))
+    for axes, extra, title in bars:
+        axes.bar(labels, real, color=STYLES[0][0], label="photos")
+        if extra.any():
+            axes.bar(labels, extra, bottom=real, color=STYLES[1][0], hatch="//", edgecolor="white", label="generated")
+        for k, total in enumerate(real + extra):
+            axes.annotate(str(total), (k, total), (0, 3), textcoords="offset points", ha="center")
+        axes.set_title(title)
+        _tidy(axes)
+        axes.tick_params(axis="x", rotation=_label_rotation(labels))
+    before.set_ylabel("training images")
+    before.set_ylim(0, 1.12 * max(1, int((real + added).max())))
+    _legend(figure, after)
+    _save(figure, path)
+
+
+def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: Mapping[str, Sequence[Path]]) -> None:
+    """For each class a row of training photos and one of generated images, drawn at random."""
+    rows = []
+    for label in photos:
+        for kind, paths in (("photos", photos[label]), ("generated", generated.get(label, []))):
+            order = numpy_stream(0, "report", label, kind).permutation(len(paths))[:TILE_COLUMNS]
+            if paths:
+                rows.append((f"{label} {kind}", [images.read_png(paths[i]) for i in order]))
+    columns = max(len(tiles) for _, tiles in rows)
+    images.grid(rows, tile_pixels=TILE_PIXELS, columns=columns).save(path, format="PNG", optimize=True)
+
+
+def draw_curves(path: Path, study: Study) -> None:
+    """Validation accuracy by epoch, a panel a model, a line a run; the hollow mark is the epoch that was kept."""
+    columns = min(3, len(study.models))
+    figure, panels = _panels(
+        len(study.models), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6), share_axes=True
+    )
+    for axes, model in zip(panels, study.models, strict=True):
+        for dataset, (colour, marker) in _styles(study):
+            for run in study.results[model, dataset].runs:
+                label = dataset if run.seed == study.seeds[0] else None
+                axes.plot(run.epochs, run.validation_curve, color=colour, linewidth=1.5, label=label)
+                kept = run.epochs == run.best_epoch
+                axes.plot(run.epochs[kept], run.validation_curve[kept], marker, color=colour, mfc="white", markersize=7)
+        axes.set_title(model)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        _tidy(axes)
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel("validation accuracy", fontsize=10)
+    _legend(figure, panels[0])
+    _save(figure, path)
+
+
+def draw_confusion(path: Path, study: Study) -> None:
+    """One matrix a model and data set: rows are the true class, colour is the share of it, numbers are test images."""
+    pairs = [(model, dataset) for model in study.models for dataset in study.datasets]
+    columns = 3 if len(study.datasets) == 3 else 4  # so that the arms of a model stand side by side
+    figure, panels = _panels(len(pairs), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6))
+    for axes, pair in zip(panels, pairs, strict=True):
+        counts = study.results[pair].confusion
+        K, _ = counts.shape
+        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(K, K):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
+        axes.set_title(f"{pair[0]}\n{pair[1]}", fontsize=10)
+        axes.set_xticks(range(K), study.classes, fontsize=8, rotation=_label_rotation(study.classes, fits=12))
+        axes.set_yticks(range(K), study.classes, fontsize=8)
+    seeds = "" if len(study.seeds) == 1 else f", summed over {len(study.seeds)} seeds"
+    figure.supxlabel(f"predicted (numbers are test images{seeds})", fontsize=10)
+    figure.supylabel("true", fontsize=10)
+    _save(figure, path)
+
+
+def draw_comparison(path: Path, study: Study) -> None:
+    """Test scores with their 95 % intervals and validation scores, by model and data set."""
+    num_models, num_datasets = len(study.models), len(study.datasets)
+    height = 1.3 + num_models * (0.25 + 0.2 * num_datasets)
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    counts = np.array([count for count in study.num_test.values() if count])
+    floors = (
+        (left, "accuracy", counts.max() / counts.sum(), "always the largest class"),
+        (right, "balanced_accuracy", 1 / len(counts), "chance"),
+    )
+    for axes, score, floor, floor_label in floors:
+        for d, (dataset, (colour, marker)) in enumerate(_styles(study)):
+            results = [study.results[model, dataset] for model in study.models]
+            y = np.arange(num_models) + (d - (num_datasets - 1) / 2) * 0.7 / num_datasets
+            spans = [result.intervals[f"test_{score}"] for result in results]
+            axes.hlines(y, [span.low for span in spans], [span.high for span in spans], color=colour, linewidth=2)
+            axes.plot([span.value for span in spans], y, marker, color=colour, label=dataset)
+            validation = [result.scores[f"validation_{score}"] for result in results]
+            axes.plot(validation, y, marker, color=colour, mfc="white")
+        axes.axvline(floor, color="black", linestyle="--", linewidth=1)
+        axes.text(floor, -0.8, f" {floor_label}", va="top", fontsize=8)
+        axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % interval, hollow: validation", fontsize=9)
+        axes.set_ylim(num_models - 0.4, -0.85)
+        _tidy(axes, grid_axis="x")
+    left.set_yticks(range(num_models), study.models)
+    _legend(figure, left)
+    _save(figure, path)
+
+
+def _panels(
+    count: int, *, columns: int, panel_inches: tuple[float, float], share_axes: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, row by row; the places that are left over stay empty."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    width, height = panel_inches
+    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=share_axes, sharey=share_axes).ravel().tolist()
+    for axes in panels[count:]:
+        axes.remove()
+    for axes in panels[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)
+    return figure, panels[:count]
+
+
+def _styles(study: Study) -> list[tuple[str, tuple[str, str]]]:
+    return [(dataset, STYLES[d % len(STYLES)]) for d, dataset in enumerate(study.datasets)]
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False)
+
+
+def _tidy(axes: Axes, *, grid_axis: str = "y") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis=grid_axis, color="#dddddd", linewidth=0.8)  # type: ignore[arg-type]
+
+
+def _label_rotation(labels: Sequence[str], *, fits: int = 40) -> float:
+    """Upright names once they would run into each other."""
+    return 90 if sum(len(label) + 1 for label in labels) > fits else 0
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write without the version of matplotlib, which would change the bytes with every upgrade."""
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})

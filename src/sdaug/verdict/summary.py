@@ -1,0 +1,305 @@
+"""The results of a study: its runs as read, each model and data set over the seeds, and the paired differences."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from sdaug.files import read_csv, read_json
+from sdaug.manifest import Photo
+from sdaug.seeding import numpy_stream
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+METRICS = tuple(
+    f"{part}_{score}" for part in ("validation", "test") for score in ("accuracy", "balanced_accuracy", "macro_f1")
+)
+BASELINE, TREATED = "original", "augmented"
+NUM_DRAWS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSet:
+    """The test images, the same for every run; labels are indices into the classes, shape (N,)."""
+
+    __test__ = False  # not for pytest to collect
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One trained classifier. `predicted` (N,) holds class indices; the curve has one value an epoch."""
+
+    model: str
+    dataset: str
+    seed: int
+    num_train: int
+    num_validation: int
+    best_epoch: int
+    scores: dict[str, float]
+    epochs: Ints
+    validation_curve: Floats
+    test: TestSet
+    predicted: Ints
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.dataset}-{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value with its 95 % interval and the standard error behind it."""
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One model on one data set over its seeds. `correct` (N,) is the share of seeds that are right on an image."""
+
+    model: str
+    dataset: str
+    runs: tuple[Run, ...]
+    scores: dict[str, float]
+    recall: dict[str, float]
+    correct: Floats
+    confusion: Ints
+    intervals: dict[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All results of one study; `differences` is augmented minus original, by model, empty if an arm is missing."""
+
+    classes: tuple[str, ...]
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    test: TestSet
+    results: dict[tuple[str, str], Result]
+    differences: dict[str, dict[str, Interval]]
+    mean_difference: dict[str, Interval]
+
+    @property
+    def num_test(self) -> dict[str, int]:
+        return {label: int((self.test.labels == k).sum()) for k, label in enumerate(self.classes)}
+
+
+def read_study(
+    metrics_dir: Path, *, classes: Sequence[str], models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int]
+) -> Study:
+    """The study of all models x data sets x seeds, and of no other run that lies in the folder.
+
+    Raises:
+        FileNotFoundError: A run is incomplete; names the first file that is missing.
+        ValueError: A file lacks a value, or two runs were tested on different images.
+    """
+    if not (models and datasets and seeds):
+        raise ValueError("params.yaml: classifiers, datasets and seeds: need at least one of each")
+    keys = [(model, dataset, seed) for model in models for dataset in datasets for seed in seeds]
+    for key in keys:
+        _require_files(metrics_dir, "-".join(map(str, key)))
+    runs = [_read_run(metrics_dir, *key, classes=classes) for key in keys]
+    test = runs[0].test
+    for run in runs:
+        if run.test.ids != test.ids or not np.array_equal(run.test.labels, test.labels):
+            raise ValueError(f"{run.name}: tested on other images than {runs[0].name}; run `dvc repro evaluate`")
+
+    weights = draw_groups(test.groups)
+    results = {
+        (model, dataset): _summarize_runs(
+            [run for run in runs if (run.model, run.dataset) == (model, dataset)], classes=classes, weights=weights
+        )
+        for model in models
+        for dataset in datasets
+    }
+    gains = {
+        model: results[model, TREATED].correct - results[model, BASELINE].correct
+        for model in models
+        if {BASELINE, TREATED} <= set(datasets)
+    }
+    return Study(
+        classes=tuple(classes),
+        models=tuple(models),
+        datasets=tuple(datasets),
+        seeds=tuple(seeds),
+        test=test,
+        results=results,
+        differences={model: estimate(gain, test.labels, weights) for model, gain in gains.items()},
+        mean_difference=estimate(np.mean(list(gains.values()), axis=0), test.labels, weights) if gains else {},
+    )
+
+
+def draw_groups(groups: Sequence[str]) -> Floats:
+    """Bootstrap weights (draws, N): how often each image's group was drawn, the same draws for all that is compared."""
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    stream = numpy_stream(0, "report", "groups")
+    counts = stream.multinomial(len(names), np.full(len(names), 1 / len(names)), size=NUM_DRAWS)
+    return counts[:, index].astype(np.float64)
+
+
+def estimate(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
+    """Test accuracy and balanced accuracy, or differences in them, from a value (N,) for each image."""
+    point = _score(correct, labels, np.ones((1, len(labels))))
+    draws = _score(correct, labels, weights)
+    intervals = {}
+    for name, values in draws.items():
+        low, high = np.quantile(values, [0.025, 0.975])
+        intervals[name] = Interval(
+            value=float(point[name][0]), low=float(low), high=float(high), standard_error=float(values.std(ddof=1))
+        )
+    return intervals
+
+
+def _score(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Floats]:
+    """Weighted accuracy and balanced accuracy of each draw, the latter over the classes that the draw holds."""
+    draws, _ = weights.shape
+    recalls = np.full((draws, int(labels.max()) + 1), np.nan)
+    for k in np.unique(labels):
+        of_class = weights[:, labels == k]
+        total = of_class.sum(axis=1)
+        np.divide(of_class @ correct[labels == k], total, out=recalls[:, k], where=total > 0)
+    return {
+        "test_accuracy": weights @ correct / weights.sum(axis=1),
+        "test_balanced_accuracy": np.nanmean(recalls, axis=1),
+    }
+
+
+def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str], weights: Floats) -> Result:
+    test = runs[0].test
+    correct = np.mean([run.predicted == test.labels for run in runs], axis=0)
+    return Result(
+        model=runs[0].model,
+        dataset=runs[0].dataset,
+        runs=tuple(runs),
+        scores={metric: float(np.mean([run.scores[metric] for run in runs])) for metric in METRICS},
+        recall={
+            label: float(correct[test.labels == k].mean()) if (test.labels == k).any() else float("nan")
+            for k, label in enumerate(classes)
+        },
+        correct=correct,
+        confusion=sum(confusion_matrix(test.labels, run.predicted, labels=range(len(classes))) for run in runs),
+        intervals=estimate(correct, test.labels, weights),
+    )
+
+
+def _require_files(metrics_dir: Path, name: str) -> None:
+    for folder, suffix in (("train", "json"), ("train", "csv"), ("predictions", "csv"), ("evaluate", "json")):
+        path = metrics_dir / folder / f"{name}.{suffix}"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing, so run {name} is not complete; run `dvc repro evaluate`")
+
+
+def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes: Sequence[str]) -> Run:
+    name = f"{model}-{dataset}-{seed}"
+    train_path = metrics_dir / "train" / f"{name}.json"
+    evaluate_path = metrics_dir / "evaluate" / f"{name}.json"
+    predictions_path = metrics_dir / "predictions" / f"{name}.csv"
+    train, evaluate = read_json(train_path), read_json(evaluate_path)
+    history = read_csv(metrics_dir / "train" / f"{name}.csv")
+    test, predicted = _read_predictions(predictions_path, classes)
+    counted = Counter(classes[k] for k in test.labels)
+    for label, count in _value(evaluate, "num_test", evaluate_path).items():
+        if counted[label] != count:
+            raise ValueError(
+                f"{predictions_path}: {counted[label]} images of {label}, but {evaluate_path} counts {count}; "
+                "run `dvc repro evaluate`"
+            )
+    return Run(
+        model=model,
+        dataset=dataset,
+        seed=seed,
+        num_train=_value(train, "num_train", train_path),
+        num_validation=_value(train, "num_validation", train_path),
+        best_epoch=_value(train, "best_epoch", train_path),
+        scores={
+            metric: float(_value(train, metric, train_path))
+            if metric.startswith("validation")
+            else float(_value(evaluate, metric, evaluate_path))
+            for metric in METRICS
+        },
+        epochs=np.array([int(row["epoch"]) for row in history]),
+        validation_curve=np.array([float(row["validation_accuracy"]) for row in history]),
+        test=test,
+        predicted=predicted,
+    )
+
+
+def _read_predictions(path: Path, classes: Sequence[str]) -> tuple[TestSet, Ints]:
+    rows = read_csv(path)
+    columns = [f"p_{label}" for label in classes]
+    found = [column for column in (rows[0] if rows else {}) if column.startswith("p_")]
+    if found != columns:
+        raise ValueError(f"{path}: columns {found}, need {columns}; run `dvc repro evaluate`")
+    unknown = sorted({row["label"] for row in rows} - set(classes))
+    if unknown:
+        raise ValueError(f"{path}: label {unknown[0]}: not one of {', '.join(classes)}; run `dvc repro evaluate`")
+    rows.sort(key=lambda row: row["id"])
+    index = {label: k for k, label in enumerate(classes)}
+    test = TestSet(
+        ids=tuple(row["id"] for row in rows),
+        groups=tuple(row["group"] for row in rows),
+        labels=np.array([index[row["label"]] for row in rows]),
+    )
+    return test, np.array([[float(row[column]) for column in columns] for row in rows]).argmax(axis=1)
+
+
+def _value(values: Mapping[str, Any], key: str, path: Path) -> Any:
+    if key not in values:
+        raise ValueError(f"{path}: {key}: missing; run `dvc repro evaluate`")
+    return values[key]
+
+
+def summarize(study: Study) -> dict[str, Any]:
+    """The tracked metrics: each score by model and data set, mean over seeds, then the differences, to four places."""
+    means = {
+        metric: {
+            model: {dataset: round(study.results[model, dataset].scores[metric], 4) for dataset in study.datasets}
+            for model in study.models
+        }
+        for metric in METRICS
+    }
+    gains = {
+        model: {
+            metric: round(
+                study.results[model, TREATED].scores[metric] - study.results[model, BASELINE].scores[metric], 4
+            )
+            for metric in METRICS
+        }
+        for model in study.differences
+    }
+    return {**means, "difference": gains, "num_test": study.num_test}
+
+
+def sibling_accuracy(photos: Sequence[Photo], classes: Sequence[str]) -> float | None:
+    """Test accuracy of a guess without any pixel, or None where no test photo has a training photo in its group.
+
+    The guess is the commonest label among the training photos of the same group, else of all of them.
+    """
+    train = [photo for photo in photos if photo.split == "train"]
+    test = [photo for photo in photos if photo.split == "test"]
+    overall = Counter(photo.label for photo in train)
+    siblings: dict[str, Counter[str]] = {}
+    for photo in train:
+        siblings.setdefault(photo.group, Counter())[photo.label] += 1
+    if not any(photo.group in siblings for photo in test):
+        return None
+
+    def guess(photo: Photo) -> str:
+        votes = siblings.get(photo.group, overall)
+        return max(classes, key=lambda label: (votes[label], overall[label]))
+
+    return sum(guess(photo) == photo.label for photo in test) / len(test)

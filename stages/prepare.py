@@ -1,0 +1,28 @@
+"""Check, square and split the raw photos: a folder of class folders becomes images named by id and a manifest."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from sdaug.data.prepare import PrepareParams, prepare
+from sdaug.files import write_json
+from sdaug.params import read_section
+from sdaug.stage import run_stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--raw", type=Path, required=True, help="folder of class folders, or with train/ and test/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for images/ and manifest.csv")
+    parser.add_argument("--report", type=Path, required=True, help="JSON file for the counts")
+    args = parser.parse_args()
+
+    params = read_section(args.params, "prepare", PrepareParams)
+    classes = read_section(args.params, "classes", list[str])
+    report = prepare(dataclasses.replace(params, raw=args.raw), classes, args.out)
+    write_json(args.report, report)
+
+
+if __name__ == "__main__":
+    run_stage(main)

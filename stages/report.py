@@ -1,0 +1,99 @@
+"""Write the verdict: the summary of all runs, and a folder with tables, pictures and a page."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sdaug.files import fresh_dir, read_csv, read_json, write_csv, write_json, write_text
+from sdaug.manifest import Protocol, count_labels, read_manifest, training_photos
+from sdaug.params import convert, read_section
+from sdaug.stage import run_stage
+from sdaug.verdict import page, pictures
+from sdaug.verdict.summary import read_study, sibling_accuracy, summarize
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--prepared", type=Path, required=True, help="prepared photos")
+    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder a rare class")
+    parser.add_argument("--metrics", type=Path, required=True, help="folder of the metrics of all stages")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--summary", type=Path, required=True, help="file of the summary")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    classes = read_section(args.params, "classes", list[str])
+    protocol: Protocol = convert(
+        read_section(args.params, "split.protocol", str), Protocol, f"{args.params}: split.protocol"
+    )
+    study = read_study(
+        args.metrics,
+        classes=classes,
+        models=list(read_section(args.params, "classifiers", dict[str, Any])),
+        datasets=list(read_section(args.params, "datasets", dict[str, Any])),
+        seeds=read_section(args.params, "seeds", list[int]),
+    )
+    photos = read_manifest(args.prepared)
+    train = training_photos(photos, protocol=protocol, fold=read_section(args.params, "split.fold", int))
+    synthetic = read_synthetic(args.synthetic, classes)
+    photo_paths = {
+        label: [args.prepared / "images" / photo.file_name for photo in train if photo.label == label]
+        for label in classes
+    }
+    counts = page.Counts(
+        photos=count_labels(train, classes),
+        generated={label: len(paths) for label, paths in synthetic.items()},
+        test=study.num_test,
+    )
+    earlier = {
+        f"{name}.{key}": value
+        for name in ("prepare", "base")
+        for key, value in page.flatten(read_json(require_file(args.metrics / f"{name}.json", stage=name))).items()
+    }
+
+    tables = page.build_tables(study, counts)
+    verdict = page.find_verdict(study)
+    limits = page.find_limits(study, protocol=protocol, sibling_accuracy=sibling_accuracy(photos, classes))
+    with fresh_dir(args.out) as out:
+        write_csv(out / "comparison.csv", page.comparison_rows(study))
+        write_csv(out / "confusion.csv", page.confusion_rows(study))
+        write_text(out / "comparison.md", page.render_markdown(tables, verdict=verdict, limits=limits))
+        pictures.draw_all(out, study, photos=photo_paths, generated=synthetic)
+        write_text(
+            out / "index.html",
+            page.render_page(
+                tables,
+                study=study,
+                verdict=verdict,
+                limits=limits,
+                protocol=page.describe_protocol(protocol),
+                pictures=pictures.CAPTIONS,
+                metrics=earlier,
+            ),
+        )
+    write_json(args.summary, summarize(study))
+    print(page.render_text(tables[0]), *verdict, f"Page and pictures: {args.out / 'index.html'}", sep="\n\n")
+
+
+def read_synthetic(folders: list[Path], classes: list[str]) -> dict[str, list[Path]]:
+    """The generated images of each class that has any, in the order of their manifests."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        for row in read_csv(require_file(folder / "manifest.csv", stage="synthesize")):
+            if row["label"] not in classes:
+                raise ValueError(f"{folder}/manifest.csv: label {row['label']}: not one of {', '.join(classes)}")
+            found.setdefault(row["label"], []).append(folder / row["file"])
+    return found
+
+
+def require_file(path: Path, *, stage: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
+    return path
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,23 @@
+"""Unpack the slides' own photos into folders by split and score."""
+
+import argparse
+from pathlib import Path
+
+from sdaug.data.teats import unpack_teats
+from sdaug.files import fresh_dir
+from sdaug.stage import run_stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for train/score_N and test/score_N")
+    parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE", help="Train_1.zip, Train_2.zip, Test.zip")
+    args = parser.parse_args()
+
+    with fresh_dir(args.out) as scratch:
+        counts = unpack_teats(args.archives, scratch)
+    print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+
+
+if __name__ == "__main__":
+    run_stage(main)

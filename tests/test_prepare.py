@@ -1,0 +1,281 @@
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdaug.data.prepare import PrepareParams, prepare
+from sdaug.images import read_png
+from sdaug.manifest import read_manifest
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["score_1", "score_2"]
+KNOBS: dict[str, Any] = {
+    "size_pixels": 32,
+    "square": "crop",
+    "group_pattern": None,
+    "split": "made",
+    "test_fraction": 0.25,
+    "num_folds": 3,
+    "min_images": 3,
+    "max_broken_fraction": 0.0,
+    "seed": 0,
+}
+
+
+def section(raw: Path, **changes: Any) -> PrepareParams:
+    return PrepareParams(**{"raw": raw, **KNOBS, **changes})
+
+
+def noise(seed: int, height: int = 32, width: int = 32) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def write_photos(folder: Path, count: int, seed: int, name: str = "photo_{}.png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        noise(seed + i).save(folder / name.format(i))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "raw/score_1", 24, seed=0)
+    write_photos(tmp_path / "raw/score_2", 8, seed=100)
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def raw_given(tmp_path: Path) -> Path:
+    for seed, (split, label) in enumerate(itertools.product(("train", "test"), CLASSES)):
+        write_photos(tmp_path / "raw" / split / label, 6 if split == "train" else 2, seed=100 * seed)
+    return tmp_path / "raw"
+
+
+def test_each_photo_is_prepared_once_and_named_by_its_pixels(raw: Path, tmp_path: Path) -> None:
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    photos = read_manifest(tmp_path / "out")
+    assert len({photo.id for photo in photos}) == 32
+    assert {path.name for path in (tmp_path / "out/images").iterdir()} == {photo.file_name for photo in photos}
+    for photo in photos:
+        pixels = read_png(tmp_path / "out/images" / photo.file_name)
+        assert pixels.shape == (32, 32, 3)
+        assert photo.id == photo.group == hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+
+
+def test_sha256_is_that_of_the_source_file(raw: Path, tmp_path: Path) -> None:
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    sources = {(p.parent.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in raw.rglob("*.png")}
+    assert {(photo.label, photo.sha256) for photo in read_manifest(tmp_path / "out")} == sources
+
+
+def test_a_made_split_and_its_folds_are_stratified(raw: Path, tmp_path: Path) -> None:
+    report = prepare(section(raw), CLASSES, tmp_path / "out")
+    assert [report[f"{s}.{c}"] for s in ("train", "test") for c in CLASSES] == [18, 6, 6, 2]
+    counts = Counter((photo.label, photo.fold) for photo in read_manifest(tmp_path / "out") if photo.split == "train")
+    assert counts == {(label, fold): n for label, n in (("score_1", 6), ("score_2", 2)) for fold in range(3)}
+
+
+def test_no_group_crosses_a_fold_or_the_test_set(tmp_path: Path) -> None:
+    for i, (cow, side) in enumerate(itertools.product(range(12), "LR")):
+        folder = tmp_path / "raw" / CLASSES[(cow + (side == "R")) % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        noise(i).save(folder / f"cow{cow}_{side}.png")
+    report = prepare(section(tmp_path / "raw", group_pattern="^(.*)_[LR]"), CLASSES, tmp_path / "out")
+    photos = read_manifest(tmp_path / "out")
+    assert {photo.group for photo in photos} == {hashlib.sha256(f"cow{i}".encode()).hexdigest()[:8] for i in range(12)}
+    assert len({(photo.group, photo.split, photo.fold) for photo in photos}) == report["num_groups"] == 12
+    assert report["num_test_images_sharing_a_group_with_training"] == 0
+
+
+def test_a_pattern_without_a_capture_group_gives_its_whole_match(raw: Path, tmp_path: Path) -> None:
+    report = prepare(section(raw, group_pattern=r"\d+"), CLASSES, tmp_path / "out")
+    assert report["num_groups"] == 24
+
+
+def test_a_given_split_is_kept(raw_given: Path, tmp_path: Path) -> None:
+    report = prepare(section(raw_given, split="given", group_pattern=r"\d+"), CLASSES, tmp_path / "out")
+    by_hash = {hashlib.sha256(p.read_bytes()).hexdigest(): p.parts[-3] for p in raw_given.rglob("*.png")}
+    photos = read_manifest(tmp_path / "out")
+    assert all(photo.split == by_hash[photo.sha256] and (photo.fold < 0) == (photo.split == "test") for photo in photos)
+    assert report["num_test_images_sharing_a_group_with_training"] == 4
+
+
+def test_a_made_split_pools_train_and_test_folders(raw_given: Path, tmp_path: Path) -> None:
+    report = prepare(section(raw_given), CLASSES, tmp_path / "out")
+    assert [report[f"{s}.{c}"] for s in ("train", "test") for c in CLASSES] == [6, 6, 2, 2]
+
+
+def test_file_names_and_order_change_nothing(raw: Path, tmp_path: Path) -> None:
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    for path in raw.rglob("*.png"):
+        path.rename(path.with_name(f"{hashlib.sha256(path.name.encode()).hexdigest()}.PNG"))
+    prepare(section(raw), CLASSES, tmp_path / "again")
+    assert (tmp_path / "out/manifest.csv").read_bytes() == (tmp_path / "again/manifest.csv").read_bytes()
+
+
+def test_another_seed_is_another_split(raw: Path, tmp_path: Path) -> None:
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    prepare(section(raw, seed=1), CLASSES, tmp_path / "other")
+    assert read_manifest(tmp_path / "out") != read_manifest(tmp_path / "other")
+
+
+def test_a_copy_within_a_class_is_kept_once_and_in_the_test_set(raw_given: Path, tmp_path: Path) -> None:
+    noise(100 * 2).save(raw_given / "train/score_1/copy.bmp")  # the first test photo of score_1
+    report = prepare(section(raw_given, split="given"), CLASSES, tmp_path / "out")
+    assert [report["num_duplicates"], report["train.score_1"], report["test.score_1"]] == [1, 6, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "empty file"),
+        ("text", "not a JPEG, PNG, WebP, TIFF or BMP image"),
+        ("truncated", "truncated"),
+        ("small", "15 x 40 pixels, need at least 16 on each side"),
+        ("bomb", r"could be decompression bomb"),
+        ("large", r"exceeds limit of 2000 pixels"),
+    ],
+)
+class TestUnusablePhoto:
+    @pytest.fixture
+    def spoiled(self, raw: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+        path = raw / "score_1/spoiled.jpg"
+        sizes = {"small": (40, 15), "bomb": (80, 80), "large": (50, 50)}
+        noise(7, *sizes.get(kind, (32, 32))).save(path)
+        contents = {"empty": b"", "text": b"not a picture", "truncated": path.read_bytes()[:900]}
+        path.write_bytes(contents.get(kind, path.read_bytes()))
+        return raw
+
+    def test_is_an_error_that_names_file_reason_and_knob(self, spoiled: Path, tmp_path: Path, reason: str) -> None:
+        rule = f"1 of 33 photos cannot be used: .*spoiled.jpg .*{reason}.*; .*max_broken_fraction"
+        with pytest.raises(ValueError, match=rule):
+            prepare(section(spoiled), CLASSES, tmp_path / "out")
+
+    def test_is_left_out_and_listed_when_tolerated(self, spoiled: Path, tmp_path: Path, reason: str) -> None:
+        report = prepare(section(spoiled, max_broken_fraction=0.05), CLASSES, tmp_path / "out")
+        assert report["num_broken"] == len(report["broken"]) == 1
+        assert re.match(f"score_1/spoiled.jpg: .*{reason}", report["broken"][0])
+        assert len(read_manifest(tmp_path / "out")) == 32
+
+
+@pytest.mark.parametrize("classes", [["score_1"], ["score_1", "score_1"]])
+def test_fewer_than_two_different_classes_are_refused(raw: Path, tmp_path: Path, classes: list[str]) -> None:
+    with pytest.raises(ValueError, match="params.yaml: classes: .*; need two or more different names"):
+        prepare(section(raw), classes, tmp_path / "out")
+
+
+def test_a_class_that_broken_photos_leave_without_a_test_image_is_refused(raw_given: Path, tmp_path: Path) -> None:
+    for path in (raw_given / "test/score_2").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="raw: no image of score_2 in the test set; add images"):
+        prepare(section(raw_given, split="given", max_broken_fraction=0.5), CLASSES, tmp_path / "out")
+
+
+def test_a_given_split_needs_train_and_test_folders(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train: no photos, but prepare.split is given; .* made"):
+        prepare(section(raw, split="given"), CLASSES, tmp_path / "out")
+
+
+def test_a_given_test_folder_without_photos_is_refused(raw_given: Path, tmp_path: Path) -> None:
+    for path in (raw_given / "test/score_2").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="test/score_2: 0 images, need at least 1"):
+        prepare(section(raw_given, split="given"), CLASSES, tmp_path / "out")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_too_few_images_are_refused(raw: Path, tmp_path: Path, count: int) -> None:
+    for path in sorted((raw / "score_2").iterdir())[count:]:
+        path.unlink()
+    with pytest.raises(ValueError, match=f"score_2: {count} images, need at least 3; .* prepare.min_images"):
+        prepare(section(raw), CLASSES, tmp_path / "out")
+
+
+def test_too_few_training_images_after_the_split_are_refused(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="score_2: 6 training images, need at least 7; .* prepare.min_images"):
+        prepare(section(raw, min_images=7), CLASSES, tmp_path / "out")
+
+
+def test_fewer_groups_than_folds_are_refused(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="score_1: images of 1 groups, need at least 3, .* prepare.num_folds"):
+        prepare(section(raw, group_pattern="photo"), CLASSES, tmp_path / "out")
+
+
+def test_a_name_outside_the_group_pattern_is_refused_before_any_decoding(raw: Path, tmp_path: Path) -> None:
+    (raw / "score_1/other.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"other.png: prepare.group_pattern .* finds no group in the name"):
+        prepare(section(raw, group_pattern=r"\d+"), CLASSES, tmp_path / "out")
+
+
+def test_the_same_picture_in_two_classes_is_refused(raw: Path, tmp_path: Path) -> None:
+    noise(0).save(raw / "score_2/same.bmp")
+    with pytest.raises(ValueError, match="score_1/photo_0.png and .*score_2/same.bmp: the same picture in two classes"):
+        prepare(section(raw), CLASSES, tmp_path / "out")
+
+
+def test_an_output_that_cannot_be_written_is_refused(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot write here"):
+        prepare(section(raw), CLASSES, tmp_path / ("x" * 255))
+
+
+@pytest.mark.parametrize("out", [".", "..", "out"])
+def test_an_output_that_overlaps_the_raw_photos_is_refused(raw: Path, out: str) -> None:
+    with pytest.raises(ValueError, match="overlaps the raw photos"):
+        prepare(section(raw), CLASSES, raw / out)
+
+
+def test_a_failure_keeps_what_was_there(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/manifest.csv").write_text("old")
+    (raw / "score_1/empty.png").touch()
+    with pytest.raises(ValueError, match="empty file"):
+        prepare(section(raw), CLASSES, tmp_path / "out")
+    assert (tmp_path / "out/manifest.csv").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"size_pixels": 36}, "size_pixels: 36; need a multiple of 8"),
+        ({"test_fraction": 0.6}, "test_fraction: 0.6; need 0.05 to 0.5"),
+        ({"num_folds": 1}, "num_folds: 1; need 2 to 20"),
+        ({"min_images": 2}, r"min_images: 2; need at least num_folds \(3\)"),
+        ({"max_broken_fraction": -1.0}, "max_broken_fraction: -1.0; need 0 to 1"),
+        ({"group_pattern": "("}, r"group_pattern: '\('; not a regular expression"),
+    ],
+)
+def test_a_knob_out_of_range_is_refused(tmp_path: Path, change: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        section(tmp_path, **change)
+
+
+def run_stage(tmp_path: Path, raw: Path) -> subprocess.CompletedProcess[str]:
+    params = {"classes": CLASSES, "prepare": {"raw": "elsewhere", **KNOBS}}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
+    paths = ["--params", tmp_path / "params.yaml", "--raw", raw, "--out", tmp_path / "out"]
+    command = [sys.executable, ROOT / "stages/prepare.py", *paths, "--report", tmp_path / "report.json"]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+
+
+def test_the_stage_writes_images_manifest_and_report(raw: Path, tmp_path: Path) -> None:
+    assert run_stage(tmp_path, raw).returncode == 0
+    assert len(read_manifest(tmp_path / "out")) == 32
+    assert json.loads((tmp_path / "report.json").read_text())["train.score_1"] == 18
+
+
+def test_the_stage_ends_with_one_line_on_bad_input(tmp_path: Path) -> None:
+    ended = run_stage(tmp_path, tmp_path / "nowhere")
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: {tmp_path}/nowhere: no such folder; set prepare.raw to a folder of class folders\n"

@@ -1,0 +1,182 @@
+"""The report stage on a study of a few images: what it writes, says and refuses."""
+
+import hashlib
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from test_summary import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
+
+from sdaug.files import read_csv, read_json, write_csv, write_json
+from sdaug.images import save_png
+from sdaug.manifest import Photo, write_manifest
+from sdaug.verdict.page import Table, render_page, render_text
+from sdaug.verdict.pictures import CAPTIONS
+
+STAGE = Path(__file__).parents[1] / "stages" / "report.py"
+MISSING = {"score_1": 2, "score_3": 5}
+
+
+def write_image(path: Path, *purpose: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(path, np.random.default_rng(purpose).integers(0, 256, size=(16, 16, 3), dtype=np.uint8))
+
+
+def write_photos(prepared_dir: Path) -> None:
+    train = np.repeat([0, 1, 2], [4, 6, 1])
+    photos = []
+    for split, labels in (("train", train), ("test", LABELS)):
+        for n, k in enumerate(labels):
+            photo = Photo(
+                id=f"{split}{n:03}",
+                label=CLASSES[k],
+                group=f"{split}{n}",
+                split="train" if split == "train" else "test",
+                fold=-1 if split == "test" else 1,
+                sha256="",
+            )
+            write_image(prepared_dir / "images" / photo.file_name, n, k)
+            photos.append(photo)
+    # The fold of validation, which is not counted as training.
+    photos.append(Photo(id="fold0", label=CLASSES[0], group="fold0", split="train", fold=0, sha256=""))
+    write_manifest(prepared_dir / "manifest.csv", photos)
+
+
+def write_synthetic(synthetic_dir: Path) -> None:
+    for k, (label, count) in enumerate(MISSING.items()):
+        rows = [{"id": f"s{n}", "label": label, "file": f"{n}.png", "seed": n} for n in range(count)]
+        for n, row in enumerate(rows):
+            write_image(synthetic_dir / label / str(row["file"]), 9, n, k)
+        write_csv(synthetic_dir / label / "manifest.csv", rows)
+
+
+@pytest.fixture
+def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_runs(tmp_path / "metrics")
+    write_json(tmp_path / "metrics" / "prepare.json", {"num_skipped": 7})
+    write_json(tmp_path / "metrics" / "base.json", {"vae": {"accuracy": 0.5}})
+    write_photos(tmp_path / "prepared")
+    write_synthetic(tmp_path / "synthetic")
+    params = {
+        "classes": list(CLASSES),
+        "classifiers": {model: {} for model in MODELS},
+        "datasets": {dataset: {} for dataset in DATASETS},
+        "seeds": list(SEEDS),
+        "split": {"protocol": "clean", "fold": 0},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def report(monkeypatch: pytest.MonkeyPatch, out: str = "report") -> None:
+    folders = [f"synthetic/{label}" for label in MISSING]
+    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders, "--metrics", "metrics"]
+    monkeypatch.setattr("sys.argv", ["report.py", *inputs, "--out", out, "--summary", "metrics/summary.json"])
+    runpy.run_path(str(STAGE), run_name="__main__")
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_second_run_gives_the_same_bytes(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    summary = (study_dir / "metrics" / "summary.json").read_bytes()
+    report(monkeypatch, out="again")
+    assert hash_files(study_dir / "again") == hash_files(study_dir / "report")
+    assert (study_dir / "metrics" / "summary.json").read_bytes() == summary
+
+
+def test_report_is_whole_and_small(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    files = {path.name: path.stat().st_size for path in (study_dir / "report").iterdir()}
+    assert set(files) == {*CAPTIONS, "comparison.csv", "comparison.md", "confusion.csv", "index.html"}
+    assert sum(files.values()) < 1_500_000
+
+
+def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    rows = read_csv(study_dir / "report" / "comparison.csv")
+    assert [(row["model"], row["dataset"]) for row in rows] == [(m, d) for m in MODELS for d in DATASETS]
+    assert [row["published_test_accuracy"] for row in rows] == ["0.6105", "0.6078", "", ""]
+
+
+def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    rows = read_csv(study_dir / "report" / "confusion.csv")
+    assert len(rows) == len(MODELS) * len(DATASETS) * len(SEEDS) * len(LABELS)
+    assert list(rows[0]) == ["actual", "predicted", "run"]
+
+
+def test_page_counts_training_photos_without_the_validation_fold(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(monkeypatch)
+    assert "| score_1 | 4 | 2 | 6 | 8 |" in (study_dir / "report" / "comparison.md").read_text()
+
+
+def test_page_shows_every_picture_and_the_metrics_of_earlier_stages(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(monkeypatch)
+    html = (study_dir / "report" / "index.html").read_text()
+    for file in CAPTIONS:
+        assert f'<img src="{file}"' in html
+    assert "prepare.num_skipped</td><td>7<" in html and "base.vae.accuracy</td><td>0.5<" in html
+
+
+def test_pictures_hold_no_metadata(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    for file in CAPTIONS:
+        with Image.open(study_dir / "report" / file) as image:
+            assert not set(image.info) - {"dpi"}, file
+
+
+def test_summary_holds_every_model_and_data_set(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    summary = read_json(study_dir / "metrics" / "summary.json")
+    assert {model: set(scores) for model, scores in summary["test_accuracy"].items()} == {
+        model: set(DATASETS) for model in MODELS
+    }
+    assert summary["num_test"] == {"score_1": 8, "score_2": 12, "score_3": 4}
+
+
+def test_stage_prints_the_table_and_the_page(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(monkeypatch)
+    printed = capsys.readouterr().out
+    assert "resnet18  augmented" in printed and "report/index.html" in printed
+
+
+def test_missing_run_ends_the_stage_and_leaves_the_old_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(monkeypatch)
+    before = hash_files(study_dir / "report")
+    (study_dir / "metrics" / "predictions" / "tiny-original-0.csv").unlink()
+    with pytest.raises(
+        SystemExit, match=r"error: metrics/predictions/tiny-original-0.csv: missing.*dvc repro evaluate"
+    ):
+        report(monkeypatch)
+    assert hash_files(study_dir / "report") == before
+
+
+def test_missing_generated_images_are_named(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (study_dir / "synthetic" / "score_3" / "manifest.csv").unlink()
+    with pytest.raises(SystemExit, match=r"synthetic/score_3/manifest.csv: missing; run `dvc repro synthesize`"):
+        report(monkeypatch)
+
+
+def test_text_table_aligns_names_left_and_numbers_right() -> None:
+    table = Table(title="T", note="N.", header=("model", "acc"), rows=(("a", "1"), ("long_name", "100")), num_names=1)
+    assert render_text(table).splitlines()[2:] == ["model      acc", "a            1", "long_name  100"]
+
+
+def test_page_escapes_names() -> None:
+    table = Table(title="<b>", note="", header=("x",), rows=(("<script>",),), num_names=1)
+    study = {"models": [], "datasets": [], "seeds": [], "test": {"ids": []}}
+    html = render_page([table], study=study, verdict=[], limits=[], protocol="", pictures={}, metrics={})
+    assert "<script>" not in html and "&lt;script&gt;" in html
