@@ -1,7 +1,9 @@
 """The report stage on a study of a few images: what it writes, says and refuses."""
 
 import hashlib
+import io
 import runpy
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +55,12 @@ def write_synthetic(synthetic_dir: Path) -> None:
         write_csv(synthetic_dir / label / "manifest.csv", rows)
 
 
-@pytest.fixture
-def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_runs(tmp_path / "metrics")
-    write_json(tmp_path / "metrics" / "prepare.json", {"num_skipped": 7})
-    write_json(tmp_path / "metrics" / "base.json", {"vae": {"accuracy": 0.5}})
-    write_photos(tmp_path / "prepared")
-    write_synthetic(tmp_path / "synthetic")
+def write_study(root: Path) -> None:
+    write_runs(root / "metrics")
+    write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
+    write_json(root / "metrics" / "base.json", {"vae": {"accuracy": 0.5}})
+    write_photos(root / "prepared")
+    write_synthetic(root / "synthetic")
     params = {
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
@@ -67,107 +68,115 @@ def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "seeds": list(SEEDS),
         "split": {"protocol": "clean", "fold": 0},
     }
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def report(monkeypatch: pytest.MonkeyPatch, out: str = "report") -> None:
+def report(root: Path, out: str = "report") -> str:
+    """Run the stage in the study's folder; what it printed comes back."""
     folders = [f"synthetic/{label}" for label in MISSING]
     inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders, "--metrics", "metrics"]
-    monkeypatch.setattr("sys.argv", ["report.py", *inputs, "--out", out, "--summary", "metrics/summary.json"])
-    runpy.run_path(str(STAGE), run_name="__main__")
+    outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.chdir(root)
+        patch.setattr("sys.argv", ["report.py", *inputs, *outputs])
+        runpy.run_path(str(STAGE), run_name="__main__")
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study whose report was written once, for all tests that only look; and what the stage printed."""
+    root = tmp_path_factory.mktemp("study")
+    write_study(root)
+    return root, report(root)
+
+
+@pytest.fixture
+def study_dir(finished: tuple[Path, str]) -> Path:
+    return finished[0]
+
+
+@pytest.fixture
+def own_study_dir(tmp_path: Path) -> Path:
+    """A study to break."""
+    write_study(tmp_path)
+    return tmp_path
 
 
 def hash_files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def test_second_run_gives_the_same_bytes(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
-    summary = (study_dir / "metrics" / "summary.json").read_bytes()
-    report(monkeypatch, out="again")
+def test_second_run_gives_the_same_bytes(study_dir: Path) -> None:
+    report(study_dir, out="again")
     assert hash_files(study_dir / "again") == hash_files(study_dir / "report")
-    assert (study_dir / "metrics" / "summary.json").read_bytes() == summary
+    assert (study_dir / "metrics" / "again.json").read_bytes() == (study_dir / "metrics" / "report.json").read_bytes()
 
 
-def test_report_is_whole_and_small(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
+def test_report_is_whole_and_small(study_dir: Path) -> None:
     files = {path.name: path.stat().st_size for path in (study_dir / "report").iterdir()}
     assert set(files) == {*CAPTIONS, "comparison.csv", "comparison.md", "confusion.csv", "index.html"}
     assert sum(files.values()) < 1_500_000
 
 
-def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
+def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "comparison.csv")
     assert [(row["model"], row["dataset"]) for row in rows] == [(m, d) for m in MODELS for d in DATASETS]
     assert [row["published_test_accuracy"] for row in rows] == ["0.6105", "0.6078", "", ""]
 
 
-def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
+def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "confusion.csv")
     assert len(rows) == len(MODELS) * len(DATASETS) * len(SEEDS) * len(LABELS)
     assert list(rows[0]) == ["actual", "predicted", "run"]
 
 
-def test_page_counts_training_photos_without_the_validation_fold(
-    study_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report(monkeypatch)
+def test_training_photos_are_counted_without_the_validation_fold(study_dir: Path) -> None:
     assert "| score_1 | 4 | 2 | 6 | 8 |" in (study_dir / "report" / "comparison.md").read_text()
 
 
-def test_page_shows_every_picture_and_the_metrics_of_earlier_stages(
-    study_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report(monkeypatch)
+def test_page_shows_every_picture(study_dir: Path) -> None:
     html = (study_dir / "report" / "index.html").read_text()
-    for file in CAPTIONS:
-        assert f'<img src="{file}"' in html
+    assert [file for file in CAPTIONS if f'<img src="{file}"' not in html] == []
+
+
+def test_page_shows_the_metrics_of_earlier_stages(study_dir: Path) -> None:
+    html = (study_dir / "report" / "index.html").read_text()
     assert "prepare.num_skipped</td><td>7<" in html and "base.vae.accuracy</td><td>0.5<" in html
 
 
-def test_pictures_hold_no_metadata(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
+def test_pictures_hold_no_metadata(study_dir: Path) -> None:
     for file in CAPTIONS:
         with Image.open(study_dir / "report" / file) as image:
             assert not set(image.info) - {"dpi"}, file
 
 
-def test_summary_holds_every_model_and_data_set(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
-    summary = read_json(study_dir / "metrics" / "summary.json")
-    assert {model: set(scores) for model, scores in summary["test_accuracy"].items()} == {
-        model: set(DATASETS) for model in MODELS
-    }
-    assert summary["num_test"] == {"score_1": 8, "score_2": 12, "score_3": 4}
+def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:
+    found = read_json(study_dir / "metrics" / "report.json")["test_accuracy"]
+    assert {model: set(scores) for model, scores in found.items()} == {model: set(DATASETS) for model in MODELS}
 
 
-def test_stage_prints_the_table_and_the_page(
-    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report(monkeypatch)
-    printed = capsys.readouterr().out
+def test_stage_prints_the_table_and_the_page(finished: tuple[Path, str]) -> None:
+    _, printed = finished
     assert "resnet18  augmented" in printed and "report/index.html" in printed
 
 
-def test_missing_run_ends_the_stage_and_leaves_the_old_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(monkeypatch)
-    before = hash_files(study_dir / "report")
-    (study_dir / "metrics" / "predictions" / "tiny-original-0.csv").unlink()
+def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Path) -> None:
+    (own_study_dir / "report").mkdir()
+    (own_study_dir / "report" / "index.html").write_text("old")
+    (own_study_dir / "metrics" / "predictions" / "tiny-original-0.csv").unlink()
     with pytest.raises(
         SystemExit, match=r"error: metrics/predictions/tiny-original-0.csv: missing.*dvc repro evaluate"
     ):
-        report(monkeypatch)
-    assert hash_files(study_dir / "report") == before
+        report(own_study_dir)
+    assert (own_study_dir / "report" / "index.html").read_text() == "old"
 
 
-def test_missing_generated_images_are_named(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (study_dir / "synthetic" / "score_3" / "manifest.csv").unlink()
+def test_missing_generated_images_are_named(own_study_dir: Path) -> None:
+    (own_study_dir / "synthetic" / "score_3" / "manifest.csv").unlink()
     with pytest.raises(SystemExit, match=r"synthetic/score_3/manifest.csv: missing; run `dvc repro synthesize`"):
-        report(monkeypatch)
+        report(own_study_dir)
 
 
 def test_text_table_aligns_names_left_and_numbers_right() -> None:

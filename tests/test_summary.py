@@ -25,7 +25,8 @@ def predict(*purpose: int) -> NDArray[np.float64]:
     """Random probabilities (N, K) that lean towards the true class."""
     leaning = np.random.default_rng(purpose).dirichlet(np.ones(len(CLASSES)), size=len(LABELS))
     leaning[np.arange(len(LABELS)), LABELS] += 0.2
-    return leaning / leaning.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = leaning / leaning.sum(axis=1, keepdims=True)
+    return shares
 
 
 def write_run(metrics_dir: Path, name: str, probabilities: NDArray[np.float64], *, validation: float) -> None:
@@ -48,9 +49,9 @@ def write_run(metrics_dir: Path, name: str, probabilities: NDArray[np.float64], 
          "validation_balanced_accuracy": validation * e / 4}
         for e in (1, 2, 3)
     ]  # fmt: skip
-    train = {"best_epoch": 3, "num_train": 40, "num_validation": 10}
-    train |= {f"validation_{score}": validation for score in ("accuracy", "balanced_accuracy", "macro_f1")}
-    write_json(metrics_dir / "train" / f"{name}.json", train)
+    counts = {"best_epoch": 3, "num_train": 40, "num_validation": 10}
+    validations = {f"validation_{score}": validation for score in ("accuracy", "balanced_accuracy", "macro_f1")}
+    write_json(metrics_dir / "train" / f"{name}.json", counts | validations)
     write_csv(metrics_dir / "train" / f"{name}.csv", history)
     write_json(metrics_dir / "evaluate" / f"{name}.json", scores)
     write_csv(metrics_dir / "predictions" / f"{name}.csv", rows)

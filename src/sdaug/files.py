@@ -13,10 +13,10 @@ from typing import Any
 @contextmanager
 def fresh_dir(target: Path) -> Iterator[Path]:
     """An empty folder to write in, which takes the place of `target` only if the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir()
     except OSError as error:
         raise ValueError(f"{target}: cannot write here ({error.strerror}); make {target.parent} writable") from error

@@ -92,6 +92,11 @@ def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8], *, batch_size: in
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def squared_error(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
+    """The mean squared error of two sets of `(N, H, W, 3)` images, with pixels in [-1, 1]."""
+    return float(np.mean(((images.astype(np.float32) - others.astype(np.float32)) / 127.5) ** 2))
+
+
 def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, *, report: Report) -> None:
     """Fit the UNet on scaled latents; what is kept is the moving average of its weights."""
     unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))

@@ -58,6 +58,23 @@ def draw_images(
         yield from zip(wanted, images, strict=False)
 
 
+def draw_previews(
+    pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int
+) -> list[NDArray[np.uint8]]:
+    """A few images to look at: the same seeds each time, so that two previews show what changed between them."""
+    drawing = Drawing(
+        prompt=prompt,
+        negative_prompt="",
+        guidance_scale=1.0,
+        inference_steps=20,
+        sampler="dpm_solver",
+        height=size_pixels,
+        width=size_pixels,
+        batch_size=num_images,
+    )
+    return [pixels for _, pixels in draw_images(pipeline, drawing, range(num_images), title="previews")]
+
+
 @torch.no_grad()
 def _draw_batch(
     pipeline: StableDiffusionPipeline,

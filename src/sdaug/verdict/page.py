@@ -186,8 +186,8 @@ def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | N
     limits = [
         f"A first look: one split of the photos and {seeds}. The intervals hold the luck of the test images (bootstrap "
         f"over {num_groups} groups of {num_images} images), not that of the training or the split.",
-        f"{rarest} has {_plural(fewest, 'test image')}: one image more or less is {100 / fewest:.1f} points of its recall "
-        f"and {100 / fewest / num_classes:.1f} points of balanced accuracy.",
+        f"{rarest} has {_plural(fewest, 'test image')}: one image more or less is {100 / fewest:.1f} points of its "
+        f"recall and {100 / fewest / num_classes:.1f} points of balanced accuracy.",
     ]
     if study.mean_difference:
         # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
@@ -196,7 +196,7 @@ def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | N
             f"The smallest true mean change in accuracy that this test set would show four times out of five is about "
             f"{100 * seen:.1f} points."
         )
-    if set(study.datasets) <= {BASELINE, TREATED}:
+    if set(study.datasets) == {BASELINE, TREATED}:
         limits.append("Compared with doing nothing, not with simple remedies such as class weights or oversampling.")
     if protocol == "published":
         limits.append(

@@ -1,0 +1,30 @@
+"""The knobs of the `synthesize` stage."""
+
+from dataclasses import dataclass
+
+from sdaug.diffusion.sampler_names import SamplerName
+from sdaug.params import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeParams:
+    """Section `synthesize`: how each rare class's images are drawn."""
+
+    negative_prompt: str
+    multiple_of_missing: float
+    guidance_scale: float
+    inference_steps: int
+    sampler: SamplerName
+    height: int
+    width: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        require(0 < self.multiple_of_missing <= 10, "multiple_of_missing", self.multiple_of_missing, "need over 0 to 10")
+        require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
+        for key in ("inference_steps", "batch_size"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        for key in ("height", "width"):
+            size = getattr(self, key)
+            require(size >= 32 and size % 8 == 0, key, size, "need a multiple of 8, 32 or more")

@@ -1,0 +1,40 @@
+"""Which source files a stage's script reaches: what its `deps` in dvc.yaml must list, since DVC follows no import."""
+
+import ast
+from pathlib import Path
+
+
+def reached_files(script: Path, package_root: Path) -> list[Path]:
+    """All files of the package that a script imports, directly or through others, sorted.
+
+    `package_root` is the folder that holds the package (`src`).
+    """
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        for module in _imported_modules(waiting.pop(), package_root):
+            if module not in found:
+                found.add(module)
+                waiting.append(module)
+    return sorted(found)
+
+
+def _imported_modules(file: Path, package_root: Path) -> set[Path]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = {path for name in names for path in _files_of(name, package_root)}
+    return paths
+
+
+def _files_of(name: str, package_root: Path) -> list[Path]:
+    """The file of a dotted module, and the `__init__.py` of each package above it."""
+    parts = name.split(".")
+    if not (package_root / parts[0]).is_dir():
+        return []
+    path = package_root.joinpath(*parts)
+    candidates = [path.with_suffix(".py"), *(package_root.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1))]
+    return [candidate for candidate in candidates if candidate.is_file()]

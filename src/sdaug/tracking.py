@@ -1,0 +1,149 @@
+"""MLflow, the log book: one run for each training, tied to the DVC stage, the Git revision and the data.
+
+What counts is what DVC tracks; so a fault of MLflow is said loudly and never stops a training.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+DATABASE, ARTIFACTS, EXPERIMENT = "mlflow.db", "mlartifacts", "sdaug"
+
+
+class Log:
+    """One MLflow run, or nothing where MLflow has failed."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Points of curves, all of one step in one call."""
+        from mlflow.entities import Metric
+
+        points = [Metric(name, float(value), _now_ms(), step) for name, value in values.items()]
+        self._try(lambda client: client.log_batch(self._run_id, metrics=points))
+
+    def picture(self, name: str, image: Image) -> None:
+        """A picture, as an artifact."""
+        self._try(lambda client: client.log_image(self._run_id, image, artifact_file=name))
+
+    def finish(self, status: str) -> None:
+        self._try(lambda client: client.set_terminated(self._run_id, status))
+
+    def _try(self, call: Any) -> None:
+        if self._client is None:
+            return
+        try:
+            call(self._client)
+        except Exception as error:  # noqa: BLE001 - whatever the log book raises, the training goes on
+            _warn(error)
+            self._client = None
+
+
+@contextmanager
+def track(params: Mapping[str, Any], data: Mapping[str, Path]) -> Iterator[Log]:
+    """Open a run named after the DVC stage; it ends as failed if the block does."""
+    log = _open(params, data)
+    try:
+        yield log
+    except BaseException:
+        log.finish("FAILED")
+        raise
+    log.finish("FINISHED")
+
+
+def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
+    if os.environ.get("SDAUG_MLFLOW") == "off":
+        return Log(None, "")
+    try:
+        from mlflow.entities import Param, RunTag
+        from mlflow.tracking import MlflowClient
+
+        root = Path(os.environ.get("DVC_ROOT", "."))
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        with _locked(root):
+            client = MlflowClient(tracking_uri=uri or f"sqlite:///{(root / DATABASE).resolve()}")
+            experiment = _experiment(client, None if uri else root / ARTIFACTS)
+            name = os.environ.get("DVC_STAGE", "by hand")
+            run = client.create_run(experiment, run_name=name)
+        tags = [RunTag(key, value) for key, value in _tags(name, params, data).items()]
+        flat = [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+        client.log_batch(run.info.run_id, params=flat, tags=tags)
+        return Log(client, run.info.run_id)
+    except Exception as error:  # noqa: BLE001 - see the module's docstring
+        _warn(error)
+        return Log(None, "")
+
+
+def _experiment(client: Any, artifacts: Path | None) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    location = artifacts.resolve().as_uri() if artifacts else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Several first uses of a fresh database at once would kill one another."""
+    path = root / ".work" / "mlflow.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _tags(stage: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> dict[str, str]:
+    text = repr(sorted(flatten(params).items()))
+    tags = {
+        "dvc.stage": stage,
+        "dvc.exp_name": os.environ.get("DVC_EXP_NAME", ""),
+        "git.revision": _git("rev-parse", "HEAD"),
+        "git.is_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+        "params.md5": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+    }
+    return tags | {f"data.{name}.md5": md5_of(path) for name, path in data.items()}
+
+
+def md5_of(path: Path) -> str:
+    """One hash for a file, or for a folder's names and contents."""
+    digest = hashlib.md5(usedforsecurity=False)
+    files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    for file in files:
+        digest.update(file.relative_to(path).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "md5").digest())
+    return digest.hexdigest()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _git(*words: str) -> str:
+    result = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _warn(error: Exception) -> None:
+    print(f"WARNING: MLflow failed, this run is not in the log book: {error!r}", file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+"""train: one classifier on one data set with one seed."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from sdaug.classify.confusion import draw_confusion
+from sdaug.classify.models import save_model
+from sdaug.classify.recipe import ClassifierParams, TrainParams, resolve_recipe
+from sdaug.classify.training import build_loss, train_classifier
+from sdaug.data.arms import ArmParams
+from sdaug.data.packed import read_packed
+from sdaug.device import prepare_device
+from sdaug.files import fresh_dir, write_csv, write_json
+from sdaug.params import read_section
+from sdaug.stage import run_stage
+from sdaug.tracking import track
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    args = parser.parse_args()
+
+    key = f"classifiers.{args.model}"
+    classifier = read_section(args.params, key, ClassifierParams)
+    recipe = resolve_recipe(classifier, args.dataset, where=f"{args.params}: {key}")
+    arm = read_section(args.params, f"datasets.{args.dataset}", ArmParams)
+    shared = read_section(args.params, "train", TrainParams)
+    classes = read_section(args.params, "classes", list[str])
+    data = read_packed(args.data, classes)
+    validation = data.part("validation")
+
+    knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared), "seed": args.seed}
+    with track({"model": args.model, "dataset": args.dataset, **knobs}, {"data": args.data}) as log:
+
+        def report(epoch: int, values: Mapping[str, float]) -> None:
+            log.metrics(epoch, values)
+
+        trained = train_classifier(
+            data.part("train"),
+            validation,
+            classes,
+            recipe=recipe,
+            loss=build_loss(arm.loss, focal_gamma=arm.focal_gamma),
+            selection=shared.selection,
+            seed=args.seed,
+            device=prepare_device(),
+            report=report,
+            title=f"{args.model} on {args.dataset}",
+        )
+        with fresh_dir(args.out) as out_dir:
+            save_model(out_dir, trained.weights, trained.card)
+        final = {f"validation_{name}": value for name, value in trained.best.items()}
+        log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in final.items()})
+        log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+    parts = {f"num_{part}": int((data.parts == part).sum()) for part in ("train", "validation")}
+    run = {"model": args.model, "dataset": args.dataset, "seed": args.seed, "best_epoch": trained.best_epoch}
+    write_json(args.metrics, {**run, **parts, **final})
+    write_csv(args.history, trained.history)
+
+
+if __name__ == "__main__":
+    run_stage(main)
