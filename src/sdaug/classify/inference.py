@@ -29,8 +29,8 @@ def predict(model: nn.Module, images: NDArray[np.uint8], card: ModelCard) -> NDA
     was_training = model.training
     model.eval()
     parts = [
-        model(to_batch(images[start : start + EVALUATION_BATCH_SIZE], card, device)).float().softmax(dim=1).cpu()
+        model(to_batch(images[start : start + EVALUATION_BATCH_SIZE], card, device)).double().softmax(dim=1).cpu()
         for start in range(0, len(images), EVALUATION_BATCH_SIZE)
     ]
     model.train(was_training)
-    return torch.cat(parts).double().numpy()
+    return torch.cat(parts).numpy()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from diffusers.utils import logging
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
@@ -15,7 +16,7 @@ def load_pipeline(folder: Path, device: torch.device) -> StableDiffusionPipeline
     absent = [name for name in LAYOUT if not (folder / name).exists()]
     if absent:
         raise FileNotFoundError(f"{folder}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
-    logging.disable_progress_bar()
+    _hush()
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder, safety_checker=None, requires_safety_checker=False, use_safetensors=True, local_files_only=True
     )
@@ -41,8 +42,15 @@ def download_pipeline(model: str, revision: str | None) -> StableDiffusionPipeli
 
 def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save in the diffusers layout, in the same bytes wherever and whenever it is saved."""
+    _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
     for path in folder.rglob("*.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(config, dict) and config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _hush() -> None:
+    """No progress bars for files that load in a blink."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

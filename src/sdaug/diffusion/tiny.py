@@ -10,7 +10,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sdaug.diffusion.base_params import BaseParams
 
 TEXT_WIDTH = 128
-MAX_TOKENS = 77
+MAX_TOKENS = 48  # a token a letter; the cross-attention pays for each of them
+START_LOG_VARIANCE = -6.0
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -75,16 +76,20 @@ def _build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
     levels = len(params.vae_channels)
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=tuple(params.vae_channels),
         layers_per_block=1,
         latent_channels=params.latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=2,  # more groups would take brightness away from so few channels
         sample_size=size_pixels,
         mid_block_add_attention=False,
     )
+    # A posterior as wide as its mean at the start would drown details for hundreds of steps.
+    with torch.no_grad():
+        vae.quant_conv.bias[params.latent_channels :] = START_LOG_VARIANCE
+    return vae
 
 
 def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel:
