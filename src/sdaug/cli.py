@@ -1,0 +1,75 @@
+"""The command `sdaug`: what a user does beside `dvc repro`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdaug.data.adopt import (
+    GRAPH,
+    PARAMS,
+    TEATS,
+    Survey,
+    adopted_graph,
+    adopted_params,
+    default_group_pattern,
+    rare_classes,
+    refuse_unsaved,
+    survey_folder,
+    survey_teats,
+    write_adopted,
+)
+from sdaug.stage import run_stage
+
+PRESETS = Path("presets")
+PHANTOM_DIR = Path("data/phantom")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="sdaug", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    adopt = commands.add_parser("adopt", help="make this checkout a study of your own photos")
+    adopt.add_argument("folder", type=Path, nargs="?", help="class folders of photos, or train/ and test/ of these")
+    adopt.add_argument("--preset", default="photos-cpu", help="a file of presets/ without .yaml (default: photos-cpu)")
+    adopt.add_argument("--subject", help="what the photos show, for the prompts: 'coffee leaf'")
+    adopt.add_argument("--group-pattern", help="regular expression on file names: what photos of one animal share")
+    adopt.add_argument("--classes", help="the classes in the order of their scores, with commas (default: by name)")
+    adopt.set_defaults(run=run_adopt)
+    args = parser.parse_args(words)
+    run_stage(lambda: args.run(args))
+
+
+def run_adopt(args: argparse.Namespace) -> None:
+    """Look at the folder, show what is there, check everything, then write params.yaml and dvc.yaml."""
+    preset = PRESETS / f"{args.preset}.yaml"
+    if not preset.is_file():
+        known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml"))) or "none here"
+        raise FileNotFoundError(f"{preset}: no such preset; there are {known} (run in the root of the checkout)")
+    survey = _survey(args)
+    _show(survey)
+    rare = rare_classes(survey)
+    pattern = args.group_pattern or default_group_pattern(survey)
+    params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern)
+    graph = adopted_graph(
+        GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
+    )
+    refuse_unsaved([PARAMS, GRAPH])
+    write_adopted(params, graph)
+    print(f"Wrote {PARAMS} and {GRAPH}. Next: look at them with `git diff`, then `dvc repro`.")
+
+
+def _survey(args: argparse.Namespace) -> Survey:
+    if args.preset == TEATS and args.folder is None:
+        return survey_teats()
+    if args.folder is None:
+        raise ValueError("adopt: no folder given; `sdaug adopt FOLDER`, with a folder of photos for each class")
+    return survey_folder(args.folder, args.classes.split(",") if args.classes else None)
+
+
+def _show(survey: Survey) -> None:
+    largest = max(survey.counts.values(), default=0)
+    print(f"{survey.folder}: {len(survey.counts)} classes, test set {'given' if survey.has_test else 'to be made'}")
+    width = max(map(len, survey.counts), default=0)
+    for label, count in survey.counts.items():
+        lack = f"rare, lacks {largest - count}" if count < largest else "the largest"
+        print(f"  {label:{width}}  {count:6} training photos  {lack}")
