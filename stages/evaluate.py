@@ -29,7 +29,9 @@ def main() -> None:
     data = read_packed(args.data, classes)
     model, card = load_model(args.weights, prepare_device())
     if card.classes != classes:
-        raise ValueError(f"{args.weights}: trained for {card.classes}, but classes are {classes}; run `dvc repro train`")
+        raise ValueError(
+            f"{args.weights}: trained for {card.classes}, but classes are {classes}; run `dvc repro train`"
+        )
     images, labels = data.part("test")
     probabilities = predict(model, images, card)
 

@@ -57,7 +57,9 @@ def main() -> None:
     tables = page.build_tables(study, counts)
     verdict = page.find_verdict(study)
     limits = page.find_limits(study, protocol=protocol, sibling_accuracy=sibling_accuracy(photos, classes))
+    text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"
     with fresh_dir(args.out) as out:
+        write_text(out / "comparison.txt", text)
         write_csv(out / "comparison.csv", page.comparison_rows(study))
         write_csv(out / "confusion.csv", page.confusion_rows(study))
         write_text(out / "comparison.md", page.render_markdown(tables, verdict=verdict, limits=limits))
@@ -75,7 +77,7 @@ def main() -> None:
             ),
         )
     write_json(args.summary, summarize(study))
-    print(page.render_text(tables[0]), *verdict, f"Page and pictures: {args.out / 'index.html'}", sep="\n\n")
+    print(text, f"Page and pictures: {args.out / 'index.html'}", sep="\n")
 
 
 def read_synthetic(folders: list[Path], classes: list[str]) -> dict[str, list[Path]]:

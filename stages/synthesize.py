@@ -34,8 +34,8 @@ def main() -> None:
     num_images = round(missing * params.multiple_of_missing)
     if num_images < 1:
         raise ValueError(
-            f"{args.params}: concepts.{args.label}: the class lacks {missing} images to the largest one, so none are to "
-            "be drawn; remove it from `concepts` and from the dependencies of `split` (`sdaug adopt` writes both)"
+            f"{args.params}: concepts.{args.label}: the class lacks {missing} images to the largest one, so none are "
+            "to be drawn; remove it from `concepts` and from the dependencies of `split` (`sdaug adopt` writes both)"
         )
     drawing = Drawing(
         prompt=concept.instance_prompt,

@@ -50,9 +50,7 @@ def run_adopt(args: argparse.Namespace) -> None:
     rare = rare_classes(survey)
     pattern = args.group_pattern or default_group_pattern(survey)
     params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern)
-    graph = adopted_graph(
-        GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
-    )
+    graph = adopted_graph(GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS)
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)
     print(f"Wrote {PARAMS} and {GRAPH}. Next: look at them with `git diff`, then `dvc repro`.")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ def fresh_dir(target: Path) -> Iterator[Path]:
         yield scratch
         if target.exists():
             shutil.rmtree(target)
-        os.replace(scratch, target)
+        scratch.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -34,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
     scratch.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -60,7 +59,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rounded(row) for row in rows)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

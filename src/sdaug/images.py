@@ -38,5 +38,7 @@ def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels
         top = r * (tile_pixels + gap)
         draw.text((4, top + tile_pixels // 2 - 6), label, fill="black")
         for c, pixels in enumerate(images[:columns]):
-            sheet.paste(Image.fromarray(resize(pixels, size_pixels=tile_pixels)), (label_width + c * (tile_pixels + gap), top))
+            sheet.paste(
+                Image.fromarray(resize(pixels, size_pixels=tile_pixels)), (label_width + c * (tile_pixels + gap), top)
+            )
     return sheet

@@ -36,5 +36,8 @@ def _files_of(name: str, package_root: Path) -> list[Path]:
     if not (package_root / parts[0]).is_dir():
         return []
     path = package_root.joinpath(*parts)
-    candidates = [path.with_suffix(".py"), *(package_root.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1))]
+    candidates = [
+        path.with_suffix(".py"),
+        *(package_root.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)),
+    ]
     return [candidate for candidate in candidates if candidate.is_file()]

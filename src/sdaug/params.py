@@ -38,7 +38,8 @@ def read_section(path: Path, key: str, kind: type[T]) -> T:
         if not isinstance(value, dict) or part not in value:
             raise ValueError(f"{path}: {'.'.join(walked)}: missing; see the presets for its form")
         value = value[part]
-    return convert(value, kind, f"{path}: {key}")
+    section: T = convert(value, kind, f"{path}: {key}")
+    return section
 
 
 def convert(value: Any, kind: Any, where: str) -> Any:
@@ -55,7 +56,9 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, dict):
             raise ValueError(f"{where}: {_said(value)}, need a mapping")
-        return {convert(k, args[0], f"{where}: key {k!r}"): convert(v, args[1], f"{where}.{k}") for k, v in value.items()}
+        return {
+            convert(k, args[0], f"{where}: key {k!r}"): convert(v, args[1], f"{where}.{k}") for k, v in value.items()
+        }
     if origin in (list, tuple):
         if not isinstance(value, list):
             raise ValueError(f"{where}: {_said(value)}, need a list")
@@ -66,20 +69,24 @@ def convert(value: Any, kind: Any, where: str) -> Any:
 
 def _convert_section(value: Any, kind: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: {_said(value)}, need a section with {', '.join(f.name for f in dataclasses.fields(kind))}")
+        raise ValueError(
+            f"{where}: {_said(value)}, need a section with {', '.join(f.name for f in dataclasses.fields(kind))}"
+        )
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     for key in value:
         if key not in names:
-            raise ValueError(f"{where}.{key}: unknown key (value {value[key]!r}); allowed are {', '.join(sorted(names))}")
+            raise ValueError(
+                f"{_join(where, key)}: unknown key (value {value[key]!r}); allowed are {', '.join(sorted(names))}"
+            )
     for name in sorted(required - set(value)):
-        raise ValueError(f"{where}.{name}: missing; allowed are {', '.join(sorted(names))}")
-    fields = {name: convert(item, hints[name], f"{where}.{name}") for name, item in value.items()}
+        raise ValueError(f"{_join(where, name)}: missing; allowed are {', '.join(sorted(names))}")
+    fields = {name: convert(item, hints[name], _join(where, name)) for name, item in value.items()}
     try:
         return kind(**fields)
     except ValueError as error:
-        raise ValueError(f"{where}.{error}") from error
+        raise ValueError(_join(where, str(error))) from error
 
 
 def _convert_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
@@ -106,6 +113,11 @@ def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
     need = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
     hint = "; write it like 1.0e-4" if kind is float and isinstance(value, str) else ""
     raise ValueError(f"{where}: {_said(value)}, need {need.get(kind, kind.__name__)}{hint}")
+
+
+def _join(where: str, key: str) -> str:
+    """A dotted key below `where`, which is a section, or a file and a colon."""
+    return f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
 
 
 def _said(value: Any) -> str:

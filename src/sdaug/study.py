@@ -16,9 +16,12 @@ from sdaug.names import check_name
 from sdaug.params import convert, require
 
 
+MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # by the stages phantom and teats
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyParams:
-    """params.yaml, section by section; `phantom` and `teats` are there only in studies of these."""
+    """params.yaml, section by section; `phantom` is there only in a study of phantom photos."""
 
     classes: list[str]
     seeds: list[int]
@@ -45,8 +48,12 @@ class StudyParams:
         for label in self.concepts:
             require(label in self.classes, f"concepts.{label}", label, f"not a class; classes are {self.classes}")
         prompts = [concept.instance_prompt for concept in self.concepts.values()]
-        require(len(set(prompts)) == len(prompts), "concepts", prompts, "need an instance prompt of its own for each class")
-        require(self.split.fold < self.prepare.num_folds, "split.fold", self.split.fold, "need less than prepare.num_folds")
+        require(
+            len(set(prompts)) == len(prompts), "concepts", prompts, "need an instance prompt of its own for each class"
+        )
+        require(
+            self.split.fold < self.prepare.num_folds, "split.fold", self.split.fold, "need less than prepare.num_folds"
+        )
         for side in ("height", "width"):
             size = getattr(self.synthesize, side)
             is_same = size == self.prepare.size_pixels
@@ -62,14 +69,14 @@ class StudyParams:
                 resolve_recipe(classifier, dataset, where=f"classifiers.{model}")
 
 
-def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = (Path("data"),)) -> StudyParams:
+def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
     """Every rule of every section, and that `prepare.raw` is there unless a stage makes it.
 
     Raises:
         ValueError: one line that names the file, the key, the value and what is allowed.
     """
-    study: StudyParams = convert(dict(values), StudyParams, f"{path}")
+    study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
     raw = study.prepare.raw
-    if not raw.is_dir() and not any(raw.is_relative_to(made) for made in made_dirs):
+    if not raw.is_dir() and not raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")
     return study

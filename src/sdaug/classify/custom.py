@@ -20,7 +20,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, C, H, W)` -> `(B, out, H/stride, W/stride)`."""
         y = F.relu(self.first_norm(self.first(x)))
-        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+        z: torch.Tensor = self.second_norm(self.second(y)) + self.shortcut(x)
+        return F.relu(z)
 
 
 class SelfAttention(nn.Module):
@@ -36,7 +37,8 @@ class SelfAttention(nn.Module):
         B, C, H, W = x.shape
         tokens = self.norm(x.flatten(2).transpose(1, 2))
         mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        return x + mixed.transpose(1, 2).reshape(B, C, H, W)
+        result: torch.Tensor = x + mixed.transpose(1, 2).reshape(B, C, H, W)
+        return result
 
 
 class CustomNetwork(nn.Module):

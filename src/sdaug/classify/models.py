@@ -73,4 +73,4 @@ def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard
     card = ModelCard(**read_json(folder / CARD))
     model = create_network(card.architecture, len(card.classes), card.options)
     model.load_state_dict(load_file(folder / WEIGHTS))
-    return model.to(device, memory_format=torch.channels_last).eval(), card
+    return model.to(device).to(memory_format=torch.channels_last).eval(), card

@@ -26,7 +26,9 @@ class Recipe:
     flip_horizontal: bool
 
     def __post_init__(self) -> None:
-        require(not (self.pretrained and self.architecture == CUSTOM), "pretrained", True, "custom has no weights to take")
+        require(
+            not (self.pretrained and self.architecture == CUSTOM), "pretrained", True, "custom has no weights to take"
+        )
         require(16 <= self.image_size <= 1024, "image_size", self.image_size, "need 16 to 1024 pixels")
         require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "need more than 0, at most 10")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "need 0 or more and less than 1")

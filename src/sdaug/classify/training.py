@@ -60,7 +60,7 @@ def train_classifier(
     selection: str,
     seed: int,
     device: torch.device,
-    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, metrics: None,
+    report: Callable[[int, Mapping[str, float]], None] | None = None,
     title: str = "epochs",
 ) -> Trained:
     """Train on `(N, H, W, 3)` images, keep the epoch that validates best."""
@@ -72,10 +72,10 @@ def train_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "initialisation"))
         model, card = build_model(recipe, classes)
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device).to(memory_format=torch.channels_last)
         torch.manual_seed(derive_seed(seed, "dropout"))
         optimizer = build_optimizer(model, recipe)
-        schedule = build_schedule(optimizer, recipe, num_batches=-(-len(images) // recipe.batch_size))
+        schedule = build_schedule(optimizer, recipe, num_batches=count_batches(len(images), recipe.batch_size))
         order = torch_stream(derive_seed(seed, "order"))
         flips = torch_stream(derive_seed(seed, "flips"))
         best: Trained | None = None
@@ -83,13 +83,26 @@ def train_classifier(
         for epoch in progress(range(1, recipe.epochs + 1), title=title, total=recipe.epochs, unit="epoch"):
             batches = epoch_batches(len(images), recipe.batch_size, order)
             train_loss = train_epoch(
-                model, images, labels, batches, card, recipe, loss, optimizer, schedule, flips, where=f"{title}: epoch {epoch}"
+                model,
+                images,
+                labels,
+                batches,
+                card,
+                recipe,
+                loss,
+                optimizer,
+                schedule,
+                flips,
+                where=f"{title}: epoch {epoch}",
             )
             predicted = predict(model, validation[0], card)
+            if not np.isfinite(predicted).all():
+                raise ValueError(f"{title}: epoch {epoch}: the predictions are not finite; lower the learning rate")
             scores = score(predicted, validation[1])
             row = {"train_loss": train_loss, **{f"validation_{name}": value for name, value in scores.items()}}
             history.append({"epoch": epoch, **row})
-            report(epoch, row)
+            if report is not None:
+                report(epoch, row)
             if best is None or rank(scores, selection) > rank(best.best, selection):
                 weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
                 best = Trained(
@@ -114,9 +127,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-    return torch.optim.Adam(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 def build_schedule(
@@ -159,6 +170,12 @@ def train_epoch(
         schedule.step()
         total += check_finite(value, where=where) * len(batch)
     return total / len(images)
+
+
+def count_batches(num_images: int, batch_size: int) -> int:
+    """How many batches `epoch_batches` makes."""
+    whole, rest = divmod(num_images, batch_size)
+    return max(1, whole + (rest > 1))
 
 
 def epoch_batches(num_images: int, batch_size: int, order: torch.Generator) -> list[torch.Tensor]:

@@ -161,8 +161,12 @@ def _with_synthetic(command: str, folders: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _fill(items: list[Any], values: Sequence[Any]) -> None:
+def _fill(items: Any, values: Sequence[Any]) -> None:
+    """Replace a list's items; the comment behind the last one belongs to what follows, and stays last."""
+    trailing = items.ca.items.pop(len(items) - 1, None)
     items[:] = list(values)
+    if trailing is not None:
+        items.ca.items[len(items) - 1] = trailing
 
 
 def _yaml() -> YAML:

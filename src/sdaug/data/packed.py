@@ -39,9 +39,7 @@ def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, 
     if not paths:
         raise ValueError(f"{out_dir}: no images to pack")
     first = read_png(paths[0])
-    array = np.lib.format.open_memmap(
-        out_dir / IMAGES, mode="w+", dtype=np.uint8, shape=(len(paths), *first.shape)
-    )
+    array = np.lib.format.open_memmap(out_dir / IMAGES, mode="w+", dtype=np.uint8, shape=(len(paths), *first.shape))
     for index, path in enumerate(paths):
         pixels = read_png(path)
         if pixels.shape != first.shape:
@@ -59,7 +57,9 @@ def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
     rows = read_csv(folder / EXAMPLES)
     unknown = sorted({row["label"] for row in rows} - set(classes))
     if unknown:
-        raise ValueError(f"{folder / EXAMPLES}: class {unknown[0]!r} is not in params.yaml: classes; run `dvc repro split`")
+        raise ValueError(
+            f"{folder / EXAMPLES}: class {unknown[0]!r} is not in params.yaml: classes; run `dvc repro split`"
+        )
     index = {label: number for number, label in enumerate(classes)}
     return Packed(
         images=np.load(folder / IMAGES, mmap_mode="r"),

@@ -147,7 +147,8 @@ def _spline_weights(size: int, cells: int) -> Field:
     place = (np.arange(size) + 0.5) / size * cells
     distance = np.abs(place[:, None] - np.arange(-1, cells + 2))
     weights = np.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2, np.clip(2 - distance, 0, None) ** 3 / 6)
-    return weights / np.sqrt(np.mean(np.sum(weights**2, axis=1)))
+    scaled: Field = weights / np.sqrt(np.mean(np.sum(weights**2, axis=1)))
+    return scaled
 
 
 def _smooth_noise(rng: Generator, size: int, cells: int) -> Field:
@@ -158,7 +159,9 @@ def _smooth_noise(rng: Generator, size: int, cells: int) -> Field:
 
 def _strokes(rng: Generator, along: Field, across: Field) -> Field:
     """`(H, W)` noise in bent axes, one bump a unit: hairs or wrinkles where `along` changes slowly."""
-    return ndimage.map_coordinates(rng.standard_normal((64, 64)), [along, across], order=1, mode="grid-wrap")
+    noise = rng.standard_normal((64, 64))
+    strokes: Field = ndimage.map_coordinates(noise, [along, across], order=1, mode="grid-wrap")
+    return strokes
 
 
 def _step(value: Field | float, low: float, high: float) -> Field:

@@ -54,7 +54,8 @@ def denoising_loss(
     noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
     predicted = unet(noisy, timesteps, encoder_hidden_states=prompts).sample
     target = denoising_target(scheduler, latents, noise, timesteps)
-    return F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
+    losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
+    return losses
 
 
 def denoising_target(

@@ -90,7 +90,9 @@ def encode_images(vae: AutoencoderKL, pixels: torch.Tensor, *, flip_horizontal: 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8], *, batch_size: int = 64) -> NDArray[np.uint8]:
     """What is left of `(N, H, W, 3)` images after the VAE: the most that any synthetic image can carry."""
-    parts = [vae.decode(vae.encode(p.to(vae.device)).latent_dist.mean).sample for p in to_pixels(images).split(batch_size)]
+    parts = [
+        vae.decode(vae.encode(p.to(vae.device)).latent_dist.mean).sample for p in to_pixels(images).split(batch_size)
+    ]
     pixels = torch.cat(parts).add(1.0).mul(127.5).round().clamp(0, 255).byte()
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 

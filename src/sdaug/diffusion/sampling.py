@@ -47,14 +47,20 @@ def draw_images(
     pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Each seed with its `(H, W, 3)` image, in order; every batch has the same size, the last one is filled up."""
-    pipeline.scheduler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
+    own_scheduler = pipeline.scheduler
+    sampler = SAMPLERS[drawing.sampler].from_config(own_scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     prompt, negative = encode_prompts(pipeline, [drawing.prompt, drawing.negative_prompt])
     starts = range(0, len(seeds), drawing.batch_size)
     for start in progress(starts, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):
         wanted = seeds[start : start + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
-        images = _draw_batch(pipeline, drawing, filled, prompt, negative)
+        # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
+        pipeline.scheduler = sampler
+        try:
+            images = _draw_batch(pipeline, drawing, filled, prompt, negative)
+        finally:
+            pipeline.scheduler = own_scheduler
         yield from zip(wanted, images, strict=False)
 
 

@@ -27,4 +27,10 @@ def _draw_and_save(
     for image_seed, pixels in draw_images(pipeline, drawing, seeds, title=label):
         file_name = f"seed_{image_seed:010d}.png"
         save_png(out_dir / file_name, pixels)
-        yield {"id": f"synthetic-{image_seed:010d}", "label": label, "file": file_name, "seed": image_seed, **asdict(drawing)}
+        yield {
+            "id": f"synthetic-{image_seed:010d}",
+            "label": label,
+            "file": file_name,
+            "seed": image_seed,
+            **asdict(drawing),
+        }

@@ -21,10 +21,14 @@ class SynthesizeParams:
     seed: int
 
     def __post_init__(self) -> None:
-        require(0 < self.multiple_of_missing <= 10, "multiple_of_missing", self.multiple_of_missing, "need over 0 to 10")
+        require(
+            0 < self.multiple_of_missing <= 10, "multiple_of_missing", self.multiple_of_missing, "need over 0 to 10"
+        )
         require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
         for key in ("inference_steps", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        has_enough = self.sampler != "pndm" or self.inference_steps >= 4
+        require(has_enough, "inference_steps", self.inference_steps, "need 4 or more for pndm")
         for key in ("height", "width"):
             size = getattr(self, key)
             require(size >= 32 and size % 8 == 0, key, size, "need a multiple of 8, 32 or more")

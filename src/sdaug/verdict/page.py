@@ -132,8 +132,14 @@ def _published_table(study: Study) -> Table:
         return _percent(result.scores["validation_accuracy"]), _percent(result.scores["test_accuracy"])
 
     rows: list[tuple[str, ...]] = [
-        (slide.title, slide.model, slide.arm, f"{slide.validation_percent:.2f}", f"{slide.test_percent:.2f}")
-        + ours(slide.model, slide.arm)
+        (
+            slide.title,
+            slide.model,
+            slide.arm,
+            f"{slide.validation_percent:.2f}",
+            f"{slide.test_percent:.2f}",
+            *ours(slide.model, slide.arm),
+        )
         for slide in ROWS
     ]
     rows += [("", *key, "", "", *ours(*key)) for key in study.results if find_published(*key) is None]

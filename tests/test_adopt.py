@@ -1,0 +1,127 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from sdaug import cli
+from sdaug.data.adopt import adopted_graph
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Git checkout with all that `sdaug adopt` reads and writes."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "presets", folder / "presets")
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "study"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def make_photos(folder: Path, counts: dict[str, int]) -> Path:
+    rng = np.random.default_rng(0)
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(folder / label / f"{index}.png")
+    return folder
+
+
+def test_adopt_writes_the_rare_classes_to_both_files(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 9, "some": 6})
+    cli.main(["adopt", str(photos), "--subject", "leaf"])
+    params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    assert params["classes"] == ["few", "many", "some"]
+    assert list(params["concepts"]) == ["few", "some"]
+    for stage in ("split", "report"):
+        listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
+        assert listed == ["data/synthetic/few", "data/synthetic/some"]
+        assert all(dep in graph["stages"][stage]["cmd"].split() for dep in listed)
+    assert "phantom" not in graph["stages"]
+
+
+def test_adopt_names_the_subject_in_every_prompt(checkout: Path, tmp_path: Path) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9})), "--subject", "leaf"])
+    params = yaml.safe_load((checkout / "params.yaml").read_text())
+    assert params["base"]["caption"] == params["dreambooth"]["class_prompt"] == "a photo of a leaf"
+    assert params["concepts"]["few"]["instance_prompt"] == "a photo of a zwa leaf"
+
+
+def test_adopt_keeps_the_comments_of_the_preset(checkout: Path, tmp_path: Path) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9}))])
+    preset, params = ((checkout / name).read_text() for name in ("presets/photos-cpu.yaml", "params.yaml"))
+    kept = preset.split("phantom:")[0] + preset.split("\nprepare:")[1]
+    assert [line for line in kept.splitlines() if line.startswith("# ")] == [
+        line for line in params.splitlines() if line.startswith("# ")
+    ]
+
+
+def test_adopt_takes_the_order_of_the_scores(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"low": 9, "mid": 5, "high": 5})
+    cli.main(["adopt", str(photos), "--classes", "low,mid,high"])
+    assert yaml.safe_load((checkout / "params.yaml").read_text())["classes"] == ["low", "mid", "high"]
+
+
+def test_adopt_teats_adds_the_stage_that_unpacks_them(checkout: Path) -> None:
+    cli.main(["adopt", "--preset", "teats"])
+    graph = yaml.safe_load((checkout / "dvc.yaml").read_text())
+    assert graph["stages"]["teats"]["outs"] == ["data/teats"]
+    assert yaml.safe_load((checkout / "params.yaml").read_text())["prepare"]["raw"] == "data/teats"
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"only": 9}, "1 class folders, need at least 2"),
+        ({"few": 2, "many": 9}, r"few: 2 photos, need at least 4; add photos"),
+        ({"none": 0, "many": 9}, r"none: no photos"),
+        ({"same": 6, "other": 6}, "nothing to balance"),
+        ({"Score-1": 5, "many": 9}, r"need a name of a-z, 0-9 and _ only"),
+    ],
+)
+def test_adopt_refuses_what_cannot_work_and_writes_nothing(
+    checkout: Path, tmp_path: Path, counts: dict[str, int], message: str
+) -> None:
+    before = (checkout / "params.yaml").read_bytes()
+    with pytest.raises(SystemExit, match=message):
+        cli.main(["adopt", str(make_photos(tmp_path / "photos", counts))])
+    assert (checkout / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.usefixtures("checkout")
+def test_adopt_refuses_a_folder_that_is_not_there() -> None:
+    with pytest.raises(SystemExit, match="nowhere: no such folder"):
+        cli.main(["adopt", "nowhere"])
+
+
+@pytest.mark.usefixtures("checkout")
+def test_adopt_refuses_an_unknown_preset() -> None:
+    with pytest.raises(SystemExit, match="there are paper, photos-cpu, quick, teats"):
+        cli.main(["adopt", "anything", "--preset", "huge"])
+
+
+def test_adopt_overwrites_no_change_that_is_not_in_git(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 9})
+    with (checkout / "params.yaml").open("a") as stream:
+        stream.write("# mine\n")
+    with pytest.raises(SystemExit, match=r"params.yaml: has changes that are not in Git"):
+        cli.main(["adopt", str(photos)])
+    assert (checkout / "params.yaml").read_text().endswith("# mine\n")
+
+
+def test_the_graph_of_the_default_study_is_left_as_it_is_by_its_own_classes() -> None:
+    graph = adopted_graph(ROOT / "dvc.yaml", ["score_1", "score_3", "score_4"], is_phantom=True, is_teats=False)
+    assert yaml.safe_load(graph) == yaml.safe_load((ROOT / "dvc.yaml").read_text())

@@ -1,0 +1,182 @@
+"""The whole line, tiny: a folder of photos is adopted and becomes a verdict, by DVC alone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def run(folder: Path, *words: str, ok: bool = True) -> str:
+    """The output of a command in a study's folder."""
+    env = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
+        "SDAUG_MLFLOW": "off",
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
+    result = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    output = result.stdout + result.stderr
+    assert (result.returncode == 0) == ok, output
+    return output
+
+
+def copy_checkout(folder: Path) -> Path:
+    """The tracked and the new files of this checkout, in a repository of its own."""
+    listed = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in listed:
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "study")
+    return folder
+
+
+def would_run(folder: Path) -> set[str]:
+    """The stages that `dvc repro` would run."""
+    plan = run(folder, "dvc", "repro", "--dry", "--allow-missing")
+    return {line.split("'")[1] for line in plan.splitlines() if line.startswith("Running stage")}
+
+
+def edit_params(folder: Path, **values: object) -> None:
+    """Set knobs given as `section__key=value`."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for name, value in values.items():
+        *parents, last = name.split("__")
+        section = params
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of 2 x 16 squares and stripes, run once."""
+    folder = tmp_path_factory.mktemp("line") / "study"
+    folder.mkdir()
+    copy_checkout(folder)
+    shutil.rmtree(folder / "metrics", ignore_errors=True)
+    shutil.rmtree(folder / "report", ignore_errors=True)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    photos = folder.parent / "photos"
+    rng = np.random.default_rng(0)
+    for label, count in (("squares", 24), ("stripes", 14)):
+        (photos / label).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 60, (40, 36, 3), dtype=np.uint8)
+            pixels[10:26, 10:26] += 120 if label == "squares" else 0
+            pixels[::4] += 120 if label == "stripes" else 0
+            Image.fromarray(pixels).save(photos / label / f"{index}.jpg")
+    run(folder, "git", "commit", "-qam", "forget results")
+    run(folder, "sdaug", "adopt", str(photos), "--preset", "quick", "--subject", "pattern")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    custom = params["classifiers"]["custom"] | {"epochs": 1, "by_dataset": {}, "batch_size": 4}
+    small = {"num_class_images": 2, "class_inference_steps": 2, "training_steps": 2, "num_preview_images": 2}
+    params["dreambooth"] |= small
+    params["synthesize"] |= {"inference_steps": 2, "guidance_scale": 1.0}
+    params["base"] |= {"vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
+    params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
+    params["prepare"]["num_folds"] = 3
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    run(folder, "dvc", "repro")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "run")
+    return folder
+
+
+def test_the_line_ends_with_a_summary_of_every_model_and_data_set(study: Path) -> None:
+    accuracies = json.loads((study / "metrics" / "summary.json").read_text())["test_accuracy"]
+    assert {model: set(arms) for model, arms in accuracies.items()} == {
+        "custom": {"original", "augmented"},
+        "other": {"original", "augmented"},
+    }
+
+
+def test_the_report_has_its_page_and_pictures(study: Path) -> None:
+    names = {path.name for path in (study / "report").iterdir()}
+    assert {"index.html", "comparison.md", "images.png", "class_counts.png", "curves.png", "confusion.png"} <= names
+
+
+def test_the_rare_class_is_filled_up(study: Path) -> None:
+    rows = (study / "data" / "packed" / "augmented" / "examples.csv").read_text().splitlines()[1:]
+    training = [row.split(",")[2] for row in rows if row.endswith(",train")]
+    assert training.count("stripes") == training.count("squares")
+
+
+def test_generators_load_in_plain_diffusers(study: Path) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(study / "models" / "dreambooth" / "stripes")
+    assert pipeline.unet is not None
+
+
+def test_synthetic_images_load_as_an_image_folder(study: Path) -> None:
+    assert ImageFolder(str(study / "data" / "synthetic")).classes == ["stripes"]
+
+
+def test_a_second_repro_runs_nothing(study: Path) -> None:
+    assert "Data and pipelines are up to date." in run(study, "dvc", "repro")
+
+
+def test_nothing_is_left_for_git_after_a_run(study: Path) -> None:
+    assert run(study, "git", "status", "--porcelain") == ""
+
+
+def test_a_clone_pulls_from_a_folder_remote_and_is_up_to_date(study: Path, tmp_path: Path) -> None:
+    run(study, "dvc", "remote", "add", "-f", "-d", "store", str(tmp_path / "store"))
+    run(study, "dvc", "push")
+    clone = tmp_path / "clone"
+    run(study, "git", "clone", "-q", ".", str(clone))
+    shutil.copy(study / ".dvc" / "config", clone / ".dvc" / "config")
+    run(clone, "dvc", "pull")
+    assert "up to date" in run(clone, "dvc", "status")
+
+
+def test_a_learning_rate_reruns_its_model_its_evaluation_and_the_report_alone(study: Path) -> None:
+    edit_params(study, classifiers__other__learning_rate=2.0e-3)
+    names = {f"{stage}@other-{arm}-0" for stage in ("train", "evaluate") for arm in ("original", "augmented")}
+    assert would_run(study) == {"check", "report", *names}
+    run(study, "git", "restore", "params.yaml")
+
+
+def test_a_new_arm_runs_only_what_is_new(study: Path) -> None:
+    arm = {"synthetic_fraction": 0.5, "loss": "cross_entropy", "focal_gamma": 2.0}
+    edit_params(study, datasets__half=arm)
+    names = {f"{stage}@{model}-half-0" for stage in ("train", "evaluate") for model in ("custom", "other")}
+    assert would_run(study) == {"check", "report", "split@half", *names}
+    run(study, "git", "restore", "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "message"),
+    [
+        ("split__folds", 3, r"params.yaml: split.folds: unknown key"),
+        ("base__unet_learning_rate", "1e-4", r"base.unet_learning_rate: '1e-4' is a text, need a number"),
+        ("concepts__stars", {"instance_prompt": "a star"}, r"concepts.stars: 'stars'; not a class"),
+        ("prepare__raw", "nowhere", r"prepare.raw: nowhere: no such folder"),
+    ],
+)
+def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: object, message: str) -> None:
+    edit_params(study, **{knob: value})
+    output = run(study, sys.executable, "stages/check.py", "--out", "metrics/check.json", ok=False)
+    run(study, "git", "restore", "params.yaml")
+    assert re.search(message, output), output
+    assert len(output.strip().splitlines()) == 1

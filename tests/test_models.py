@@ -1,0 +1,86 @@
+"""Classifiers: those of params.yaml can be built, and what is saved is what comes back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdaug.classify.inference import predict
+from sdaug.classify.models import build_model, load_model, save_model
+from sdaug.classify.probe import RECIPE
+from sdaug.classify.recipe import ClassifierParams, Recipe, resolve_recipe
+from sdaug.params import read_section
+
+CLASSES = ["score_1", "score_2", "score_3"]
+CLASSIFIERS = read_section(Path(__file__).parents[1] / "params.yaml", "classifiers", dict[str, ClassifierParams])
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+CPU = torch.device("cpu")
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe(**{**vars(RECIPE), **changes})
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_of_params_has_an_output_for_each_class(name: str) -> None:
+    chosen = resolve_recipe(CLASSIFIERS[name], "no data set of its own", where="test")
+    if chosen.pretrained:
+        pytest.skip("its weights come from the hub")
+    with torch.device("meta"):
+        model, card = build_model(chosen, CLASSES)
+        size = card.image_size
+        B, K = model.eval()(torch.empty(1, 3, size, size)).shape
+    assert (B, K) == (1, len(CLASSES))
+
+
+def test_knobs_of_a_data_set_replace_those_of_the_classifier() -> None:
+    own = ClassifierParams(**{**vars(RECIPE), "by_dataset": {"augmented": {"epochs": 3}}})
+    assert [resolve_recipe(own, dataset, where="x").epochs for dataset in ("augmented", "original")] == [
+        3,
+        RECIPE.epochs,
+    ]
+
+
+def test_timm_model_predicts_probabilities() -> None:
+    model, card = build_model(recipe(architecture="resnet18", image_size=24), CLASSES)
+    assert predict(model, IMAGES, card).sum(axis=1) == pytest.approx(np.ones(4))
+
+
+def test_unknown_architecture_is_named() -> None:
+    with pytest.raises(ValueError, match=r"architecture 'resnet1' .* cannot be built .*timm\.list_models") as caught:
+        build_model(recipe(architecture="resnet1"), CLASSES)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_option_is_named() -> None:
+    with pytest.raises(ValueError, match=r"architecture 'custom' with options \{'depth': 3\}.* cannot be built"):
+        build_model(recipe(options={"depth": 3}), CLASSES)
+
+
+def test_loaded_model_predicts_as_the_saved_one(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    save_model(tmp_path, model.state_dict(), card)
+    loaded, loaded_card = load_model(tmp_path, CPU)
+    assert np.array_equal(predict(loaded, IMAGES, loaded_card), predict(model, IMAGES, card))
+
+
+def test_card_comes_back(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    save_model(tmp_path, model.state_dict(), card)
+    assert load_model(tmp_path, CPU)[1] == card
+
+
+def test_same_weights_are_saved_in_the_same_bytes(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_model(tmp_path / name, model.state_dict(), card)
+    saved = [sorted((tmp_path / name).iterdir()) for name in ("a", "b")]
+    assert [path.read_bytes() for path in saved[0]] == [path.read_bytes() for path in saved[1]]
+
+
+def test_predicting_leaves_the_mode_as_it_was() -> None:
+    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    predict(model.train(), IMAGES, card)
+    assert model.training

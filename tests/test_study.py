@@ -1,0 +1,100 @@
+"""The whole of params.yaml: the committed one and the presets pass, and what one section says of another."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdaug.params import read_params
+from sdaug.study import check_study
+
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return read_params(PARAMS)
+
+
+@pytest.mark.parametrize("path", [PARAMS, *PRESETS], ids=lambda path: path.stem)
+def test_committed_file_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    check_study(read_params(path), path)
+
+
+def test_committed_params_are_the_quick_preset() -> None:
+    quick = ROOT / "presets" / "quick.yaml"
+    if not quick.is_file():
+        pytest.skip("no presets/quick.yaml yet")
+    assert PARAMS.read_bytes() == quick.read_bytes()
+
+
+def rename_class(values: dict[str, Any]) -> None:
+    values["classes"][0] = "score-1"
+
+
+def repeat_prompt(values: dict[str, Any]) -> None:
+    first, second = list(values["concepts"])[:2]
+    values["concepts"][first] = values["concepts"][second]
+
+
+def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(values: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            values = values[key]
+        values[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("concepts", "score_9", value={"instance_prompt": "a zwx"}), r"concepts\.score_9: .*not a class"),
+        (
+            put("classifiers", "custom", "by_dataset", value={"pruned": {"epochs": 2}}),
+            r"classifiers\.custom\.by_dataset\.pruned: .*not a data set; datasets are",
+        ),
+        (
+            put("classifiers", "custom", "by_dataset", value={"augmented": {"epoch": 2}}),
+            r"classifiers\.custom\.by_dataset\.augmented\.epoch: unknown key",
+        ),
+        (
+            put("classifiers", "custom", "by_dataset", value={"augmented": {"epochs": 0}}),
+            r"classifiers\.custom\.by_dataset\.augmented\.epochs: 0; need 1 or more",
+        ),
+        (put("split", "fold", value=99), r"split\.fold: 99; need less than prepare\.num_folds"),
+        (put("synthesize", "height", value=256), r"synthesize\.height: 256; need prepare\.size_pixels"),
+        (put("seeds", value=[1, 1]), r"seeds: \[1, 1\]; need at least one, and each once"),
+        (put("seeds", value=[]), r"seeds: \[\]; need at least one"),
+        (put("datasets", value={}), r"datasets: .*need at least one"),
+        (put("colour", value=1), r"colour: unknown key"),
+        (rename_class, r"classes\.score-1: 'score-1'; need a name of a-z, 0-9 and _ only"),
+        (repeat_prompt, r"concepts: .*need an instance prompt of its own"),
+    ],
+)
+def test_broken_rule_is_refused(values: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
+    change(values)
+    with pytest.raises(ValueError, match=message) as caught:
+        check_study(values, Path("params.yaml"))
+    assert str(caught.value).startswith("params.yaml") and "\n" not in str(caught.value)
+
+
+def test_absent_folder_of_photos_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    values["prepare"]["raw"] = str(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"^params\.yaml: prepare\.raw: .*nowhere: no such folder"):
+        check_study(values, Path("params.yaml"))
+
+
+def test_folder_that_is_there_passes(values: dict[str, Any], tmp_path: Path) -> None:
+    values["prepare"]["raw"] = str(tmp_path)
+    assert check_study(values, Path("params.yaml")).prepare.raw == tmp_path
+
+
+def test_missing_section_is_refused(values: dict[str, Any]) -> None:
+    del values["split"]
+    with pytest.raises(ValueError, match=r"split: missing"):
+        check_study(values, Path("params.yaml"))
