@@ -15,7 +15,6 @@ from sdaug.diffusion.synthesize_params import SynthesizeParams
 from sdaug.names import check_name
 from sdaug.params import convert, require
 
-
 MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # by the stages phantom and teats
 
 
@@ -77,6 +76,6 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
     """
     study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
     raw = study.prepare.raw
-    if not raw.is_dir() and not raw not in made_dirs:
+    if not raw.is_dir() and raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")
     return study

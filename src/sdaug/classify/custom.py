@@ -46,6 +46,9 @@ class CustomNetwork(nn.Module):
 
     def __init__(self, num_classes: int, *, width: int = 24) -> None:
         super().__init__()
+        if width < 16 or width % 8:
+            # torch 2.15 writes past its buffers in channels-last convolutions of 8 channels on AVX-512.
+            raise ValueError(f"custom: width {width}; need a multiple of 8, 16 or more")
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         self.blocks = nn.Sequential(
             ResidualBlock(width, width, stride=2),
