@@ -59,20 +59,20 @@ def test_unknown_option_is_named() -> None:
 
 
 def test_loaded_model_predicts_as_the_saved_one(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES)
     save_model(tmp_path, model.state_dict(), card)
     loaded, loaded_card = load_model(tmp_path, CPU)
     assert np.array_equal(predict(loaded, IMAGES, loaded_card), predict(model, IMAGES, card))
 
 
 def test_card_comes_back(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES)
     save_model(tmp_path, model.state_dict(), card)
     assert load_model(tmp_path, CPU)[1] == card
 
 
 def test_same_weights_are_saved_in_the_same_bytes(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         save_model(tmp_path / name, model.state_dict(), card)
@@ -81,6 +81,6 @@ def test_same_weights_are_saved_in_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_predicting_leaves_the_mode_as_it_was() -> None:
-    model, card = build_model(recipe(options={"width": 8}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES)
     predict(model.train(), IMAGES, card)
     assert model.training
