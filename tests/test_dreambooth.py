@@ -19,7 +19,7 @@ from sdaug.params import read_section
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 BASE = replace(
     read_section(PARAMS, "base", BaseParams),
-    vae_channels=[8, 16],
+    vae_channels=[16, 32],
     latent_channels=4,
     unet_channels=[16, 32],
     vae_crop_pixels=16,

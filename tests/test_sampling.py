@@ -17,7 +17,7 @@ from sdaug.params import read_section
 
 BASE = replace(
     read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),
-    vae_channels=[8, 16],
+    vae_channels=[16, 32],
     latent_channels=4,
     unet_channels=[16, 32],
     vae_crop_pixels=16,

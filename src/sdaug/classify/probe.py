@@ -1,6 +1,7 @@
 """A small classifier as a measuring device: do changed images still tell their classes apart?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def probe_accuracies(
         (photos[train], labels[train]),
         (photos[held_out], labels[held_out]),
         list(classes),
-        recipe=RECIPE,
+        recipe=replace(RECIPE, batch_size=min(RECIPE.batch_size, len(train))),
         loss=build_loss("cross_entropy", focal_gamma=0.0),
         selection="loss",
         seed=seed,

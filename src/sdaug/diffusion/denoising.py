@@ -66,5 +66,6 @@ def denoising_target(
     if kind == "epsilon":
         return noise
     if kind == "v_prediction":
-        return scheduler.get_velocity(latents, noise, timesteps)
+        velocity: torch.Tensor = scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
     raise ValueError(f"base: a scheduler that predicts {kind!r}; supported are epsilon and v_prediction")

@@ -31,9 +31,11 @@ def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeli
                 beta_schedule="scaled_linear",
                 prediction_type="v_prediction",
                 timestep_spacing="trailing",
-                rescale_betas_zero_snr=False,
+                # Else the last step still shows mean colours, which sampling then reads into noise (arXiv 2305.08891).
+                rescale_betas_zero_snr=True,
                 clip_sample=False,
                 set_alpha_to_one=False,
+                steps_offset=1,
             ),
             safety_checker=None,  # it blacks out skin-like photos
             feature_extractor=None,
