@@ -5,8 +5,6 @@ UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Compiled modules are written once instead of being compiled at every start.
 unexport PYTHONDONTWRITEBYTECODE
-# Threads that wait by spinning take the time of every other process.
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: repro test setup ui lint clean
 repro: $(VENV)/.ready ## the whole study; does nothing where nothing has changed

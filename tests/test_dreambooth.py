@@ -8,22 +8,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from smallest import SMALLEST
 from torch import nn
 
-from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.dreambooth import draw_class_images, train_dreambooth
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
 from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-BASE = replace(
-    read_section(PARAMS, "base", BaseParams),
-    vae_channels=[16, 32],
-    latent_channels=4,
-    unet_channels=[16, 32],
-    vae_crop_pixels=16,
-)
 KNOBS = DreamBoothParams(
     class_prompt="a photo",
     num_class_images=3,
@@ -54,7 +46,7 @@ def is_same(first: Weights, second: Weights) -> bool:
 
 
 def tune(knobs: DreamBoothParams = KNOBS, concept: ConceptParams = CONCEPT) -> tuple[StableDiffusionPipeline, Rows]:
-    pipeline = build_tiny(BASE, size_pixels=16)
+    pipeline = build_tiny(SMALLEST, size_pixels=16)
     rows: Rows = []
     train_dreambooth(
         pipeline,
@@ -76,12 +68,12 @@ def tuned() -> tuple[StableDiffusionPipeline, Rows]:
 def test_tuning_leaves_vae_and_text_encoder_as_they_were(
     tuned: tuple[StableDiffusionPipeline, Rows], part: str
 ) -> None:
-    fresh = build_tiny(BASE, size_pixels=16)
+    fresh = build_tiny(SMALLEST, size_pixels=16)
     assert is_same(weights_of(getattr(tuned[0], part)), weights_of(getattr(fresh, part)))
 
 
 def test_tuning_changes_the_unet(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
-    assert not is_same(weights_of(tuned[0].unet), weights_of(build_tiny(BASE, size_pixels=16).unet))
+    assert not is_same(weights_of(tuned[0].unet), weights_of(build_tiny(SMALLEST, size_pixels=16).unet))
 
 
 def test_tuning_twice_gives_the_same_weights(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
@@ -102,12 +94,12 @@ def test_unet_is_left_ready_to_draw(tuned: tuple[StableDiffusionPipeline, Rows])
 
 
 def test_class_images_follow_from_the_seed() -> None:
-    first, second = (draw_class_images(build_tiny(BASE, size_pixels=16), KNOBS, size_pixels=16) for _ in range(2))
+    first, second = (draw_class_images(build_tiny(SMALLEST, size_pixels=16), KNOBS, size_pixels=16) for _ in range(2))
     assert first.shape == (3, 16, 16, 3) and np.array_equal(first, second)
 
 
 def test_drawing_class_images_does_not_change_the_tuning(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
-    pipeline = build_tiny(BASE, size_pixels=16)
+    pipeline = build_tiny(SMALLEST, size_pixels=16)
     draw_class_images(pipeline, KNOBS, size_pixels=16)
     train_dreambooth(pipeline, PHOTOS, CLASS_IMAGES, params=KNOBS, concept=CONCEPT, report=lambda *_: None)
     assert is_same(weights_of(tuned[0].unet), weights_of(pipeline.unet))

@@ -135,13 +135,27 @@ def test_nothing_is_left_for_git_after_a_run(study: Path) -> None:
 
 
 def test_a_clone_pulls_from_a_folder_remote_and_is_up_to_date(study: Path, tmp_path: Path) -> None:
-    run(study, "dvc", "remote", "add", "-f", "-d", "store", str(tmp_path / "store"))
-    run(study, "dvc", "push")
-    clone = tmp_path / "clone"
-    run(study, "git", "clone", "-q", ".", str(clone))
-    shutil.copy(study / ".dvc" / "config", clone / ".dvc" / "config")
+    clone = push_and_clone(study, tmp_path)
     run(clone, "dvc", "pull")
     assert "up to date" in run(clone, "dvc", "status")
+
+
+def test_a_damaged_object_on_the_remote_is_not_pulled(study: Path, tmp_path: Path) -> None:
+    clone = push_and_clone(study, tmp_path)
+    weights = next(path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.suffix != ".dir")
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert "failed to pull" in run(clone, "dvc", "pull", ok=False)
+
+
+def push_and_clone(study: Path, folder: Path) -> Path:
+    """A clone whose remote, a new folder, holds all that the study made."""
+    run(study, "dvc", "remote", "modify", "store", "url", str(folder / "store"))
+    run(study, "dvc", "push")
+    clone = folder / "clone"
+    run(study, "git", "clone", "-q", ".", str(clone))
+    shutil.copy(study / ".dvc" / "config", clone / ".dvc" / "config")
+    return clone
 
 
 @pytest.mark.parametrize(

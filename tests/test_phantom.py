@@ -18,6 +18,7 @@ def make_params(**changes: Any) -> PhantomParams:
         "train_counts": {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21},
         "test_counts": {"score_1": 150, "score_2": 163, "score_3": 59, "score_4": 8},
         "size_pixels": 32,
+        "zoom": 1.0,
         "ring_contrast": 0.8,
         "blur_pixels": 0.6,
         "noise": 0.03,
@@ -137,6 +138,13 @@ def test_the_score_changes_the_photo_only_around_the_ring() -> None:
     np.testing.assert_array_equal(first[:8], last[:8])
 
 
+def test_a_nearer_camera_leaves_less_backdrop() -> None:
+    teat = plan_teats(tiny_params())[0]
+    far, near = (draw_photo(teat, tiny_params(noise=0.0, zoom=zoom)).astype(int) for zoom in (0.7, 1.5))
+    no_teat_column = np.abs(far - near).max(axis=2)[:8, [12, 19]]
+    assert (no_teat_column > 20).any()
+
+
 def test_without_contrast_the_scores_look_alike() -> None:
     params = tiny_params(noise=0.0, ring_contrast=0.0)
     teat = plan_teats(params)[0]
@@ -166,6 +174,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     [
         ({"size_pixels": 16}, "size_pixels: 16; need 32 to 512"),
         ({"size_pixels": 513}, "size_pixels: 513; need 32 to 512"),
+        ({"zoom": 3.0}, "zoom: 3.0; need 0.5 to 2"),
         ({"ring_contrast": 1.5}, "ring_contrast: 1.5; need 0 to 1"),
         ({"blur_pixels": -1.0}, "blur_pixels: -1.0; need 0"),
         ({"noise": float("nan")}, "noise: nan; need 0"),

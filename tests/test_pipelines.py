@@ -1,32 +1,23 @@
 """Pipelines on disc: the plain diffusers layout, in the same bytes each time."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from smallest import SMALLEST
 
-from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.pipelines import download_pipeline, load_pipeline, save_pipeline
 from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
 
-BASE = replace(
-    read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),
-    vae_channels=[16, 32],
-    latent_channels=4,
-    unet_channels=[16, 32],
-    vae_crop_pixels=16,
-)
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline") / "base"
-    save_pipeline(build_tiny(BASE, size_pixels=16), path)
+    save_pipeline(build_tiny(SMALLEST, size_pixels=16), path)
     return path
 
 
@@ -37,18 +28,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_saved_pipeline_loads_with_plain_diffusers(folder: Path, part: str) -> None:
     loaded = getattr(StableDiffusionPipeline.from_pretrained(folder), part).state_dict()
-    built = getattr(build_tiny(BASE, size_pixels=16), part).state_dict()
+    built = getattr(build_tiny(SMALLEST, size_pixels=16), part).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in built.items())
 
 
 def test_tokenizer_comes_back(folder: Path) -> None:
     prompt = "a photo of a zwa teat end, größe 3"
-    built = build_tiny(BASE, size_pixels=16).tokenizer(prompt).input_ids
+    built = build_tiny(SMALLEST, size_pixels=16).tokenizer(prompt).input_ids
     assert load_pipeline(folder, CPU).tokenizer(prompt).input_ids == built
 
 
 def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    save_pipeline(build_tiny(BASE, size_pixels=16), tmp_path / "again")
+    save_pipeline(build_tiny(SMALLEST, size_pixels=16), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
 
 

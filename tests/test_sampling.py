@@ -1,27 +1,18 @@
 """Drawing: an image is a function of its seed, wherever in a batch it is."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
+from smallest import SMALLEST
 
-from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.sampler_names import SamplerName
 from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images
 from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
 
-BASE = replace(
-    read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),
-    vae_channels=[16, 32],
-    latent_channels=4,
-    unet_channels=[16, 32],
-    vae_crop_pixels=16,
-)
 DRAWING = Drawing(
     prompt="a photo of a zwa",
     negative_prompt="",
@@ -37,7 +28,7 @@ SEEDS = [11, 12, 13]
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
-    return build_tiny(BASE, size_pixels=16)
+    return build_tiny(SMALLEST, size_pixels=16)
 
 
 def draw(

@@ -52,7 +52,7 @@ def write_run(metrics_dir: Path, name: str, probabilities: NDArray[np.float64], 
     counts = {"best_epoch": 3, "num_train": 40, "num_validation": 10}
     validations = {f"validation_{score}": validation for score in ("accuracy", "balanced_accuracy", "macro_f1")}
     write_json(metrics_dir / "train" / f"{name}.json", counts | validations)
-    write_csv(metrics_dir / "train" / f"{name}.csv", history)
+    write_csv(metrics_dir / "history" / f"{name}.csv", history)
     write_json(metrics_dir / "evaluate" / f"{name}.json", scores)
     write_csv(metrics_dir / "predictions" / f"{name}.csv", rows)
 
@@ -114,7 +114,7 @@ def test_a_run_that_was_not_asked_for_is_not_read(metrics_dir: Path) -> None:
     assert summarize(read(metrics_dir)) == before
 
 
-@pytest.mark.parametrize("file", ["train/{}.json", "train/{}.csv", "predictions/{}.csv", "evaluate/{}.json"])
+@pytest.mark.parametrize("file", ["train/{}.json", "history/{}.csv", "predictions/{}.csv", "evaluate/{}.json"])
 def test_missing_file_of_a_run_is_named(metrics_dir: Path, file: str) -> None:
     (metrics_dir / file.format("tiny-augmented-1")).unlink()
     with pytest.raises(FileNotFoundError, match=r"tiny-augmented-1\.(json|csv): missing.*run `dvc repro evaluate`"):

@@ -1,28 +1,23 @@
 """The tiny base: what it is built from, and that it can be trained."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from smallest import SMALLEST
 
-from sdaug.diffusion.base_params import BaseParams
-from sdaug.diffusion.pretraining import reconstruct, squared_error, to_pixels, train_base, train_vae
-from sdaug.diffusion.tiny import build_tiny, build_tokenizer
-from sdaug.params import read_section
-
-BASE = replace(
-    read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),
-    vae_channels=[16, 32],
-    latent_channels=4,
-    vae_steps=60,
-    vae_batch_size=4,
-    vae_crop_pixels=16,
-    vae_learning_rate=5.0e-3,
-    unet_channels=[16, 32],
-    unet_steps=1,
-    unet_batch_size=2,
+from sdaug.diffusion.pretraining import (
+    encode_images,
+    reconstruct,
+    squared_error,
+    to_pixels,
+    train_base,
+    train_vae,
+    whiten_latents,
 )
+from sdaug.diffusion.tiny import build_tiny, build_tokenizer
+
+BASE = replace(SMALLEST, vae_steps=60, vae_batch_size=4, vae_learning_rate=5.0e-3, unet_steps=1, unet_batch_size=2)
 SHADES = np.random.default_rng(0).integers(0, 256, (6, 1, 1, 3), dtype=np.uint8)
 IMAGES = np.broadcast_to(SHADES, (6, 16, 16, 3)).copy()
 
@@ -81,3 +76,16 @@ def test_trained_base_reports_both_curves_to_their_last_step() -> None:
 def test_error_of_an_image_with_itself_is_0_and_with_its_opposite_4() -> None:
     black, white = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 255, np.uint8)
     assert (squared_error(black, black), squared_error(black, white)) == (0.0, 4.0)
+
+
+def test_whitening_gives_each_channel_unit_variance_and_reconstructs_the_same() -> None:
+    vae = build_tiny(BASE, size_pixels=16).vae
+    train_vae(vae, to_pixels(IMAGES), BASE, report=lambda *_: None)
+    before = reconstruct(vae, IMAGES)
+    whiten_latents(vae, encode_images(vae, to_pixels(IMAGES), flip_horizontal=False))
+    latents = encode_images(vae, to_pixels(IMAGES), flip_horizontal=False)
+    values = latents.mean.movedim(1, 0).flatten(1)
+    variances = values.var(dim=1, correction=0) + latents.std.square().mean(dim=(0, 2, 3))
+    assert squared_error(before, reconstruct(vae, IMAGES)) < 1.0e-4
+    assert torch.allclose(variances, torch.ones(len(values)), atol=1.0e-3)
+    assert torch.allclose(values.mean(dim=1), torch.zeros(len(values)), atol=1.0e-3)

@@ -49,6 +49,7 @@ class PhantomParams:
     train_counts: dict[str, int]
     test_counts: dict[str, int]
     size_pixels: int
+    zoom: float
     ring_contrast: float
     blur_pixels: float
     noise: float
@@ -60,6 +61,7 @@ class PhantomParams:
             require(set(counts) == set(CLASSES), key, counts, f"need exactly the classes {', '.join(CLASSES)}")
             require(min(counts.values()) >= 1, key, counts, "need at least 1 photo in each class")
         require(32 <= self.size_pixels <= 512, "size_pixels", self.size_pixels, "need 32 to 512")
+        require(0.5 <= self.zoom <= 2, "zoom", self.zoom, "need 0.5 to 2, where 1 is a teat of half the photo's width")
         require(0 <= self.ring_contrast <= 1, "ring_contrast", self.ring_contrast, "need 0 to 1")
         require(0 <= self.blur_pixels <= 8, "blur_pixels", self.blur_pixels, "need 0 to 8, at 64 pixels of width")
         require(0 <= self.noise <= 0.5, "noise", self.noise, "need 0 to 0.5, where 1 is white")
@@ -134,10 +136,10 @@ def draw_photo(teat: Teat, params: PhantomParams) -> NDArray[np.uint8]:
     # What siblings share comes from `udder`, drawn in the same order for each; what is a teat's own comes from `rng`.
     udder = numpy_stream(params.seed, "udder", teat.udder)
     rng = numpy_stream(params.seed, "teat", teat.index)
-    body = _place_teat(udder, rng, params.size_pixels * SUPERSAMPLING)
+    body = _place_teat(udder, rng, params.size_pixels * SUPERSAMPLING, params.zoom)
     image = _draw_backdrop(udder, rng, params.size_pixels * SUPERSAMPLING)
     image = _draw_teat(image, body, udder, rng)
-    image = _draw_ring(image, body, teat.score, params.ring_contrast, rng)
+    image = _draw_ring(image, body, teat.score, params, rng)
     return _expose(image, params, udder, rng)
 
 
@@ -194,10 +196,10 @@ class Body:
     rim: Field  # 0 on the axis to 1 at the outline
 
 
-def _place_teat(udder: Generator, rng: Generator, size: int) -> Body:
+def _place_teat(udder: Generator, rng: Generator, size: int, zoom: float) -> Body:
     """A teat that hangs in from the top, its tip in the lower middle."""
     y, x = _grid(size)
-    radius, tilt = rng.uniform(0.19, 0.30), np.clip(rng.normal(0, 0.2), -0.5, 0.5)
+    radius, tilt = zoom * rng.uniform(0.19, 0.30), np.clip(rng.normal(0, 0.2), -0.5, 0.5)
     dx, dy = x - np.clip(rng.normal(0.5, 0.045), 0.38, 0.62), np.clip(rng.normal(0.84, 0.04), 0.74, 0.93) - y
     across = dx * np.cos(tilt) - dy * np.sin(tilt) + 0.006 * _smooth_noise(rng, size, 7)
     up = dx * np.sin(tilt) + dy * np.cos(tilt) + 0.006 * _smooth_noise(rng, size, 7)
@@ -240,15 +242,15 @@ def _draw_teat(image: Field, body: Body, udder: Generator, rng: Generator) -> Fi
     return _mix(image * (1 - shadow), skin * shade + gloss, inside)
 
 
-def _draw_ring(image: Field, body: Body, score: int, contrast: float, rng: Generator) -> Field:
+def _draw_ring(image: Field, body: Body, score: int, params: PhantomParams, rng: Generator) -> Field:
     """The orifice and what has grown around it; the score acts only through one continuous severity."""
     size = image.shape[-1]
     severity = score + float(np.clip(rng.normal(0, SEVERITY_NOISE), -0.75, 0.75))
     ring, rough, wild = (float(_step(severity, *ends)) for ends in ((1.1, 2.0), (2.05, 2.95), (3.0, 4.0)))
 
     # Where: rings are seen from below, so flattened; distance 1 is the outline of a smooth one.
-    radius = rng.uniform(0.11, 0.145) * (1 + 0.1 * rough + 0.1 * wild)
-    dx = body.across - rng.normal(0, 0.02)
+    radius = params.zoom * rng.uniform(0.11, 0.145) * (1 + 0.1 * rough + 0.1 * wild)
+    dx = body.across - params.zoom * rng.normal(0, 0.02)
     dy = (body.up - body.radius * rng.uniform(0.48, 0.65)) / rng.uniform(0.7, 0.95)
     distance = np.hypot(dx, dy) / radius
     turn = ((np.arctan2(dy, dx) / (2 * np.pi) % 1) * TURN_STEPS).astype(np.int64) % TURN_STEPS
@@ -272,7 +274,7 @@ def _draw_ring(image: Field, body: Body, score: int, contrast: float, rng: Gener
     colour = _mix(colour, KERATIN_BROWN, rough * _step(lumps + 0.5 * grain, 0.5 - 0.3 * wild, 1.7))
     colour = colour * np.clip(0.88 - 0.05 * lit + 0.16 * wild * fronds, 0.35, 1.2)
     hole = 0.85 * _step(rng.uniform(0.2, 0.3) * (1 + 0.5 * outline) - distance, -0.08, 0.08)
-    opacity = contrast * ring * rng.uniform(0.7, 1.0) * cover
+    opacity = params.ring_contrast * ring * rng.uniform(0.7, 1.0) * cover
     return _mix(_mix(image, ORIFICE, hole), colour, opacity)
 
 

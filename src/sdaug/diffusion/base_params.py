@@ -33,8 +33,8 @@ class BaseParams:
         require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
-            is_fit = bool(widths) and all(width > 0 and width % 8 == 0 for width in widths)
-            require(is_fit, key, widths, "need widths that are multiples of 8")
+            is_fit = bool(widths) and all(width >= 16 and width % 8 == 0 for width in widths)
+            require(is_fit, key, widths, "need widths that are multiples of 8, 16 or more")
         for key in ("latent_channels", "vae_steps", "vae_batch_size", "unet_steps", "unet_batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
         is_fit = self.vae_crop_pixels % factor == 0 and self.vae_crop_pixels > 0

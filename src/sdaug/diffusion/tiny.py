@@ -96,13 +96,13 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
 
 def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel:
     widths = params.unet_channels
-    crossed = len(widths) - 1
+    plain = len(widths) - 1  # attention where an image is large costs more than it brings
     return UNet2DConditionModel(
         sample_size=size_pixels // 2 ** (len(params.vae_channels) - 1),
         in_channels=params.latent_channels,
         out_channels=params.latent_channels,
-        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * crossed),
-        up_block_types=(*("CrossAttnUpBlock2D",) * crossed, "UpBlock2D"),
+        down_block_types=(*("DownBlock2D",) * plain, "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", *("UpBlock2D",) * plain),
         block_out_channels=tuple(widths),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,

@@ -197,7 +197,7 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str], weights: Flo
 
 
 def _require_files(metrics_dir: Path, name: str) -> None:
-    for folder, suffix in (("train", "json"), ("train", "csv"), ("predictions", "csv"), ("evaluate", "json")):
+    for folder, suffix in (("train", "json"), ("history", "csv"), ("predictions", "csv"), ("evaluate", "json")):
         path = metrics_dir / folder / f"{name}.{suffix}"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing, so run {name} is not complete; run `dvc repro evaluate`")
@@ -209,7 +209,7 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
     evaluate_path = metrics_dir / "evaluate" / f"{name}.json"
     predictions_path = metrics_dir / "predictions" / f"{name}.csv"
     train, evaluate = read_json(train_path), read_json(evaluate_path)
-    history = read_csv(metrics_dir / "train" / f"{name}.csv")
+    history = read_csv(metrics_dir / "history" / f"{name}.csv")
     test, predicted = _read_predictions(predictions_path, classes)
     counted = Counter(classes[k] for k in test.labels)
     for label, count in _value(evaluate, "num_test", evaluate_path).items():

@@ -1,0 +1,15 @@
+"""The smallest pipeline that tests build."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sdaug.diffusion.base_params import BaseParams
+from sdaug.params import read_section
+
+SMALLEST = replace(
+    read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),
+    vae_channels=[16, 32],
+    latent_channels=4,
+    unet_channels=[16, 32],
+    vae_crop_pixels=16,
+)
