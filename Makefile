@@ -2,13 +2,15 @@
 PYTHON ?= python3.11
 VENV := .venv
 UV_VERSION := 0.13.9
+# Trainings at once.
+JOBS ?= 2
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Compiled modules are written once instead of being compiled at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: repro test setup ui lint clean
 repro: $(VENV)/.ready ## the whole study; does nothing where nothing has changed
-	dvc repro
+	sdaug grid --jobs $(JOBS)
 	@cat report/comparison.txt; echo "Page and pictures: report/index.html"
 
 test: $(VENV)/.ready ## linters and tests

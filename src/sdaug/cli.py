@@ -18,6 +18,7 @@ from sdaug.data.adopt import (
     survey_teats,
     write_adopted,
 )
+from sdaug.grid import run_grid
 from sdaug.stage import run_stage
 
 PRESETS = Path("presets")
@@ -35,6 +36,9 @@ def main(words: Sequence[str] | None = None) -> None:
     adopt.add_argument("--group-pattern", help="regular expression on file names: what photos of one animal share")
     adopt.add_argument("--classes", help="the classes in the order of their scores, with commas (default: by name)")
     adopt.set_defaults(run=run_adopt)
+    grid = commands.add_parser("grid", help="dvc repro, with several trainings at once")
+    grid.add_argument("-j", "--jobs", type=int, default=2, help="how many at once (default: 2)")
+    grid.set_defaults(run=lambda args: run_grid(args.jobs))
     args = parser.parse_args(words)
     run_stage(lambda: args.run(args))
 
