@@ -8,6 +8,7 @@ import pytest
 
 from sdaug.grid import run_chain, run_grid, stale_items
 
+CHAIN = ("train", "evaluate")
 STAGES = ["split@original", "train@vit-original-0", "train@vit-augmented-0", "evaluate@vit-original-0", "report"]
 
 
@@ -21,23 +22,23 @@ def fake_dvc(folder: Path, script: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("changed", ["train@vit-original-0", "evaluate@vit-original-0"])
 def test_an_item_is_stale_if_its_training_or_its_evaluation_is(changed: str) -> None:
-    assert stale_items({changed: ["changed deps"]}, STAGES) == ["vit-original-0"]
+    assert stale_items({changed: ["changed deps"]}, STAGES, CHAIN) == ["vit-original-0"]
 
 
 def test_a_change_elsewhere_makes_no_item_stale() -> None:
-    assert stale_items({"split@original": [], "report": []}, STAGES) == []
+    assert stale_items({"split@original": [], "report": []}, STAGES, CHAIN) == []
 
 
 def test_a_failed_training_is_not_evaluated_and_says_why(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, f'echo "$@" >> {tmp_path}/calls; echo "the loss is nan"; exit 1')
-    error = run_chain("vit-original-0", environment)
+    error = run_chain("vit-original-0", CHAIN, environment)
     assert error is not None and "train@vit-original-0" in error and "the loss is nan" in error
     assert (tmp_path / "calls").read_text().count("\n") == 1
 
 
 def test_training_comes_before_evaluation(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, f'echo "$@" >> {tmp_path}/calls')
-    assert run_chain("vit-original-0", environment) is None
+    assert run_chain("vit-original-0", CHAIN, environment) is None
     assert [line.split()[-1] for line in (tmp_path / "calls").read_text().splitlines()] == [
         "train@vit-original-0",
         "evaluate@vit-original-0",

@@ -11,39 +11,46 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-FRONT = ("split", "holdout")  # with all that they depend on
-CHAIN = ("train", "evaluate")  # of one model, data set and seed, in this order
+# What comes first, with all that it depends on; then the chain of which several run at once, one an item of the matrix.
+PHASES = (
+    (("base",), ("dreambooth", "synthesize")),
+    (("split", "holdout"), ("train", "evaluate")),
+)
 
 
 def run_grid(num_jobs: int) -> None:
-    """Bring every stage up to date, with up to `num_jobs` trainings or evaluations at a time.
+    """Bring every stage up to date, with up to `num_jobs` generators or classifiers in work at a time.
 
     Raises:
-        ValueError: a stage has failed; the others have been finished.
+        ValueError: a stage has failed; its neighbours have been finished.
     """
     if num_jobs < 1:
         raise ValueError(f"grid: --jobs {num_jobs}; need 1 or more")
-    status = find_changes()
-    if status is not None and not status:
+    if not find_changes():
         print("Data and pipelines are up to date.")
         return
-    _run(["dvc", "repro", *FRONT], os.environ)
-    items = stale_items(find_changes() or {}, list_stages())
     # Waiting threads that spin would take the core of the training next door.
     environment = os.environ | {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else os.environ
-    with ThreadPoolExecutor(num_jobs) as pool:
-        errors = [error for error in pool.map(lambda item: run_chain(item, environment), items) if error]
-    if errors:
-        raise ValueError("\n".join(errors))
-    _run(["dvc", "repro"], os.environ)
+    for front, chain in PHASES:
+        _run(["dvc", "repro", *front])
+        items = stale_items(find_changes(), list_stages(), chain)
+        with ThreadPoolExecutor(num_jobs) as pool:
+            run = partial(run_chain, chain=chain, environment=environment)
+            errors = [error for error in pool.map(run, items) if error]
+        if errors:
+            raise ValueError("\n".join(errors))
+    _run(["dvc", "repro"])
 
 
-def find_changes() -> Mapping[str, object] | None:
-    """The stages that are out of date, as `dvc status` sees them; None where it can't yet say."""
-    result = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
-    found: Mapping[str, object] | None = json.loads(result.stdout) if result.returncode == 0 else None
-    return found
+def find_changes() -> Mapping[str, object]:
+    """The stages that are out of date, as `dvc status` sees them."""
+    result = subprocess.run(["dvc", "status", "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise ValueError("`dvc status` failed, see above")
+    changes: Mapping[str, object] = json.loads(result.stdout)
+    return changes
 
 
 def list_stages() -> list[str]:
@@ -52,15 +59,15 @@ def list_stages() -> list[str]:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
-def stale_items(changes: Mapping[str, object], stages: Sequence[str]) -> list[str]:
-    """`model-dataset-seed` of each training that is out of date, or whose evaluation is."""
-    names = [stage.partition("@")[2] for stage in stages if stage.startswith(f"{CHAIN[0]}@")]
-    return [name for name in names if any(f"{step}@{name}" in changes for step in CHAIN)]
+def stale_items(changes: Mapping[str, object], stages: Sequence[str], chain: Sequence[str]) -> list[str]:
+    """The items of which a stage of the chain is out of date: classes, or `model-dataset-seed`."""
+    names = [stage.partition("@")[2] for stage in stages if stage.startswith(f"{chain[0]}@")]
+    return [name for name in names if any(f"{step}@{name}" in changes for step in chain)]
 
 
-def run_chain(item: str, environment: Mapping[str, str]) -> str | None:
-    """Train and evaluate one item; what went wrong, if anything did."""
-    for step in CHAIN:
+def run_chain(item: str, chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """The stages of one item, one after the other; what went wrong, if anything did."""
+    for step in chain:
         stage, begin = f"{step}@{item}", time.monotonic()
         result = subprocess.run(
             ["dvc", "--wait-for-lock", "repro", "--single-item", stage],
@@ -77,6 +84,6 @@ def run_chain(item: str, environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    if subprocess.run(command, env=environment, check=False).returncode:
+def _run(command: Sequence[str]) -> None:
+    if subprocess.run(command, check=False).returncode:
         raise ValueError(f"`{' '.join(command)}` failed, see above")
