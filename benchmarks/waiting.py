@@ -1,0 +1,79 @@
+"""How OpenMP's threads should wait: steps of the tiny UNet, alone and with a second training beside it.
+
+Prints a line a round, then one JSON object: milliseconds a step, and each policy's ratio to the default's, where over 1
+is slower. Policies are OMP_WAIT_POLICY as set, or unset for the default.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+POLICIES = ("default", "passive", "active")
+STEP = """
+import sys, time
+from pathlib import Path
+import torch
+from sdaug.device import prepare_device, torch_stream
+from sdaug.diffusion.base_params import BaseParams
+from sdaug.diffusion.denoising import denoising_loss, encode_prompts
+from sdaug.diffusion.tiny import build_tiny
+from sdaug.params import read_section
+
+prepare_device()
+params = read_section(Path("params.yaml"), "base", BaseParams)
+pipeline = build_tiny(params, size_pixels=48)
+unet = pipeline.unet.train().to(memory_format=torch.channels_last)
+(prompt,) = encode_prompts(pipeline, [params.caption])
+latents = torch.randn(params.unet_batch_size, params.latent_channels, 12, 12)
+prompts = prompt.expand(len(latents), -1, -1)
+optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
+stream = torch_stream(0)
+seconds = []
+begin = time.monotonic()
+while time.monotonic() - begin < float(sys.argv[1]):
+    now = time.monotonic()
+    optimizer.zero_grad()
+    denoising_loss(unet, pipeline.scheduler, latents, prompts, stream).mean().backward()
+    optimizer.step()
+    seconds.append(time.monotonic() - now)
+print(sorted(seconds)[len(seconds) // 2])
+"""
+
+
+def measure(policy: str, *, num_processes: int, seconds: float) -> float:
+    """Milliseconds a step, the median over processes that run side by side."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    if policy != "default":
+        environment["OMP_WAIT_POLICY"] = policy
+    command = [sys.executable, "-c", STEP, str(seconds)]
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(num_processes)
+    ]
+    return 1000 * statistics.median(float(process.communicate()[0]) for process in running)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    args = parser.parse_args()
+    os.chdir(Path(__file__).parents[1])
+
+    found: dict[str, list[float]] = {}
+    for _ in range(args.rounds):
+        for num_processes in (1, 2):
+            for policy in POLICIES:
+                name = f"{policy}_{num_processes}"
+                found.setdefault(name, []).append(measure(policy, num_processes=num_processes, seconds=args.seconds))
+                print(f"{policy:8} {num_processes} at once: {found[name][-1]:6.0f} ms a step", flush=True)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    ratios = {f"{name}_ratio": value / medians[f"default_{name[-1]}"] for name, value in medians.items()}
+    print(json.dumps({key: round(value, 2) for key, value in (medians | ratios).items()}))
+
+
+if __name__ == "__main__":
+    main()
