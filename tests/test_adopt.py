@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
 from sdaug import cli
@@ -67,6 +68,13 @@ def test_adopt_keeps_the_comments_of_the_preset(checkout: Path, tmp_path: Path) 
     assert [line for line in kept.splitlines() if line.startswith("# ")] == [
         line for line in params.splitlines() if line.startswith("# ")
     ]
+
+
+def test_adopt_writes_params_as_dvc_does(checkout: Path, tmp_path: Path) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9}))])
+    text = (checkout / "params.yaml").read_text()
+    apply_overrides(checkout / "params.yaml", ["split.fold=0"])
+    assert (checkout / "params.yaml").read_text() == text
 
 
 def test_adopt_takes_the_order_of_the_scores(checkout: Path, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The whole of params.yaml: the committed one and the presets pass, and what one section says of another."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from sdaug.params import read_params
 from sdaug.study import check_study
@@ -26,10 +28,17 @@ def test_committed_file_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_committed_params_are_the_quick_preset() -> None:
-    quick = ROOT / "presets" / "quick.yaml"
-    if not quick.is_file():
-        pytest.skip("no presets/quick.yaml yet")
-    assert PARAMS.read_bytes() == quick.read_bytes()
+    assert PARAMS.read_bytes() == (ROOT / "presets" / "quick.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_an_experiment_changes_no_line_but_its_own(path: Path, tmp_path: Path) -> None:
+    own = tmp_path / "params.yaml"
+    shutil.copy(path, own)
+    apply_overrides(own, ["split.fold=1"])
+    before, after = (file.read_text().splitlines() for file in (path, own))
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed == [(line, line.replace("0", "1")) for line in before if line.startswith("  fold: 0")]
 
 
 def rename_class(values: dict[str, Any]) -> None:

@@ -66,22 +66,19 @@ def stale_items(changes: Mapping[str, object], stages: Sequence[str], chain: Seq
 
 
 def run_chain(item: str, chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """The stages of one item, one after the other; what went wrong, if anything did."""
-    for step in chain:
-        stage, begin = f"{step}@{item}", time.monotonic()
-        result = subprocess.run(
-            ["dvc", "--wait-for-lock", "repro", "--single-item", stage],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            print(f"{stage}: failed", file=sys.stderr, flush=True)
-            return f"{stage}: failed; its output:\n{result.stdout.strip()}"
-        print(f"{stage}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    return None
+    """The stages of one item, one after the other in one process of DVC; what went wrong, if anything did."""
+    stages, begin = [f"{step}@{item}" for step in chain], time.monotonic()
+    result = subprocess.run(
+        ["dvc", "--wait-for-lock", "repro", "--single-item", *stages],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    name, seconds = f"{item}: {', '.join(chain)}", time.monotonic() - begin
+    print(f"{name}: {'FAILED' if result.returncode else f'{seconds:.0f} s'}", file=sys.stderr, flush=True)
+    return f"{name}: failed; its output:\n{result.stdout.strip()}" if result.returncode else None
 
 
 def _run(command: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -57,6 +56,8 @@ def create_network(
     """The custom network, or any of timm's by name."""
     if architecture == CUSTOM:
         return CustomNetwork(num_classes, **options)
+    import timm  # seconds, which the custom network need not wait for
+
     model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
     return model
 

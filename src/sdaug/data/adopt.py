@@ -81,7 +81,7 @@ def adopted_params(preset: Path, survey: Survey, *, subject: str | None, group_p
     Raises:
         ValueError: the folder has too few photos for the preset, or a rule of the study is broken.
     """
-    yaml = _yaml()
+    yaml = YAML()  # its own style, which is DVC's: an experiment then changes no line but its own
     params = yaml.load(preset.read_text(encoding="utf-8"))
     if survey.folder != TEATS_DIR:
         params.pop("phantom", None)
@@ -109,7 +109,7 @@ def adopted_params(preset: Path, survey: Survey, *, subject: str | None, group_p
 
 def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool) -> str:
     """The text of dvc.yaml with the rare classes as inputs of `split` and `report`, and the source of the photos."""
-    yaml = _yaml()
+    yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
     synthetic = [f"data/synthetic/{label}" for label in rare]
@@ -169,11 +169,11 @@ def _fill(items: Any, values: Sequence[Any]) -> None:
         items.ca.items[len(items) - 1] = trailing
 
 
-def _yaml() -> YAML:
+def _graph_yaml() -> YAML:
+    """The style of dvc.yaml, which is written by hand."""
     yaml = YAML()
     yaml.width = 110
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     return yaml
 
 

@@ -83,8 +83,8 @@ def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generat
 def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
     """Turn the latent space to its principal axes and give each of them mean 0 and variance 1.
 
-    The channels of a VAE trained this briefly share one strong component, brightness, beside which the details that
-    the decoder needs have a hundredth of the variance: a UNet that learns them by squared error leaves them out.
+    The channels of a VAE trained this briefly share one strong component, beside which the details that the decoder
+    needs have a hundredth of the variance: a UNet that learns them by squared error leaves them out.
     What the VAE reconstructs stays the same, since the map goes into the 1x1 convolutions on both sides of the
     latents. The posterior's variance becomes one number a channel, its mean over `latents`.
     """
