@@ -16,8 +16,8 @@ from sdaug.classify.probe import probe_accuracies
 from sdaug.data.arms import SplitParams
 from sdaug.data.prepared import read_photos
 from sdaug.device import prepare_device
-from sdaug.diffusion.base_params import BaseParams
-from sdaug.diffusion.pipelines import download_pipeline, save_pipeline
+from sdaug.diffusion.base_params import TINY, BaseParams
+from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline, save_pipeline
 from sdaug.diffusion.pretraining import Report, reconstruct, squared_error, train_base
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.diffusion.tiny import build_tiny
@@ -68,11 +68,17 @@ def make_base(
     params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report
 ) -> StableDiffusionPipeline:
     """The pipeline that the study starts from."""
-    if params.model != "tiny":
-        return download_pipeline(params.model, params.revision).to(device)
-    pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
-    train_base(pipeline, images, params, report=report)
-    return pipeline
+    model = Path(params.model)
+    if params.model == TINY:
+        pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
+        train_base(pipeline, images, params, report=report)
+    elif params.config is not None:
+        pipeline = load_checkpoint(model, params.config)
+    elif model.is_dir():
+        pipeline = load_pipeline(model, device)
+    else:
+        pipeline = download_pipeline(params.model, params.revision, params.variant)
+    return pipeline.to(device)
 
 
 def show_base(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:

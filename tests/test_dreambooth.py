@@ -1,32 +1,45 @@
 """DreamBooth: only the UNet learns, the same each time, and in the noise schedule of the base."""
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.training_utils import compute_snr
 from smallest import SMALLEST
 from torch import nn
 
-from sdaug.diffusion.dreambooth import draw_class_images, train_dreambooth
+from sdaug.diffusion.dreambooth import Half, Preview, Prompts, Watch, encode_set, half_losses, train_dreambooth
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
 from sdaug.diffusion.tiny import build_tiny
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
 KNOBS = DreamBoothParams(
-    class_prompt="a photo",
-    num_class_images=3,
-    class_guidance_scale=1.0,
-    class_inference_steps=2,
+    method="full",
+    lora_rank=2,
+    lora_targets=["to_q", "to_k", "to_v", "to_out.0"],
+    train_text_encoder=False,
+    prior_preservation=True,
     prior_loss_weight=1.0,
     training_steps=2,
-    learning_rate=1.0e-3,
     batch_size=2,
+    gradient_accumulation_steps=1,
+    gradient_checkpointing=False,
+    optimizer="adamw",
+    learning_rate=1.0e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    warmup_steps=0,
     max_grad_norm=1.0,
+    min_snr_gamma=None,
+    noise_offset=0.0,
+    ema_decay=None,
+    precision="fp32",
     flip_horizontal=True,
+    preview_steps=0,
     num_preview_images=0,
     seed=0,
 )
@@ -45,18 +58,29 @@ def is_same(first: Weights, second: Weights) -> bool:
     return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
-def tune(knobs: DreamBoothParams = KNOBS, concept: ConceptParams = CONCEPT) -> tuple[StableDiffusionPipeline, Rows]:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+def tune(
+    knobs: DreamBoothParams = KNOBS,
+    preview: Preview | None = None,
+    pipeline: StableDiffusionPipeline | None = None,
+) -> tuple[StableDiffusionPipeline, Rows]:
+    pipeline = pipeline or build_tiny(SMALLEST, size_pixels=16)
     rows: Rows = []
     train_dreambooth(
         pipeline,
         PHOTOS,
-        CLASS_IMAGES,
+        CLASS_IMAGES if knobs.prior_preservation else None,
         params=knobs,
-        concept=concept,
+        concept=CONCEPT,
+        class_prompt="a photo",
         report=lambda step, values: rows.append((step, dict(values))),
+        preview=preview,
     )
     return pipeline, rows
+
+
+@pytest.fixture(scope="module")
+def fresh() -> StableDiffusionPipeline:
+    return build_tiny(SMALLEST, size_pixels=16)
 
 
 @pytest.fixture(scope="module")
@@ -66,26 +90,70 @@ def tuned() -> tuple[StableDiffusionPipeline, Rows]:
 
 @pytest.mark.parametrize("part", ["vae", "text_encoder"])
 def test_tuning_leaves_vae_and_text_encoder_as_they_were(
-    tuned: tuple[StableDiffusionPipeline, Rows], part: str
+    tuned: tuple[StableDiffusionPipeline, Rows], fresh: StableDiffusionPipeline, part: str
 ) -> None:
-    fresh = build_tiny(SMALLEST, size_pixels=16)
     assert is_same(weights_of(getattr(tuned[0], part)), weights_of(getattr(fresh, part)))
 
 
-def test_tuning_changes_the_unet(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
-    assert not is_same(weights_of(tuned[0].unet), weights_of(build_tiny(SMALLEST, size_pixels=16).unet))
+def test_tuning_changes_the_unet(tuned: tuple[StableDiffusionPipeline, Rows], fresh: StableDiffusionPipeline) -> None:
+    assert not is_same(weights_of(tuned[0].unet), weights_of(fresh.unet))
 
 
 def test_tuning_twice_gives_the_same_weights(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
     assert is_same(weights_of(tuned[0].unet), weights_of(tune()[0].unet))
 
 
-def test_prior_weight_matters(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
-    without, _ = tune(replace(KNOBS, prior_loss_weight=0.0))
-    assert not is_same(weights_of(tuned[0].unet), weights_of(without.unet))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prior_loss_weight": 0.0},
+        {"prior_preservation": False},
+        {"gradient_accumulation_steps": 2},
+        {"weight_decay": 0.5},
+        {"schedule": "cosine"},
+        {"schedule": "linear"},
+        {"warmup_steps": 2},
+        {"max_grad_norm": 1.0e-6},
+        {"min_snr_gamma": 1.0},
+        {"noise_offset": 0.5},
+        {"ema_decay": 0.9},
+        {"precision": "bf16"},
+        {"flip_horizontal": False},
+        {"seed": 1},
+        {"train_text_encoder": True},
+    ],
+    ids=str,
+)
+def test_knob_reaches_the_training(tuned: tuple[StableDiffusionPipeline, Rows], change: dict[str, Any]) -> None:
+    assert not is_same(weights_of(tuned[0].unet), weights_of(tune(replace(KNOBS, **change))[0].unet))
 
 
-def test_last_step_is_reported_with_both_losses(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
+def test_gradient_checkpointing_changes_no_result(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
+    other = weights_of(tune(replace(KNOBS, gradient_checkpointing=True))[0].unet)
+    for name, tensor in weights_of(tuned[0].unet).items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_text_encoder_learns_if_asked(fresh: StableDiffusionPipeline) -> None:
+    pipeline, _ = tune(replace(KNOBS, train_text_encoder=True))
+    assert not is_same(weights_of(pipeline.text_encoder), weights_of(fresh.text_encoder))
+
+
+def test_lora_leaves_the_base_as_it_was(fresh: StableDiffusionPipeline) -> None:
+    pipeline, _ = tune(replace(KNOBS, method="lora"))
+    after = {name.replace(".base_layer", ""): tensor for name, tensor in weights_of(pipeline.unet).items()}
+    assert is_same(weights_of(fresh.unet), after)
+    moved = [name for name, tensor in after.items() if "lora_B" in name and tensor.abs().sum() > 0]
+    assert moved and len(moved) == sum("lora_B" in name for name in after)
+
+
+def test_lora_weights_are_float32_under_autocast() -> None:
+    pipeline, _ = tune(replace(KNOBS, method="lora", precision="bf16"))
+    kinds = {("lora" in name, weight.dtype) for name, weight in pipeline.unet.named_parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+
+
+def test_reports_name_both_halves(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
     assert [(step, sorted(values)) for step, values in tuned[1]] == [(2, ["instance_loss", "prior_loss"])]
 
 
@@ -93,13 +161,107 @@ def test_unet_is_left_ready_to_draw(tuned: tuple[StableDiffusionPipeline, Rows])
     assert not tuned[0].unet.training
 
 
-def test_class_images_follow_from_the_seed() -> None:
-    first, second = (draw_class_images(build_tiny(SMALLEST, size_pixels=16), KNOBS, size_pixels=16) for _ in range(2))
-    assert first.shape == (3, 16, 16, 3) and np.array_equal(first, second)
+def test_previews_come_in_between_and_change_nothing() -> None:
+    steps: list[int] = []
+    knobs = replace(KNOBS, training_steps=5, preview_steps=2, ema_decay=0.9)
+    watched, _ = tune(knobs, preview=steps.append)
+    assert steps == [2, 4]
+    assert is_same(weights_of(watched.unet), weights_of(tune(replace(knobs, preview_steps=0))[0].unet))
 
 
-def test_drawing_class_images_does_not_change_the_tuning(tuned: tuple[StableDiffusionPipeline, Rows]) -> None:
+def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
     pipeline = build_tiny(SMALLEST, size_pixels=16)
-    draw_class_images(pipeline, KNOBS, size_pixels=16)
-    train_dreambooth(pipeline, PHOTOS, CLASS_IMAGES, params=KNOBS, concept=CONCEPT, report=lambda *_: None)
-    assert is_same(weights_of(tuned[0].unet), weights_of(pipeline.unet))
+    pipeline.unet.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"dreambooth: step 1: the loss is not finite; lower dreambooth.learning_rate"):
+        tune(pipeline=pipeline)
+
+
+def test_the_first_bad_step_is_named() -> None:
+    watch = Watch(["instance"], torch.device("cpu"))
+    for step, value in enumerate((1.0, float("inf"), float("nan")), start=1):
+        watch.add(step, [torch.tensor(value)])
+    with pytest.raises(ValueError, match="step 2: the loss is not finite"):
+        watch.means()
+
+
+def test_means_are_since_the_last_report() -> None:
+    watch = Watch(["instance", "prior"], torch.device("cpu"))
+    for value in (1.0, 3.0):
+        watch.add(1, [torch.tensor(value), torch.tensor(2 * value)])
+    assert watch.means() == {"instance_loss": 2.0, "prior_loss": 4.0}
+    watch.add(2, [torch.tensor(5.0), torch.tensor(5.0)])
+    assert watch.means() == {"instance_loss": 5.0, "prior_loss": 5.0}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
+def test_missing_bitsandbytes_is_named() -> None:
+    with pytest.raises(ValueError, match="'adamw_8bit' needs bitsandbytes.*or take adamw"):
+        tune(replace(KNOBS, optimizer="adamw_8bit"))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("min_snr_gamma", [None, 5.0])
+@pytest.mark.parametrize("prior_preservation", [True, False])
+def test_a_step_is_the_textbook_step(
+    fresh: StableDiffusionPipeline, kind: str, min_snr_gamma: float | None, prior_preservation: bool
+) -> None:
+    """The same weights, images, noise and timesteps through diffusers' own modules, nothing cached."""
+    pipeline = StableDiffusionPipeline(**fresh.components, requires_safety_checker=False)
+    pipeline.scheduler = DDIMScheduler.from_config(fresh.scheduler.config, prediction_type=kind)
+    knobs = replace(KNOBS, min_snr_gamma=min_snr_gamma, prior_loss_weight=0.5, flip_horizontal=False)
+    unet, vae, scheduler = pipeline.unet.requires_grad_(True), pipeline.vae, pipeline.scheduler
+    sets = [(PHOTOS, CONCEPT.instance_prompt, 1.0), (CLASS_IMAGES, "a photo", 0.5)][: 1 + prior_preservation]
+
+    halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
+    prompts = Prompts(pipeline, halves, knobs)()
+    stream = torch.Generator().manual_seed(5)
+    losses = half_losses(pipeline, halves, prompts, knobs, stream, torch.float32)
+    ours = sum(half.weight * loss for half, loss in zip(halves, losses, strict=True))
+    unet.zero_grad()
+    ours.backward()
+    our_gradients = [weight.grad.clone() for weight in unet.parameters()]
+
+    stream = torch.Generator().manual_seed(5)
+    latents = []
+    for images, _, _ in sets:
+        chosen = torch.randint(len(images), (2,), generator=stream)
+        pixels = torch.from_numpy(images[chosen.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        with torch.no_grad():
+            posterior = vae.encode(pixels).latent_dist
+        drawn = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=stream)
+        latents.append(drawn * vae.config.scaling_factor)
+    clean = torch.cat(latents)
+    noise = torch.randn(clean.shape, generator=stream)
+    timesteps = torch.randint(1000, (len(clean),), generator=stream)
+    texts = [prompt for _, prompt, _ in sets for _ in range(2)]
+    ids = pipeline.tokenizer(
+        texts, padding="max_length", max_length=pipeline.tokenizer.model_max_length, return_tensors="pt"
+    )
+    with torch.no_grad():
+        embeddings = pipeline.text_encoder(ids.input_ids)[0]
+    predicted = unet(scheduler.add_noise(clean, noise, timesteps), timesteps, embeddings).sample
+    target = noise if kind == "epsilon" else scheduler.get_velocity(clean, noise, timesteps)
+    each = (predicted - target).square().mean(dim=(1, 2, 3))
+    if min_snr_gamma is not None:
+        snr = compute_snr(scheduler, timesteps)
+        each = each * snr.clamp(max=min_snr_gamma) / (snr if kind == "epsilon" else snr + 1.0)
+    textbook = each[:2].mean() + (0.5 * each[2:].mean() if prior_preservation else 0.0)
+    unet.zero_grad()
+    textbook.backward()
+
+    torch.testing.assert_close(ours, textbook, rtol=1e-4, atol=1e-5)
+    for mine, weight in zip(our_gradients, unet.parameters(), strict=True):
+        torch.testing.assert_close(mine, weight.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_cached_latents_have_the_distribution_of_uncached_ones(fresh: StableDiffusionPipeline) -> None:
+    cached = encode_set(fresh, PHOTOS, replace(KNOBS, flip_horizontal=False))
+    stream = torch.Generator().manual_seed(0)
+    ours = torch.stack([cached.draw(torch.tensor([1]), stream)[0] for _ in range(400)])
+    pixels = torch.from_numpy(PHOTOS[1:2]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    with torch.no_grad():
+        posterior = fresh.vae.encode(pixels).latent_dist
+    theirs = torch.stack([posterior.sample(stream)[0] for _ in range(400)]) * fresh.vae.config.scaling_factor
+    deviation = float(theirs.std(dim=0).mean())
+    assert float((ours.mean(dim=0) - theirs.mean(dim=0)).abs().mean()) < 0.2 * deviation
+    assert float(ours.std(dim=0).mean()) == pytest.approx(deviation, rel=0.05)

@@ -1,14 +1,25 @@
 """Pipelines on disc: the plain diffusers layout, in the same bytes each time."""
 
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from safetensors.torch import save_file
 from smallest import SMALLEST
 
-from sdaug.diffusion.pipelines import download_pipeline, load_pipeline, save_pipeline
+from sdaug.diffusion.pipelines import load_checkpoint, load_pipeline, save_pipeline
 from sdaug.diffusion.tiny import build_tiny
 
 CPU = torch.device("cpu")
@@ -60,18 +71,130 @@ def test_loaded_pipeline_is_ready_for_training(folder: Path) -> None:
     assert isinstance(scheduler, DDIMScheduler) and scheduler.config.prediction_type == "v_prediction"
 
 
-def test_folder_without_a_unet_is_refused(tmp_path: Path) -> None:
-    for name in ("vae", "text_encoder", "tokenizer", "scheduler"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="no unet; need a Stable Diffusion in the diffusers layout"):
-        load_pipeline(tmp_path, CPU)
+def copied(folder: Path, target: Path) -> Path:
+    shutil.copytree(folder, target)
+    return target
 
 
-def test_model_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError("no such\nrepository")
+def test_folder_without_a_unet_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copied(folder, tmp_path / "base") / "unet")
+    with pytest.raises(ValueError, match="no unet; need a Stable Diffusion in the diffusers layout"):
+        load_pipeline(tmp_path / "base", CPU)
 
-    monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", fail)
-    with pytest.raises(ValueError, match=r"base\.model: 'someone/model'; .*no such repository.*base\.model: tiny"):
-        download_pipeline("someone/model", None)
+
+def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    weights = copied(folder, tmp_path / "base") / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(ValueError, match=r"unet has no \.safetensors weights.*save it again with `save_pretrained"):
+        load_pipeline(tmp_path / "base", CPU)
+
+
+def test_other_kind_of_pipeline_is_refused(folder: Path, tmp_path: Path) -> None:
+    index = copied(folder, tmp_path / "base") / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
+    with pytest.raises(ValueError, match=r"a StableDiffusionXLPipeline; supported are Stable Diffusion 1\.x and 2\.x"):
+        load_pipeline(tmp_path / "base", CPU)
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "message"),
+    [
+        ("weights.ckpt", None, "a pickle can run a stranger's code; convert it to .safetensors"),
+        ("absent.safetensors", None, "no such file"),
+        ("here.safetensors", None, "a single file needs a local folder of configs"),
+        ("here.safetensors", "empty", "a single file needs a local folder of configs"),
+        ("empty", None, "no model_index.json, unet, vae, text_encoder, tokenizer, scheduler"),
+        ("no/such/thing", None, "need `tiny`, a hub id such as owner/name"),
+        ("tinny", None, "need `tiny`, a hub id such as owner/name"),
+    ],
+)
+def test_source_that_can_be_no_stable_diffusion_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, config: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "here.safetensors").touch()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        replace(SMALLEST, model=model, config=config and Path(config))
+
+
+def test_file_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="not a checkpoint of the kind that"):
+        load_checkpoint(tmp_path / "weights.safetensors", folder)
+
+
+ANSWERS = {  # what the hub says of an id: status and its own code of the error
+    "gated": (
+        403,
+        "GatedRepo",
+        "its licence is not accepted here; accept it on the model's page, then `hf auth login`",
+    ),
+    "absent": (401, "RepoNotFound", "the hub has no such id (or it is private)"),
+    "revision": (404, "RevisionNotFound", "no revision 'v9'; correct base.revision, or leave it empty"),
+    "layout": (404, "EntryNotFound", "it has no model_index.json, so it is not in the diffusers layout"),
+    "other": (200, "", "a StableDiffusionXLPipeline; supported are Stable Diffusion 1.x and 2.x"),
+    "weights": (200, "", "no safetensors weights to be had from the hub"),
+}
+PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}, "weights": PIPELINE}
+FILES = [{"rfilename": name} for name in ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin")]
+ASK = """
+import sys
+from sdaug.diffusion.pipelines import download_pipeline
+for name in sys.argv[1:]:
+    try:
+        download_pipeline(f"someone/{name}", "v9", None)
+    except ValueError as error:
+        print(name, error, sep="\\t")
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub of few words."""
+
+    def do_GET(self) -> None:
+        name = next((part for part in self.path.split("/") if part in ANSWERS), "absent")
+        status, code, _ = ANSWERS[name]
+        body = b""
+        if status == 200 and "model_index" in self.path:
+            body = json.dumps(INDEXES[name]).encode()
+        elif status == 200 and self.path.startswith("/api/models/"):
+            body = json.dumps({"id": f"someone/{name}", "sha": "0" * 40, "siblings": FILES}).encode()
+        self.send_response(status if body or status != 200 else 404)
+        for key, value in {"X-Error-Code": code, "X-Repo-Commit": "0" * 40, "ETag": f'"{name}"'}.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def ask(endpoint: str, cache: Path, names: Iterable[str]) -> dict[str, str]:
+    """What `download_pipeline` says of some ids, with another hub."""
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+    result = subprocess.run(
+        [sys.executable, "-c", ASK, *names], env=environment, capture_output=True, text=True, check=True
+    )
+    return dict(line.split("\t") for line in result.stdout.splitlines())
+
+
+def test_each_answer_of_the_hub_has_its_own_way_out(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        said = ask(f"http://127.0.0.1:{server.server_port}", tmp_path, ANSWERS)
+    finally:
+        server.shutdown()
+    assert {name: ANSWERS[name][2] in text for name, text in said.items()} == dict.fromkeys(ANSWERS, True), said
+    assert all(text.startswith(f"params.yaml: base.model: 'someone/{name}': ") for name, text in said.items())
+
+
+def test_hub_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    said = ask("http://127.0.0.1:9", tmp_path, ["gated"])
+    assert "the hub cannot be reached and nothing is cached; check the network" in said["gated"]

@@ -5,12 +5,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
 
-from sdaug.diffusion.sampler_names import SamplerName
-from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images
+from sdaug.diffusion.choices import PrecisionName, SamplerName
+from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images, draw_pixels, to_uint8
 from sdaug.diffusion.tiny import build_tiny
 
 DRAWING = Drawing(
@@ -22,6 +23,7 @@ DRAWING = Drawing(
     height=16,
     width=16,
     batch_size=2,
+    precision="fp32",
 )
 SEEDS = [11, 12, 13]
 
@@ -34,7 +36,7 @@ def pipeline() -> StableDiffusionPipeline:
 def draw(
     pipeline: StableDiffusionPipeline, drawing: Drawing = DRAWING, seeds: list[int] = SEEDS
 ) -> dict[int, NDArray[np.uint8]]:
-    return dict(draw_images(pipeline, drawing, seeds, title="test"))
+    return dict(zip(seeds, draw_pixels(pipeline, drawing, seeds, title="test"), strict=True))
 
 
 def is_near(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
@@ -77,6 +79,49 @@ def test_image_depends_on_its_seed(drawn: dict[int, NDArray[np.uint8]]) -> None:
 def test_sampler_draws_an_image_that_is_not_of_one_shade(pipeline: StableDiffusionPipeline, name: SamplerName) -> None:
     image = draw(pipeline, replace(DRAWING, sampler=name, batch_size=1, inference_steps=4), [11])[11]
     assert image.std() > 0
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
+@pytest.mark.parametrize("name", get_args(SamplerName))
+def test_images_are_those_of_the_pipeline_itself(
+    pipeline: StableDiffusionPipeline, name: SamplerName, guidance_scale: float
+) -> None:
+    drawing = replace(
+        DRAWING, sampler=name, inference_steps=5, guidance_scale=guidance_scale, negative_prompt="dark", batch_size=3
+    )
+    ours = np.stack([image for _, image in draw_images(pipeline, drawing, SEEDS, title="test")])
+    plain = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config)
+    plain.set_progress_bar_config(disable=True)
+    theirs = plain(
+        [drawing.prompt] * 3,
+        negative_prompt=[drawing.negative_prompt] * 3,
+        guidance_scale=guidance_scale,
+        num_inference_steps=drawing.inference_steps,
+        height=drawing.height,
+        width=drawing.width,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+        output_type="np",
+    ).images
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_other_precisions_draw_nearly_the_same(
+    pipeline: StableDiffusionPipeline, drawn: dict[int, NDArray[np.uint8]], precision: PrecisionName
+) -> None:
+    other = draw(pipeline, replace(DRAWING, precision=precision))
+    assert max(np.abs(other[seed].astype(int) - drawn[seed]).mean() for seed in SEEDS) < 8
+
+
+def test_half_precision_needs_a_gpu(pipeline: StableDiffusionPipeline) -> None:
+    if pipeline.device.type == "cpu":
+        with pytest.raises(ValueError, match="precision: 'fp16' needs a GPU"):
+            draw(pipeline, replace(DRAWING, precision="fp16"))
+
+
+def test_what_is_not_a_number_becomes_black() -> None:
+    assert to_uint8(np.array([[[np.nan, 0.0, 1.0]]], dtype=np.float32)).tolist() == [[[0, 0, 255]]]
 
 
 def test_every_name_has_its_sampler() -> None:

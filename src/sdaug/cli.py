@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sdaug.data.adopt import (
     GRAPH,
     PARAMS,
@@ -22,7 +24,8 @@ from sdaug.grid import run_grid
 from sdaug.stage import run_stage
 
 PRESETS = Path("presets")
-PHANTOM_DIR = Path("data/phantom")
+PHANTOM_DIR, SYNTHETIC_DIR = Path("data/phantom"), Path("data/synthetic")
+BASE_DIR, GENERATORS_DIR = Path("models/base"), Path("models/dreambooth")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -39,6 +42,10 @@ def main(words: Sequence[str] | None = None) -> None:
     grid = commands.add_parser("grid", help="dvc repro, with several trainings at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="how many at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    redraw = commands.add_parser("redraw", help="draw a synthetic image again from its row of the manifest")
+    redraw.add_argument("id", help="as in manifest.csv of data/synthetic/CLASS: synthetic-0123456789")
+    redraw.add_argument("--out", type=Path, help="a PNG file (default: ID.png)")
+    redraw.set_defaults(run=run_redraw)
     args = parser.parse_args(words)
     run_stage(lambda: args.run(args))
 
@@ -58,6 +65,29 @@ def run_adopt(args: argparse.Namespace) -> None:
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)
     print(f"Wrote {PARAMS} and {GRAPH}. Next: look at them with `git diff`, then `dvc repro`.")
+
+
+def run_redraw(args: argparse.Namespace) -> None:
+    """Draw one image again, and say whether it is the one that is there."""
+    from sdaug.device import prepare_device
+    from sdaug.diffusion.adapters import load_generator
+    from sdaug.diffusion.synthesis import find_row, redraw
+    from sdaug.images import read_png, save_png
+
+    row = find_row(SYNTHETIC_DIR, args.id)
+    generator, out = GENERATORS_DIR / row["label"], args.out or Path(f"{args.id}.png")
+    if not generator.is_dir():
+        raise FileNotFoundError(f"{generator}: no such generator; `dvc pull {generator}`, or `dvc repro dreambooth`")
+    if out.exists():
+        raise ValueError(f"--out: {out}: exists; give another file")
+    pixels = redraw(load_generator(generator, BASE_DIR, prepare_device()), row)
+    save_png(out, pixels)
+    known = SYNTHETIC_DIR / row["label"] / row["file"]
+    difference = "unknown, since it is not there"
+    if known.is_file():
+        largest = int(np.abs(read_png(known).astype(int) - pixels).max())
+        difference = "none, not in one pixel" if largest == 0 else f"at most {largest} of 255 a pixel"
+    print(f"{out}: seed {row['seed']}, prompt {row['prompt']!r}; difference from {known}: {difference}")
 
 
 def _survey(args: argparse.Namespace) -> Survey:

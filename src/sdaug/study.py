@@ -10,7 +10,8 @@ from sdaug.data.arms import ArmParams, SplitParams
 from sdaug.data.phantom import PhantomParams
 from sdaug.data.prepare import PrepareParams
 from sdaug.diffusion.base_params import BaseParams
-from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
+from sdaug.diffusion.dreambooth_params import ClassImagesParams, ConceptParams, DreamBoothParams
+from sdaug.diffusion.fidelity_params import FidelityParams
 from sdaug.diffusion.synthesize_params import SynthesizeParams
 from sdaug.names import check_name
 from sdaug.params import convert, require
@@ -27,8 +28,10 @@ class StudyParams:
     prepare: PrepareParams
     base: BaseParams
     concepts: dict[str, ConceptParams]
+    class_images: ClassImagesParams
     dreambooth: DreamBoothParams
     synthesize: SynthesizeParams
+    fidelity: FidelityParams
     split: SplitParams
     datasets: dict[str, ArmParams]
     classifiers: dict[str, ClassifierParams]

@@ -97,8 +97,8 @@ def adopted_params(preset: Path, survey: Survey, *, subject: str | None, group_p
     params["prepare"]["group_pattern"] = group_pattern
     params["prepare"]["split"] = "given" if survey.has_test and survey.folder != TEATS_DIR else "made"
     if subject is not None:
-        params["base"]["caption"] = params["dreambooth"]["class_prompt"] = f"a photo of a {subject}"
-    noun = params["dreambooth"]["class_prompt"].removeprefix("a photo of a ")
+        params["base"]["caption"] = params["class_images"]["prompt"] = f"a photo of a {subject}"
+    noun = params["class_images"]["prompt"].removeprefix("a photo of a ")
     params["concepts"].clear()
     for label in rare_classes(survey):
         token = f"zw{chr(ord('a') + list(survey.counts).index(label))}"
@@ -108,12 +108,12 @@ def adopted_params(preset: Path, survey: Survey, *, subject: str | None, group_p
 
 
 def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool) -> str:
-    """The text of dvc.yaml with the rare classes as inputs of `split` and `report`, and the source of the photos."""
+    """The text of dvc.yaml with the rare classes as inputs of those who read them all, and the photos' source."""
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
     synthetic = [f"data/synthetic/{label}" for label in rare]
-    for name in ("split", "report"):
+    for name in ("split", "fidelity", "report"):
         deps = stages[name]["deps"]
         first = next(index for index, dep in enumerate(deps) if dep.startswith("data/synthetic/"))
         _fill(deps, [*deps[:first], *synthetic, *(d for d in deps[first:] if not d.startswith("data/synthetic/"))])

@@ -1,8 +1,20 @@
-"""The knobs of the `base` stage."""
+"""The knobs of the `base` stage, and what a Stable Diffusion must look like on disk."""
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from sdaug.params import require
+
+TINY = "tiny"
+LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
+WEIGHTED = ("unet", "vae", "text_encoder")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+SUPPORTED = "supported are Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +23,8 @@ class BaseParams:
 
     model: str
     revision: str | None
+    variant: str | None
+    config: Path | None
     caption: str
     vae_channels: list[int]
     latent_channels: int
@@ -29,7 +43,7 @@ class BaseParams:
 
     def __post_init__(self) -> None:
         factor = 2 ** (len(self.vae_channels) - 1)
-        require(bool(self.model), "model", self.model, "need `tiny`, a hub id or a folder in the diffusers layout")
+        check_source(self.model, self.config)
         require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
@@ -43,3 +57,45 @@ class BaseParams:
             require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
         for key in ("ema_decay", "caption_dropout"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
+
+
+def check_source(model: str, config: Path | None) -> None:
+    """Refuse what can be no Stable Diffusion, as far as this machine can tell before anything is loaded.
+
+    Raises:
+        ValueError, FileNotFoundError: one line for each way in which `model` is wrong.
+    """
+    path = Path(model)
+    is_pickle = path.suffix in PICKLES
+    require(not is_pickle, "model", model, "a pickle can run a stranger's code; convert it to .safetensors")
+    if path.suffix == ".safetensors":
+        require(path.is_file(), "model", model, "no such file; give the path of a .safetensors checkpoint")
+        rule = "a single file needs a local folder of configs: the diffusers layout of its kind, weights left out"
+        require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
+    elif path.is_dir():
+        check_layout(path, where=f"model: {model!r}")
+    else:
+        is_fit = model == TINY or HUB_ID.fullmatch(model) is not None
+        rule = "need `tiny`, a hub id such as owner/name, a folder in the diffusers layout or a .safetensors file"
+        require(is_fit, "model", model, rule)
+
+
+def check_layout(folder: Path, *, where: str) -> None:
+    """A folder that holds a Stable Diffusion in the diffusers layout, its weights as safetensors."""
+    absent = [name for name in LAYOUT if not (folder / name).exists()]
+    if absent:
+        raise ValueError(f"{where}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
+    check_pipeline_class(json.loads((folder / LAYOUT[0]).read_text(encoding="utf-8")), where=where)
+    for part in WEIGHTED:
+        if not any((folder / part).glob("*.safetensors")):
+            raise ValueError(
+                f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run a stranger's "
+                "code); save it again with `save_pretrained(..., safe_serialization=True)`"
+            )
+
+
+def check_pipeline_class(index: Mapping[str, Any], *, where: str) -> None:
+    """That model_index.json names a kind of pipeline that the study can train."""
+    name = index.get("_class_name")
+    if name != "StableDiffusionPipeline":
+        raise ValueError(f"{where}: a {name}; {SUPPORTED}")

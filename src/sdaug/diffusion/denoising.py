@@ -27,17 +27,20 @@ class Latents:
 
     def draw(self, chosen: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
         """New latents `(B, C, h, w)` of the chosen images, as an encoder run at this step would draw them."""
+        chosen = to_device(chosen, self.mean.device)
         mean, std = self.mean[chosen], self.std[chosen]
-        return mean + std * torch.randn(mean.shape, generator=stream).to(mean.device)
+        return mean + std * draw_normal(mean.shape, stream, mean.device)
 
 
-@torch.no_grad()
-def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[torch.Tensor]:
+def encode_prompts(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, with_gradients: bool = False
+) -> list[torch.Tensor]:
     """One `(1, T, D)` embedding a prompt, as the pipeline itself would make it."""
-    encoded = [
-        pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0] for prompt in prompts
-    ]
-    return [embedding.detach() for embedding in encoded]
+    with torch.set_grad_enabled(with_gradients):
+        return [
+            pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0]
+            for prompt in prompts
+        ]
 
 
 def denoising_loss(
@@ -46,16 +49,35 @@ def denoising_loss(
     latents: torch.Tensor,
     prompts: torch.Tensor,
     stream: torch.Generator,
+    *,
+    min_snr_gamma: float | None = None,
+    noise_offset: float = 0.0,
 ) -> torch.Tensor:
-    """The squared error of each sample `(B,)` at a random timestep (Ho et al., arXiv 2006.11239, eq. 14)."""
-    noise = torch.randn(latents.shape, generator=stream).to(latents.device)
+    """The squared error of each sample `(B,)` at a random timestep (Ho et al., arXiv 2006.11239, eq. 14).
+
+    `min_snr_gamma` weights each sample by its own timestep; `noise_offset` adds that much noise of one shade to each
+    channel, so that very dark and very light images are learned as well.
+    """
+    noise = draw_normal(latents.shape, stream, latents.device)
+    if noise_offset:
+        noise = noise + noise_offset * draw_normal((*latents.shape[:2], 1, 1), stream, latents.device)
     timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=stream)
-    timesteps = timesteps.to(latents.device)
+    timesteps = to_device(timesteps, latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
     predicted = unet(noisy, timesteps, encoder_hidden_states=prompts).sample
     target = denoising_target(scheduler, latents, noise, timesteps)
     losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
-    return losses
+    return losses if min_snr_gamma is None else losses * snr_weights(scheduler, timesteps, min_snr_gamma)
+
+
+def draw_normal(shape: Sequence[int], stream: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Standard normal noise from a CPU generator, on its way to the device while the host goes on."""
+    return to_device(torch.randn(shape, generator=stream), device)
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy that a GPU fetches by itself."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def denoising_target(
@@ -69,3 +91,16 @@ def denoising_target(
         velocity: torch.Tensor = scheduler.get_velocity(latents, noise, timesteps)
         return velocity
     raise ValueError(f"base: a scheduler that predicts {kind!r}; supported are epsilon and v_prediction")
+
+
+def snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Weights `(B,)` of min-SNR-gamma (Hang et al., arXiv 2303.09556): min(SNR, gamma) over the weight in x-space.
+
+    That weight is SNR where noise is predicted, and SNR + 1 where velocity is.
+    """
+    kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].double()
+    snr = kept / (1.0 - kept)
+    is_velocity = scheduler.config.prediction_type == "v_prediction"
+    # min(SNR, gamma) / SNR is written so that it holds where SNR is 0, too.
+    weights: torch.Tensor = snr.clamp(max=gamma) / (snr + 1.0) if is_velocity else (gamma / snr).clamp(max=1.0)
+    return weights.float()

@@ -1,93 +1,227 @@
 """DreamBooth: bind a rare token to one class's photos, while images of the base keep the rest from drifting.
 
-Ruiz et al., arXiv 2208.12242, eq. 2. Latents and prompts are encoded once and drawn from at each step.
+Ruiz et al., arXiv 2208.12242, eq. 2. Each image's posterior is encoded once and drawn from at each step; prompts are
+encoded once as well, unless the text encoder learns. The weights that learn are float32 whatever the precision.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
+from torch import nn
 
-from sdaug.device import check_finite, torch_stream
+from sdaug.device import torch_stream
+from sdaug.diffusion.adapters import adapt
 from sdaug.diffusion.denoising import Latents, denoising_loss, encode_prompts
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
+from sdaug.diffusion.precision import autocast, resolve_precision
 from sdaug.diffusion.pretraining import encode_images, to_pixels
-from sdaug.diffusion.sampler_names import SamplerName
-from sdaug.diffusion.sampling import Drawing, draw_images
 from sdaug.progress import progress
 from sdaug.seeding import derive_seed
 
 REPORT_STEPS = 10
-WARMUP_STEPS = 10
-CLASS_SAMPLER: SamplerName = "dpm_solver"
-CLASS_BATCH_SIZE = 16
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
 
 Report = Callable[[int, Mapping[str, float]], None]
+Preview = Callable[[int], None]
 
 
-def draw_class_images(
-    pipeline: StableDiffusionPipeline, params: DreamBoothParams, *, size_pixels: int
-) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)` images that the base draws for the class prompt; every concept meets the same ones."""
-    drawing = Drawing(
-        prompt=params.class_prompt,
-        negative_prompt="",
-        guidance_scale=params.class_guidance_scale,
-        inference_steps=params.class_inference_steps,
-        sampler=CLASS_SAMPLER,
-        height=size_pixels,
-        width=size_pixels,
-        batch_size=CLASS_BATCH_SIZE,
-    )
-    seeds = [derive_seed(params.seed, "class image", index) for index in range(params.num_class_images)]
-    return np.stack([pixels for _, pixels in draw_images(pipeline, drawing, seeds, title="class images")])
+@dataclass(frozen=True)
+class Half:
+    """One half of the objective: the images of one prompt, and what their loss weighs."""
+
+    name: str
+    latents: Latents
+    prompt: str
+    weight: float
 
 
 def train_dreambooth(
     pipeline: StableDiffusionPipeline,
     instance_images: NDArray[np.uint8],
-    class_images: NDArray[np.uint8],
+    class_images: NDArray[np.uint8] | None,
     *,
     params: DreamBoothParams,
     concept: ConceptParams,
+    class_prompt: str,
     report: Report,
+    preview: Preview | None = None,
 ) -> None:
-    """Fine-tune the UNet in place on `(N, H, W, 3)` photos of one class, with prior preservation."""
-    unet, scheduler = pipeline.unet, pipeline.scheduler
-    stream = torch_stream(derive_seed(params.seed, concept.instance_prompt))
-    instances = _encode(pipeline, instance_images, params)
-    priors = _encode(pipeline, class_images, params)
-    prompts = torch.cat(
-        [
-            prompt.expand(params.batch_size, -1, -1)
-            for prompt in encode_prompts(pipeline, [concept.instance_prompt, params.class_prompt])
-        ]
+    """Fine-tune in place on `(N, H, W, 3)` photos of one class; `class_images` are for prior preservation.
+
+    `report` gets each half's mean loss, `preview` the step each time that images are due.
+
+    Raises:
+        ValueError: a loss is not finite, with the step at which it was so first; or the optimizer is not installed.
+    """
+    halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
+    if class_images is not None:
+        halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
+    device = pipeline.device
+    dtype = resolve_precision(params.precision, device)
+    weights = adapt(pipeline, params, dtype, seed=derive_seed(params.seed, "adapter"))
+    optimizer = build_optimizer(weights, params)
+    schedule = get_scheduler(
+        SCHEDULES[params.schedule],
+        optimizer,
+        num_warmup_steps=params.warmup_steps,
+        num_training_steps=params.training_steps,
     )
-    unet.train().requires_grad_(True).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=params.learning_rate, fused=True)
-    warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
+    average = build_average(weights, params)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    stream = torch_stream(derive_seed(params.seed, concept.instance_prompt))
+    prompts = Prompts(pipeline, halves, params)
+    watch = Watch([half.name for half in halves], device)
+    _set_training(pipeline, params, is_on=True)
     for step in progress(range(1, params.training_steps + 1), title="DreamBooth", total=params.training_steps):
-        latents = torch.cat([_draw(instances, params, stream), _draw(priors, params, stream)])
-        losses = denoising_loss(unet, scheduler, latents, prompts, stream)
-        instance_loss, prior_loss = (half.mean() for half in losses.split(params.batch_size))
-        loss = instance_loss + params.prior_loss_weight * prior_loss
+        for _ in range(params.gradient_accumulation_steps):
+            losses = half_losses(pipeline, halves, prompts(), params, stream, dtype)
+            loss = torch.stack([half.weight * value for half, value in zip(halves, losses, strict=True)]).sum()
+            scaler.scale(loss / params.gradient_accumulation_steps).backward()
+            watch.add(step, losses)
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(weights, params.max_grad_norm)
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), params.max_grad_norm)
-        optimizer.step()
-        warmup.step()
+        schedule.step()
+        if average:
+            average.step(weights)
         if step % REPORT_STEPS == 0 or step == params.training_steps:
-            check_finite(loss, where=f"dreambooth: step {step}")
-            report(step, {"instance_loss": float(instance_loss.detach()), "prior_loss": float(prior_loss.detach())})
-    unet.eval()
+            report(step, watch.means())
+        is_due = params.preview_steps and step % params.preview_steps == 0 and step < params.training_steps
+        if preview and is_due:
+            with _ready_to_draw(pipeline, params, weights, average):
+                preview(step)
+    if average:
+        average.copy_to(weights)
+    _set_training(pipeline, params, is_on=False)
 
 
-def _encode(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
+def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
+    """The scaled posteriors of `(N, H, W, 3)` images, and of their mirror images if asked."""
     latents = encode_images(pipeline.vae, to_pixels(images), flip_horizontal=params.flip_horizontal)
     return latents.scaled(pipeline.vae.config.scaling_factor)
 
 
-def _draw(latents: Latents, params: DreamBoothParams, stream: torch.Generator) -> torch.Tensor:
-    return latents.draw(torch.randint(len(latents), (params.batch_size,), generator=stream), stream)
+def half_losses(
+    pipeline: StableDiffusionPipeline,
+    halves: Sequence[Half],
+    prompts: torch.Tensor,
+    params: DreamBoothParams,
+    stream: torch.Generator,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, ...]:
+    """The mean loss of each half, from one pass over the images of all; `prompts` is `(halves * batch, T, D)`."""
+    size = params.batch_size
+    latents = torch.cat(
+        [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
+    )
+    with autocast(pipeline.device, dtype):
+        losses = denoising_loss(
+            pipeline.unet,
+            pipeline.scheduler,
+            latents,
+            prompts,
+            stream,
+            min_snr_gamma=params.min_snr_gamma,
+            noise_offset=params.noise_offset,
+        )
+    return tuple(losses.view(len(halves), size).mean(dim=1))
+
+
+class Prompts:
+    """The embeddings of a batch: made once, or anew at each step where the text encoder learns."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams) -> None:
+        self._pipeline, self._size = pipeline, params.batch_size
+        self._texts = [half.prompt for half in halves]
+        self._fixed = (
+            None if params.train_text_encoder else self._repeated(torch.cat(encode_prompts(pipeline, self._texts)))
+        )
+
+    def __call__(self) -> torch.Tensor:
+        return self._repeated(self._embedded()) if self._fixed is None else self._fixed
+
+    def _embedded(self) -> torch.Tensor:
+        return torch.cat(encode_prompts(self._pipeline, self._texts, with_gradients=True))
+
+    def _repeated(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return embeddings.repeat_interleave(self._size, dim=0)
+
+
+class Watch:
+    """Sums of losses and the first step that was not finite, kept on the device so that no step waits for the host."""
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self._names = names
+        self._sums, self._count = torch.zeros(len(names), device=device), 0
+        self._bad_step = torch.zeros((), dtype=torch.long, device=device)
+
+    def add(self, step: int, losses: Sequence[torch.Tensor]) -> None:
+        values = torch.stack([loss.detach() for loss in losses])
+        is_first = (~torch.isfinite(values)).any() & (self._bad_step == 0)
+        self._bad_step = torch.where(is_first, step, self._bad_step)
+        self._sums, self._count = self._sums + values, self._count + 1
+
+    def means(self) -> dict[str, float]:
+        """Each half's mean since the last time."""
+        bad_step = int(self._bad_step)
+        if bad_step:
+            raise ValueError(f"dreambooth: step {bad_step}: the loss is not finite; lower dreambooth.learning_rate")
+        means = (self._sums / self._count).tolist()
+        self._sums, self._count = torch.zeros_like(self._sums), 0
+        return {f"{name}_loss": mean for name, mean in zip(self._names, means, strict=True)}
+
+
+def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:
+    """AdamW, fused, or with its moments in 8 bits where bitsandbytes is installed."""
+    if params.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise ValueError(
+            "dreambooth.optimizer: 'adamw_8bit' needs bitsandbytes, which is not installed; "
+            "`uv pip install bitsandbytes`, or take adamw"
+        ) from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    return optimizer
+
+
+def build_average(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> EMAModel | None:
+    """The moving average of the weights that is kept, if any is."""
+    if params.ema_decay is None:
+        return None
+    return EMAModel(weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+
+
+def _set_training(pipeline: StableDiffusionPipeline, params: DreamBoothParams, *, is_on: bool) -> None:
+    pipeline.unet.train(is_on)
+    pipeline.text_encoder.train(is_on and params.train_text_encoder)
+
+
+@contextmanager
+def _ready_to_draw(
+    pipeline: StableDiffusionPipeline,
+    params: DreamBoothParams,
+    weights: Sequence[nn.Parameter],
+    average: EMAModel | None,
+) -> Iterator[None]:
+    """Show what would be kept now, then go on training with the weights as they were."""
+    if average:
+        average.store(weights)
+        average.copy_to(weights)
+    _set_training(pipeline, params, is_on=False)
+    try:
+        yield
+    finally:
+        _set_training(pipeline, params, is_on=True)
+        if average:
+            average.restore(weights)

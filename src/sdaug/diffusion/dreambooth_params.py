@@ -1,36 +1,75 @@
-"""The knobs of the `dreambooth` stage."""
+"""The knobs of the stages `class_images` and `dreambooth`."""
 
 from dataclasses import dataclass
 
+from sdaug.diffusion.choices import MethodName, OptimizerName, PrecisionName, SamplerName, ScheduleName
 from sdaug.params import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassImagesParams:
+    """Section `class_images`: what the base draws for prior preservation; all classes share these images."""
+
+    prompt: str
+    num_images: int
+    guidance_scale: float
+    inference_steps: int
+    sampler: SamplerName
+    batch_size: int
+    precision: PrecisionName
+    seed: int
+
+    def __post_init__(self) -> None:
+        require(bool(self.prompt.strip()), "prompt", self.prompt, "need a prompt")
+        for key in ("num_images", "inference_steps", "batch_size"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothParams:
     """Section `dreambooth`: what all classes share in fine-tuning (Ruiz et al., arXiv 2208.12242)."""
 
-    class_prompt: str
-    num_class_images: int
-    class_guidance_scale: float
-    class_inference_steps: int
+    method: MethodName
+    lora_rank: int
+    lora_targets: list[str]
+    train_text_encoder: bool
+    prior_preservation: bool
     prior_loss_weight: float
     training_steps: int
-    learning_rate: float
     batch_size: int
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    optimizer: OptimizerName
+    learning_rate: float
+    weight_decay: float
+    schedule: ScheduleName
+    warmup_steps: int
     max_grad_norm: float
+    min_snr_gamma: float | None
+    noise_offset: float
+    ema_decay: float | None
+    precision: PrecisionName
     flip_horizontal: bool
+    preview_steps: int
     num_preview_images: int
     seed: int
 
     def __post_init__(self) -> None:
-        require(bool(self.class_prompt.strip()), "class_prompt", self.class_prompt, "need a prompt")
-        for key in ("num_class_images", "training_steps", "batch_size", "class_inference_steps"):
+        for key in ("lora_rank", "training_steps", "batch_size", "gradient_accumulation_steps"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
-        require(self.num_preview_images >= 0, "num_preview_images", self.num_preview_images, "need 0 or more")
+        for key in ("warmup_steps", "preview_steps", "num_preview_images"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), "need 0 or more")
+        require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
         require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
+        require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "need 0 or more and less than 1")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "need more than 0")
-        require(self.class_guidance_scale >= 1, "class_guidance_scale", self.class_guidance_scale, "need 1 or more")
+        is_fit = self.min_snr_gamma is None or self.min_snr_gamma > 0
+        require(is_fit, "min_snr_gamma", self.min_snr_gamma, "need more than 0 (5 is usual), or nothing for none")
+        require(0 <= self.noise_offset <= 1, "noise_offset", self.noise_offset, "need 0 (none) to 1")
+        is_fit = self.ema_decay is None or 0 < self.ema_decay < 1
+        require(is_fit, "ema_decay", self.ema_decay, "need more than 0 and less than 1, or nothing for none")
 
 
 @dataclass(frozen=True, kw_only=True)

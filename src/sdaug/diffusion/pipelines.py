@@ -2,52 +2,121 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
+from sdaug.diffusion.base_params import SUPPORTED, check_layout, check_pipeline_class
+
+NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
 
 
 def load_pipeline(folder: Path, device: torch.device) -> StableDiffusionPipeline:
-    """A pipeline from a folder, its noise schedule ready for training, every part in evaluation mode."""
-    absent = [name for name in LAYOUT if not (folder / name).exists()]
-    if absent:
-        raise FileNotFoundError(f"{folder}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
+    """A pipeline from a folder, its noise schedule ready for training, every part in evaluation mode.
+
+    Raises:
+        FileNotFoundError: a part of the diffusers layout is not there.
+        ValueError: another kind of pipeline, or weights that are pickled.
+    """
+    check_layout(folder, where=str(folder))
     _hush()
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, safety_checker=None, requires_safety_checker=False, use_safetensors=True, local_files_only=True
+        folder, use_safetensors=True, local_files_only=True, **NO_CHECKER
     )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    return pipeline.to(device)
+    return _ready(pipeline).to(device)
 
 
-def download_pipeline(model: str, revision: str | None) -> StableDiffusionPipeline:
-    """A pipeline by hub id and revision, or from a local folder in the diffusers layout."""
-    if Path(model).is_dir():
-        return load_pipeline(Path(model), torch.device("cpu"))
+def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
+    """A pipeline from a single .safetensors file, as trainers share them, and a folder with the configs of its kind."""
+    _hush()
     try:
-        return StableDiffusionPipeline.from_pretrained(
-            model, revision=revision, safety_checker=None, requires_safety_checker=False, use_safetensors=True
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(file), config=str(config_dir), local_files_only=True, **NO_CHECKER
         )
-    except OSError as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # diffusers raises whatever its parsing stumbles over
         raise ValueError(
-            f"params.yaml: base.model: {model!r}; neither a folder here nor to be had from the hub ({reason[:200]}); "
-            "check id, revision and network, accept the licence on the hub, or set base.model: tiny"
+            f"params.yaml: base.model: {str(file)!r}: not a checkpoint of the kind that {config_dir} describes "
+            f"({_short(error)}); {SUPPORTED}"
         ) from error
+    return _ready(pipeline)
+
+
+def download_pipeline(model: str, revision: str | None, variant: str | None) -> StableDiffusionPipeline:
+    """A pipeline by hub id, revision (branch, tag or commit) and variant of the weights (such as fp16).
+
+    Raises:
+        ValueError: one line for each way in which the hub says no, with the way out.
+    """
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    where = f"params.yaml: base.model: {model!r}"
+    try:
+        index = hf_hub_download(model, "model_index.json", revision=revision)
+        check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
+        )
+    except hub.GatedRepoError as error:
+        raise ValueError(
+            f"{where}: its licence is not accepted here; accept it on the model's page, then `hf auth login`"
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise ValueError(f"{where}: no revision {revision!r}; correct base.revision, or leave it empty") from error
+    except hub.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"{where}: the hub has no such id (or it is private); correct it, or `hf auth login`"
+        ) from error
+    except hub.LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"{where}: the hub cannot be reached and nothing is cached; check the network, give a local folder, "
+            "or take `tiny`"
+        ) from error
+    except hub.EntryNotFoundError as error:
+        raise ValueError(
+            f"{where}: it has no model_index.json, so it is not in the diffusers layout; {SUPPORTED}"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"{where}: no safetensors weights{f' of variant {variant!r}' if variant else ''} to be had from the hub "
+            f"({_short(error)}); correct base.variant, or choose a revision with safetensors"
+        ) from error
+    return _ready(pipeline)
 
 
 def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save in the diffusers layout, in the same bytes wherever and whenever it is saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    _forget_origin(folder)
+
+
+def save_part(part: Any, folder: Path) -> None:
+    """Save one model of a pipeline, as `save_pipeline` does."""
+    _hush()
+    part.save_pretrained(folder, safe_serialization=True)
+    _forget_origin(folder)
+
+
+def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(torch.float32)
+
+
+def _forget_origin(folder: Path) -> None:
+    """Configs name the folder that they were loaded from."""
     for path in folder.rglob("*.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(config, dict) and config.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _hush() -> None:

@@ -1,4 +1,8 @@
-"""Drawing images from a pipeline: an image is a function of the weights, the prompts, its seed and the settings."""
+"""Drawing images from a pipeline: an image is a function of the weights, the prompts, its seed and the settings.
+
+The loop is that of `StableDiffusionPipeline.__call__`, with the prompts encoded once, batches of one size, and
+weights laid out for the hardware.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +20,9 @@ from diffusers import (
 from numpy.typing import NDArray
 
 from sdaug.device import torch_stream
+from sdaug.diffusion.choices import PrecisionName, SamplerName
 from sdaug.diffusion.denoising import encode_prompts
-from sdaug.diffusion.sampler_names import SamplerName
+from sdaug.diffusion.precision import autocast, resolve_precision
 from sdaug.progress import progress
 
 SAMPLERS = {
@@ -41,27 +46,78 @@ class Drawing:
     height: int
     width: int
     batch_size: int
+    precision: PrecisionName
 
 
 def draw_images(
     pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Each seed with its `(H, W, 3)` image, in order; every batch has the same size, the last one is filled up."""
-    own_scheduler = pipeline.scheduler
-    sampler = SAMPLERS[drawing.sampler].from_config(own_scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
-    prompt, negative = encode_prompts(pipeline, [drawing.prompt, drawing.negative_prompt])
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Each seed with its `(H, W, 3)` image in [0, 1], in order; every batch has one size, the last one is filled up.
+
+    An image that the weights cannot draw holds NaN.
+    """
+    prompts = guided_prompts(pipeline, drawing)
     starts = range(0, len(seeds), drawing.batch_size)
     for start in progress(starts, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):
         wanted = seeds[start : start + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
-        # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
-        pipeline.scheduler = sampler
-        try:
-            images = _draw_batch(pipeline, drawing, filled, prompt, negative)
-        finally:
-            pipeline.scheduler = own_scheduler
-        yield from zip(wanted, images, strict=False)
+        latents = draw_latents(pipeline, drawing, prompts, filled)
+        yield from zip(wanted, decode_latents(pipeline, latents, drawing), strict=False)
+
+
+def draw_pixels(
+    pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
+) -> NDArray[np.uint8]:
+    """The images of some seeds as `(N, H, W, 3)` pixels; what is NaN becomes black."""
+    return np.stack([to_uint8(image) for _, image in draw_images(pipeline, drawing, seeds, title=title)])
+
+
+def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pixels in [0, 1] as bytes."""
+    return np.asarray((np.nan_to_num(image) * 255).round().astype(np.uint8))
+
+
+def guided_prompts(pipeline: StableDiffusionPipeline, drawing: Drawing) -> torch.Tensor:
+    """`(1, T, D)` embeddings of the prompt, or `(2, T, D)` with the negative one first where there is guidance."""
+    wanted = [drawing.negative_prompt, drawing.prompt] if drawing.guidance_scale > 1 else [drawing.prompt]
+    return torch.cat(encode_prompts(pipeline, wanted))
+
+
+@torch.no_grad()
+def draw_latents(
+    pipeline: StableDiffusionPipeline, drawing: Drawing, prompts: torch.Tensor, seeds: Sequence[int]
+) -> torch.Tensor:
+    """`(B, C, h, w)` latents, one a seed: each starts from a noise of its own and never meets its neighbours."""
+    unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
+    # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
+    sampler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
+    sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step
+    factor = pipeline.vae_scale_factor
+    shape = (unet.config.in_channels, drawing.height // factor, drawing.width // factor)
+    noise = torch.stack([torch.randn(shape, generator=torch_stream(seed)) for seed in seeds])
+    latents: torch.Tensor = noise.to(device, memory_format=torch.channels_last) * sampler.init_noise_sigma
+    num_prompts = len(prompts)
+    embeddings = prompts.repeat_interleave(len(seeds), dim=0)
+    with autocast(device, resolve_precision(drawing.precision, device)):
+        for timestep in sampler.timesteps:
+            noisy = sampler.scale_model_input(latents.repeat(num_prompts, 1, 1, 1), timestep)
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
+            predicted = unet(noisy, timestep, encoder_hidden_states=embeddings, return_dict=False)[0].float()
+            if num_prompts == 2:
+                without, with_prompt = predicted.chunk(2)
+                predicted = without + drawing.guidance_scale * (with_prompt - without)
+            latents = sampler.step(predicted, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+@torch.no_grad()
+def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> NDArray[np.float32]:
+    """`(B, H, W, 3)` images in [0, 1] of latents."""
+    vae = pipeline.vae.to(memory_format=torch.channels_last)
+    with autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+    images = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+    return np.asarray(images.cpu().numpy())
 
 
 def draw_previews(
@@ -77,26 +133,6 @@ def draw_previews(
         height=size_pixels,
         width=size_pixels,
         batch_size=num_images,
+        precision="auto",
     )
-    return [pixels for _, pixels in draw_images(pipeline, drawing, range(num_images), title="previews")]
-
-
-@torch.no_grad()
-def _draw_batch(
-    pipeline: StableDiffusionPipeline,
-    drawing: Drawing,
-    seeds: Sequence[int],
-    prompt: torch.Tensor,
-    negative: torch.Tensor,
-) -> NDArray[np.uint8]:
-    result = pipeline(
-        prompt_embeds=prompt.expand(len(seeds), -1, -1),
-        negative_prompt_embeds=negative.expand(len(seeds), -1, -1),
-        generator=[torch_stream(seed) for seed in seeds],
-        guidance_scale=drawing.guidance_scale,
-        num_inference_steps=drawing.inference_steps,
-        height=drawing.height,
-        width=drawing.width,
-        output_type="np",
-    )
-    return np.asarray((np.asarray(result.images) * 255).round().astype(np.uint8))
+    return list(draw_pixels(pipeline, drawing, range(num_images), title="previews"))

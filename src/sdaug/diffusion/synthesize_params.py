@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sdaug.diffusion.sampler_names import SamplerName
+from sdaug.diffusion.choices import PrecisionName, SamplerName
 from sdaug.params import require
 
 
@@ -11,6 +11,7 @@ class SynthesizeParams:
     """Section `synthesize`: how each rare class's images are drawn."""
 
     negative_prompt: str
+    num_images: int | None
     multiple_of_missing: float
     guidance_scale: float
     inference_steps: int
@@ -18,9 +19,12 @@ class SynthesizeParams:
     height: int
     width: int
     batch_size: int
+    precision: PrecisionName
     seed: int
 
     def __post_init__(self) -> None:
+        is_fit = self.num_images is None or self.num_images >= 1
+        require(is_fit, "num_images", self.num_images, "need 1 or more, or nothing for a multiple of the missing ones")
         require(
             0 < self.multiple_of_missing <= 10, "multiple_of_missing", self.multiple_of_missing, "need over 0 to 10"
         )
@@ -32,3 +36,7 @@ class SynthesizeParams:
         for key in ("height", "width"):
             size = getattr(self, key)
             require(size >= 32 and size % 8 == 0, key, size, "need a multiple of 8, 32 or more")
+
+    def count(self, num_missing: int) -> int:
+        """How many images a class gets that lacks so many to the largest one."""
+        return round(num_missing * self.multiple_of_missing) if self.num_images is None else self.num_images

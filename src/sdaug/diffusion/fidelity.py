@@ -1,0 +1,93 @@
+"""Do synthetic images look like their class? A judge trained on real photos that no generator has seen says so.
+
+Two figures a class: the share of images that the judge takes for the class they were drawn for, and the kernel
+inception distance (Binkowski et al., arXiv 1801.01401) to the class's held-out photos, with the judge's features in
+place of Inception's: a network that has learned from this subject, and needs no download. So its values compare the
+generators of one study, not studies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics.pairwise import polynomial_kernel
+from torch import nn
+
+from sdaug.classify.inference import predict
+from sdaug.classify.models import ModelCard
+from sdaug.classify.probe import RECIPE
+from sdaug.classify.training import build_loss, train_classifier
+
+Images = NDArray[np.uint8]
+Features = NDArray[np.float64]
+
+EPSILON = 1.0e-6
+
+
+class Judge:
+    """A classifier of real photos, and what its last layer sees."""
+
+    def __init__(self, photos: Images, labels: NDArray[np.int64], classes: Sequence[str], *, seed: int) -> None:
+        """Train on `(N, H, W, 3)` held-out photos and their class indices."""
+        self.classes = list(classes)
+        recipe = replace(
+            RECIPE, batch_size=min(RECIPE.batch_size, len(photos)), image_size=min(RECIPE.image_size, photos.shape[1])
+        )
+        everything = (photos, labels)
+        # It is never asked about photos again, so that nothing is lost if it also validates on them.
+        trained = train_classifier(
+            everything,
+            everything,
+            self.classes,
+            recipe=recipe,
+            loss=build_loss("cross_entropy", focal_gamma=0.0),
+            selection="loss",
+            seed=seed,
+            device=torch.device("cpu"),
+            title="judge",
+        )
+        self._model, self._card = trained.build(), trained.card
+        raw = features_of(self._model, photos, self._card)
+        self._center, self._scale = raw.mean(axis=0), raw.std(axis=0) + EPSILON
+
+    def class_share(self, images: Images, label: str) -> float:
+        """The share of `(N, H, W, 3)` images that are taken for `label`."""
+        return float(np.mean(predict(self._model, images, self._card).argmax(axis=1) == self.classes.index(label)))
+
+    def mean_probability(self, images: Images, label: str) -> float:
+        """The mean probability that the judge gives `label` on `(N, H, W, 3)` images."""
+        return float(predict(self._model, images, self._card)[:, self.classes.index(label)].mean())
+
+    def features(self, images: Images) -> Features:
+        """`(N, D)` inputs of the last layer, each with mean 0 and deviation 1 over the judge's photos."""
+        return (features_of(self._model, images, self._card) - self._center) / self._scale
+
+
+def features_of(model: nn.Module, images: Images, card: ModelCard) -> Features:
+    """What the last linear layer of a model is given, `(N, D)`."""
+    kept: list[torch.Tensor] = []
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    handle = last.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].double().cpu()))
+    try:
+        predict(model, images, card)
+    finally:
+        handle.remove()
+    return torch.cat(kept).numpy()
+
+
+def kernel_distance(first: Features, second: Features) -> float:
+    """The unbiased squared maximum mean discrepancy of `(M, D)` and `(N, D)` features, kernel (x.y / D + 1)^3.
+
+    Two samples of one distribution give 0 on average, so that a value can be below 0.
+
+    Raises:
+        ValueError: fewer than two images on one side.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"kernel distance of {len(first)} and {len(second)} images; need 2 or more of each")
+    own = [polynomial_kernel(x, degree=3, coef0=1.0) for x in (first, second)]
+    within = [(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1)) for kernel in own]
+    between = polynomial_kernel(first, second, degree=3, coef0=1.0).mean()
+    return float(within[0] + within[1] - 2.0 * between)

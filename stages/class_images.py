@@ -1,0 +1,31 @@
+"""class_images: what the base draws for the class prompt, for prior preservation; every DreamBooth shares it."""
+
+import argparse
+from pathlib import Path
+
+from sdaug.device import prepare_device
+from sdaug.diffusion.class_images import draw_class_images, save_class_images
+from sdaug.diffusion.dreambooth_params import ClassImagesParams
+from sdaug.diffusion.pipelines import load_pipeline
+from sdaug.files import fresh_dir
+from sdaug.params import read_section
+from sdaug.stage import run_stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    params = read_section(args.params, "class_images", ClassImagesParams)
+    size_pixels = read_section(args.params, "prepare.size_pixels", int)
+    pipeline = load_pipeline(args.base, prepare_device())
+    images = draw_class_images(pipeline, params, size_pixels=size_pixels)
+    with fresh_dir(args.out) as out_dir:
+        save_class_images(images, out_dir)
+
+
+if __name__ == "__main__":
+    run_stage(main)
