@@ -9,6 +9,7 @@ from sdaug.manifest import Protocol, count_labels, read_manifest, training_photo
 from sdaug.params import convert, read_section
 from sdaug.stage import run_stage
 from sdaug.verdict import page, pictures
+from sdaug.verdict.looks import looks_table
 from sdaug.verdict.summary import read_study, sibling_accuracy, summarize
 
 
@@ -54,7 +55,8 @@ def main() -> None:
         for key, value in page.flatten(read_json(require_file(args.metrics / f"{name}.json", stage=name))).items()
     }
 
-    tables = page.build_tables(study, counts)
+    looks = looks_table(read_json(require_file(args.metrics / "fidelity.json", stage="fidelity")))
+    tables = [*page.build_tables(study, counts), looks]
     verdict = page.find_verdict(study)
     limits = page.find_limits(study, protocol=protocol, sibling_accuracy=sibling_accuracy(photos, classes))
     text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"

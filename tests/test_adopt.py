@@ -47,7 +47,7 @@ def test_adopt_writes_the_rare_classes_to_both_files(checkout: Path, tmp_path: P
     params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
     assert params["classes"] == ["few", "many", "some"]
     assert list(params["concepts"]) == ["few", "some"]
-    for stage in ("split", "report"):
+    for stage in ("split", "fidelity", "report"):
         listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
         assert listed == ["data/synthetic/few", "data/synthetic/some"]
         assert all(dep in graph["stages"][stage]["cmd"].split() for dep in listed)
@@ -57,7 +57,7 @@ def test_adopt_writes_the_rare_classes_to_both_files(checkout: Path, tmp_path: P
 def test_adopt_names_the_subject_in_every_prompt(checkout: Path, tmp_path: Path) -> None:
     cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9})), "--subject", "leaf"])
     params = yaml.safe_load((checkout / "params.yaml").read_text())
-    assert params["base"]["caption"] == params["dreambooth"]["class_prompt"] == "a photo of a leaf"
+    assert params["base"]["caption"] == params["class_images"]["prompt"] == "a photo of a leaf"
     assert params["concepts"]["few"]["instance_prompt"] == "a photo of a zwa leaf"
 
 

@@ -66,7 +66,7 @@ def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
         assert is_made or is_given or dep in kept, f"{name}: {dep}"
 
 
-@pytest.mark.parametrize("name", ["split", "report"])
+@pytest.mark.parametrize("name", ["split", "fidelity", "report"])
 def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     wanted = {f"data/synthetic/{label}" for label in PARAMS["concepts"]}
     in_deps = {dep for dep in entries(STAGES[name], "deps") if dep.startswith("data/synthetic/")}

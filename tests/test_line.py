@@ -85,8 +85,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, "sdaug", "adopt", str(photos), "--preset", "quick", "--subject", "pattern")
     params = yaml.safe_load((folder / "params.yaml").read_text())
     custom = params["classifiers"]["custom"] | {"epochs": 1, "by_dataset": {}, "batch_size": 4}
-    small = {"num_class_images": 2, "class_inference_steps": 2, "training_steps": 2, "num_preview_images": 2}
-    params["dreambooth"] |= small
+    params["class_images"] |= {"num_images": 2, "inference_steps": 2}
+    params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
+    params["fidelity"] |= {"num_images": 2}
     params["synthesize"] |= {"inference_steps": 2, "guidance_scale": 1.0}
     params["base"] |= {"vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
     params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
@@ -179,8 +180,21 @@ def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> 
     arm = {"synthetic_fraction": 0.5, "loss": "cross_entropy", "focal_gamma": 2.0}
     edit_params(study, classifiers__other__learning_rate=2.0e-3, datasets__half=arm)
     output = run(study, "sdaug", "grid", "--jobs", "2")
-    did_run = re.findall(r"^(?:Running stage '|)([a-z]+(?:@[a-z0-9-]+)?)(?:'|: \d+ s$)", output, re.MULTILINE)
     runs = {"other-original-0", "other-augmented-0", "other-half-0", "custom-half-0"}
-    names = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in runs}
-    assert sorted(did_run) == sorted({"check", "split@half", "report", *names})
+    assert set(re.findall(r"^(\S+): train, evaluate: \d+ s$", output, re.MULTILINE)) == runs
+    assert set(stages_run(output)) == {"check", "split@half", "report"}
     assert "up to date" in run(study, "dvc", "status")
+
+
+def test_a_new_arm_by_experiment_runs_only_what_is_new(study: Path) -> None:
+    before = (study / "params.yaml").read_text().splitlines()
+    arm = "{synthetic_fraction: 0.25, loss: cross_entropy, focal_gamma: 2.0}"
+    output = run(study, "dvc", "exp", "run", "-S", f"+datasets.quarter={arm}")
+    names = {f"{stage}@{model}-quarter-0" for stage in ("train", "evaluate") for model in ("custom", "other")}
+    assert set(stages_run(output)) == {"check", "split@quarter", "report", *names}
+    after = (study / "params.yaml").read_text().splitlines()
+    assert [line for line in after if line not in before] == ["  quarter:", "    synthetic_fraction: 0.25"]
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\S+)':$", output, re.MULTILINE)

@@ -59,6 +59,9 @@ def write_study(root: Path) -> None:
     write_runs(root / "metrics")
     write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
     write_json(root / "metrics" / "base.json", {"vae": {"accuracy": 0.5}})
+    figures = {"num_photos": 9, "num_images": 8, "class_share_before": 0.125, "class_share_after": 0.625}
+    figures |= {f"{key}_{when}": 0.5 for key in ("class_probability", "kid") for when in ("before", "after")}
+    write_json(root / "metrics" / "fidelity.json", {label: figures | {"kid_before": None} for label in MISSING})
     write_photos(root / "prepared")
     write_synthetic(root / "synthetic")
     params = {

@@ -62,7 +62,8 @@ class Judge:
 
     def features(self, images: Images) -> Features:
         """`(N, D)` inputs of the last layer, each with mean 0 and deviation 1 over the judge's photos."""
-        return (features_of(self._model, images, self._card) - self._center) / self._scale
+        standard: Features = (features_of(self._model, images, self._card) - self._center) / self._scale
+        return standard
 
 
 def features_of(model: nn.Module, images: Images, card: ModelCard) -> Features:

@@ -1,0 +1,121 @@
+"""Synthesis side by side: ours, the bare UNet calls, and StableDiffusionPipeline as its README calls it.
+
+All draw from the same untrained pipeline with the same sampler, steps and guidance. The pipeline draws batches of 4 in
+its default precision (float32) and its images are saved as PNG as its README does; ours are the files and the manifest
+of `synthesize`. `bare` is as many UNet calls in our batches, and nothing else.
+
+Runs alternate; the last line printed is one JSON object: images a second, `images_ratio` (ours over the pipeline's)
+and `whole_over_floor` (our time over that of the bare calls).
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sdaug.device import prepare_device
+from sdaug.diffusion.base_params import BaseParams
+from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
+from sdaug.diffusion.precision import autocast, resolve_precision
+from sdaug.diffusion.sampling import SAMPLERS, Drawing, guided_prompts
+from sdaug.diffusion.synthesis import cast_weights, synthesize
+from sdaug.diffusion.tiny import build_tiny
+from sdaug.params import read_section
+
+ROOT = Path(__file__).parents[1]
+PIPELINE_BATCH_SIZE = 4
+
+
+def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+    """Seconds of the whole of synthesis, files and manifest included."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        synthesize(pipeline, drawing, label="rare", num_images=num_images, seed=0, out_dir=Path(folder))
+        return time.monotonic() - begin
+
+
+def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+    """Seconds of diffusers' own pipeline, four prompts a call."""
+    pipeline.scheduler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        for start in range(0, num_images, PIPELINE_BATCH_SIZE):
+            images = pipeline(
+                [drawing.prompt] * PIPELINE_BATCH_SIZE,
+                guidance_scale=drawing.guidance_scale,
+                num_inference_steps=drawing.inference_steps,
+                height=drawing.height,
+                width=drawing.width,
+            ).images
+            for index, image in enumerate(images):
+                image.save(Path(folder) / f"{start + index}.png")
+        return time.monotonic() - begin
+
+
+@torch.no_grad()
+def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+    """Seconds of the UNet calls alone, in our batches and precision."""
+    cast_weights(pipeline, drawing)
+    unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
+    prompts = guided_prompts(pipeline, drawing).repeat_interleave(drawing.batch_size, dim=0)
+    side = drawing.height // pipeline.vae_scale_factor
+    noisy = torch.randn(len(prompts), unet.config.in_channels, side, side, device=device)
+    noisy = noisy.contiguous(memory_format=torch.channels_last)
+    begin = time.monotonic()
+    with autocast(device, resolve_precision(drawing.precision, device)):
+        for _ in range(-(-num_images // drawing.batch_size) * drawing.inference_steps):
+            unet(noisy, torch.tensor(500), encoder_hidden_states=prompts, return_dict=False)
+    return time.monotonic() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=64, help="a round")
+    parser.add_argument("--batch-size", type=int, default=16, help="ours")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance-scale", type=float, default=7.5)
+    parser.add_argument("--sampler", default="dpm_solver", choices=tuple(SAMPLERS))
+    parser.add_argument("--size", type=int, default=64, help="pixels")
+    args = parser.parse_args()
+
+    device = prepare_device()
+    drawing = Drawing(
+        prompt="a photo of a zwa teat end",
+        negative_prompt="",
+        guidance_scale=args.guidance_scale,
+        inference_steps=args.steps,
+        sampler=args.sampler,
+        height=args.size,
+        width=args.size,
+        batch_size=args.batch_size,
+        precision="auto",
+    )
+    base = read_section(ROOT / "params.yaml", "base", BaseParams)
+    seconds: dict[str, list[float]] = {"ours": [], "pipeline": [], "bare": []}
+    with tempfile.TemporaryDirectory() as folder:
+        save_pipeline(build_tiny(base, size_pixels=args.size), Path(folder) / "base")
+        plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
+        own = load_pipeline(Path(folder) / "base", device)
+    for timed in (time_bare, time_ours):
+        timed(own, drawing, args.batch_size)  # the first calls choose their kernels
+    for _ in range(args.rounds):
+        seconds["bare"].append(time_bare(own, drawing, args.images))
+        seconds["ours"].append(time_ours(own, drawing, args.images))
+        seconds["pipeline"].append(time_pipeline(plain, drawing, args.images))
+        print({name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    result = {f"{name}_images_per_s": round(args.images / value, 2) for name, value in medians.items()}
+    result["images_ratio"] = round(medians["pipeline"] / medians["ours"], 3)
+    result["whole_over_floor"] = round(medians["ours"] / medians["bare"], 3)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

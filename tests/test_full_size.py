@@ -1,0 +1,108 @@
+"""Stable Diffusion 1.5 in its exact configuration, with random weights: base, one DreamBooth step, one sample.
+
+Slow, and in need of 20 GB of memory: `pytest -m slow tests/test_full_size.py`. Photos are small: the networks take any
+multiple of 64 pixels.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from test_dreambooth import CONCEPT, KNOBS
+from test_sampling import DRAWING
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from sdaug.diffusion.adapters import load_generator, save_generator
+from sdaug.diffusion.dreambooth import train_dreambooth
+from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
+from sdaug.diffusion.sampling import draw_pixels
+from sdaug.diffusion.tiny import build_tokenizer
+
+CPU = torch.device("cpu")
+SIZE_PIXELS = 64
+
+
+def build_full_size() -> StableDiffusionPipeline:
+    """The configuration of stable-diffusion-v1-5; the tokenizer is ours, since its vocabulary would be a download."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        block_out_channels=(320, 640, 1280, 1280),
+        layers_per_block=2,
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    )
+    text = CLIPTextConfig(
+        vocab_size=49408,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        max_position_embeddings=77,
+        projection_dim=768,
+    )
+    scheduler = PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text).eval(),
+        tokenizer=build_tokenizer(),
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("full_size") / "base"
+    save_pipeline(build_full_size(), path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_full_size_goes_through_everything(base: Path, tmp_path: Path, method: str) -> None:
+    pipeline = load_pipeline(base, CPU)
+    assert sum(weight.numel() for weight in pipeline.unet.parameters()) == 859_520_964
+    knobs = replace(KNOBS, method=method, training_steps=1, batch_size=1)
+    photos = np.random.default_rng(0).integers(0, 256, (2, SIZE_PIXELS, SIZE_PIXELS, 3), dtype=np.uint8)
+    losses: list[dict[str, float]] = []
+    train_dreambooth(
+        pipeline,
+        photos,
+        photos,
+        params=knobs,
+        concept=CONCEPT,
+        class_prompt="a photo",
+        report=lambda _, values: losses.append(dict(values)),
+    )
+    assert all(np.isfinite(value) for value in losses[0].values())
+    save_generator(pipeline, base, tmp_path / "rare", knobs)
+    del pipeline
+    generator = load_generator(tmp_path / "rare", base, CPU)
+    drawing = replace(DRAWING, height=SIZE_PIXELS, width=SIZE_PIXELS, batch_size=1, inference_steps=2)
+    assert draw_pixels(generator, drawing, [1], title="sample").std() > 0
