@@ -72,7 +72,7 @@ def make_base(
     if params.model == TINY:
         pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
         train_base(pipeline, images, params, report=report)
-    elif params.config is not None:
+    elif model.suffix == ".safetensors" and params.config is not None:
         pipeline = load_checkpoint(model, params.config)
     elif model.is_dir():
         pipeline = load_pipeline(model, device)

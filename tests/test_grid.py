@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.grid import run_chain, run_grid, stale_items
+from sdaug.grid import Phase, run_chain, run_grid, stale_chains
 
-CHAIN = ("train", "evaluate")
+PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
+CHAIN = ["train@vit-original-0", "evaluate@vit-original-0"]
 STAGES = ["split@original", "train@vit-original-0", "train@vit-augmented-0", "evaluate@vit-original-0", "report"]
 
 
@@ -20,26 +21,31 @@ def fake_dvc(folder: Path, script: str) -> dict[str, str]:
     return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("changed", ["train@vit-original-0", "evaluate@vit-original-0"])
-def test_an_item_is_stale_if_its_training_or_its_evaluation_is(changed: str) -> None:
-    assert stale_items({changed: ["changed deps"]}, STAGES, CHAIN) == ["vit-original-0"]
+@pytest.mark.parametrize("changed", CHAIN)
+def test_a_chain_is_stale_if_its_training_or_its_evaluation_is(changed: str) -> None:
+    assert stale_chains({changed: ["changed deps"]}, STAGES, PHASE) == [CHAIN]
 
 
-def test_a_change_elsewhere_makes_no_item_stale() -> None:
-    assert stale_items({"split@original": [], "report": []}, STAGES, CHAIN) == []
+def test_a_single_stage_runs_beside_the_chains() -> None:
+    changes = dict.fromkeys(["fidelity", "train@vit-original-0"], [])
+    assert stale_chains(changes, STAGES, PHASE) == [["fidelity"], CHAIN]
+
+
+def test_a_change_elsewhere_makes_no_chain_stale() -> None:
+    assert stale_chains({"split@original": [], "report": []}, STAGES, PHASE) == []
 
 
 def test_a_failed_chain_says_why(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, 'echo "the loss is nan"; exit 1')
-    error = run_chain("vit-original-0", CHAIN, environment)
-    assert error is not None and "vit-original-0: train, evaluate: failed" in error and "the loss is nan" in error
+    error = run_chain(CHAIN, environment)
+    assert error is not None and f"{', '.join(CHAIN)}: failed" in error and "the loss is nan" in error
 
 
 def test_training_comes_before_evaluation_in_one_process(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, f'echo "$@" >> {tmp_path}/calls')
-    assert run_chain("vit-original-0", CHAIN, environment) is None
+    assert run_chain(CHAIN, environment) is None
     [call] = (tmp_path / "calls").read_text().splitlines()
-    assert call.split()[-2:] == ["train@vit-original-0", "evaluate@vit-original-0"]
+    assert call.split()[-2:] == CHAIN
 
 
 def test_no_jobs_are_refused() -> None:

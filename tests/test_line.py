@@ -181,7 +181,7 @@ def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> 
     edit_params(study, classifiers__other__learning_rate=2.0e-3, datasets__half=arm)
     output = run(study, "sdaug", "grid", "--jobs", "2")
     runs = {"other-original-0", "other-augmented-0", "other-half-0", "custom-half-0"}
-    assert set(re.findall(r"^(\S+): train, evaluate: \d+ s$", output, re.MULTILINE)) == runs
+    assert set(re.findall(r"^train@(\S+), evaluate@\1: \d+ s$", output, re.MULTILINE)) == runs
     assert set(stages_run(output)) == {"check", "split@half", "report"}
     assert "up to date" in run(study, "dvc", "status")
 

@@ -11,12 +11,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
-# What comes first, with all that it depends on; then the chain of which several run at once, one an item of the matrix.
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Stages that come first, with all that they depend on; then chains and single stages, several at once.
+
+    A chain runs in order for each item of the matrix that its stages share.
+    """
+
+    first: tuple[str, ...]
+    chain: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+
 PHASES = (
-    (("base",), ("dreambooth", "synthesize")),
-    (("split", "holdout"), ("train", "evaluate")),
+    Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize")),
+    Phase(first=("split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
 )
 
 
@@ -33,12 +46,11 @@ def run_grid(num_jobs: int) -> None:
         return
     # Waiting threads that spin would take the core of the training next door.
     environment = os.environ | {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else os.environ
-    for front, chain in PHASES:
-        _run(["dvc", "repro", *front])
-        items = stale_items(find_changes(), list_stages(), chain)
+    for phase in PHASES:
+        _run(["dvc", "repro", *phase.first])
+        chains = stale_chains(find_changes(), list_stages(), phase)
         with ThreadPoolExecutor(num_jobs) as pool:
-            run = partial(run_chain, chain=chain, environment=environment)
-            errors = [error for error in pool.map(run, items) if error]
+            errors = [error for error in pool.map(partial(run_chain, environment=environment), chains) if error]
         if errors:
             raise ValueError("\n".join(errors))
     _run(["dvc", "repro"])
@@ -59,24 +71,25 @@ def list_stages() -> list[str]:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
-def stale_items(changes: Mapping[str, object], stages: Sequence[str], chain: Sequence[str]) -> list[str]:
-    """The items of which a stage of the chain is out of date: classes, or `model-dataset-seed`."""
-    names = [stage.partition("@")[2] for stage in stages if stage.startswith(f"{chain[0]}@")]
-    return [name for name in names if any(f"{step}@{name}" in changes for step in chain)]
+def stale_chains(changes: Mapping[str, object], stages: Sequence[str], phase: Phase) -> list[list[str]]:
+    """The chains of which a stage is out of date, as names of stages (`train@vit-original-0`)."""
+    items = [stage.partition("@")[2] for stage in stages if stage.startswith(f"{phase.chain[0]}@")]
+    chains = [[stage] for stage in phase.beside] + [[f"{step}@{item}" for step in phase.chain] for item in items]
+    return [chain for chain in chains if any(stage in changes for stage in chain)]
 
 
-def run_chain(item: str, chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """The stages of one item, one after the other in one process of DVC; what went wrong, if anything did."""
-    stages, begin = [f"{step}@{item}" for step in chain], time.monotonic()
+def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Stages one after the other, in one process of DVC; what went wrong, if anything did."""
+    begin = time.monotonic()
     result = subprocess.run(
-        ["dvc", "--wait-for-lock", "repro", "--single-item", *stages],
+        ["dvc", "--wait-for-lock", "repro", "--single-item", *chain],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    name, seconds = f"{item}: {', '.join(chain)}", time.monotonic() - begin
+    name, seconds = ", ".join(chain), time.monotonic() - begin
     print(f"{name}: {'FAILED' if result.returncode else f'{seconds:.0f} s'}", file=sys.stderr, flush=True)
     return f"{name}: failed; its output:\n{result.stdout.strip()}" if result.returncode else None
 

@@ -11,14 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.metrics.pairwise import polynomial_kernel
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import ModelCard
 from sdaug.classify.probe import RECIPE
-from sdaug.classify.training import build_loss, train_classifier
+from sdaug.classify.training import train_classifier
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float64]
@@ -36,13 +38,17 @@ class Judge:
             RECIPE, batch_size=min(RECIPE.batch_size, len(photos)), image_size=min(RECIPE.image_size, photos.shape[1])
         )
         everything = (photos, labels)
-        # It is never asked about photos again, so that nothing is lost if it also validates on them.
+        # A rare class weighs as much as a common one, or the judge would never name it.
+        present = np.unique(labels)
+        weights = torch.zeros(len(self.classes))
+        weights[present] = torch.from_numpy(compute_class_weight("balanced", classes=present, y=labels)).float()
+        # It is never asked about these photos' classes, so that nothing is lost if it also validates on them.
         trained = train_classifier(
             everything,
             everything,
             self.classes,
             recipe=recipe,
-            loss=build_loss("cross_entropy", focal_gamma=0.0),
+            loss=lambda logits, targets: F.cross_entropy(logits, targets, weight=weights),
             selection="loss",
             seed=seed,
             device=torch.device("cpu"),
