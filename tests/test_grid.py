@@ -27,7 +27,7 @@ def test_a_chain_is_stale_if_its_training_or_its_evaluation_is(changed: str) -> 
 
 
 def test_a_single_stage_runs_beside_the_chains() -> None:
-    changes = dict.fromkeys(["fidelity", "train@vit-original-0"], [])
+    changes = {"fidelity": ["changed deps"], "train@vit-original-0": ["changed deps"]}
     assert stale_chains(changes, STAGES, PHASE) == [["fidelity"], CHAIN]
 
 

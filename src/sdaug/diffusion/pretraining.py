@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sdaug.device import check_finite, torch_stream
 from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.denoising import Latents, denoising_loss, encode_prompts
+from sdaug.diffusion.sampling import vae_batch_size
 from sdaug.progress import progress
 from sdaug.seeding import derive_seed
 
@@ -108,20 +109,20 @@ def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
 
 
 @torch.no_grad()
-def encode_images(vae: AutoencoderKL, pixels: torch.Tensor, *, flip_horizontal: bool, batch_size: int = 16) -> Latents:
+def encode_images(vae: AutoencoderKL, pixels: torch.Tensor, *, flip_horizontal: bool) -> Latents:
     """Each image's posterior, and its mirror image's if asked: encoded once, drawn anew at each training step."""
     if flip_horizontal:
         pixels = torch.cat([pixels, pixels.flip(-1)])
-    parts = [vae.encode(part.to(vae.device)).latent_dist for part in pixels.split(batch_size)]
+    batches = pixels.split(vae_batch_size(*pixels.shape[-2:]))
+    parts = [vae.encode(part.to(vae.device)).latent_dist for part in batches]
     return Latents(mean=torch.cat([p.mean for p in parts]), std=torch.cat([p.std for p in parts]))
 
 
 @torch.no_grad()
-def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8], *, batch_size: int = 16) -> NDArray[np.uint8]:
+def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What is left of `(N, H, W, 3)` images after the VAE: the most that any synthetic image can carry."""
-    parts = [
-        vae.decode(vae.encode(p.to(vae.device)).latent_dist.mean).sample for p in to_pixels(images).split(batch_size)
-    ]
+    batches = to_pixels(images).split(vae_batch_size(*images.shape[1:3]))
+    parts = [vae.decode(vae.encode(part.to(vae.device)).latent_dist.mean).sample for part in batches]
     pixels = torch.cat(parts).add(1.0).mul(127.5).round().clamp(0, 255).byte()
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 

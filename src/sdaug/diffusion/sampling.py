@@ -72,6 +72,11 @@ def draw_pixels(
     return np.stack([to_uint8(image) for _, image in draw_images(pipeline, drawing, seeds, title=title)])
 
 
+def vae_batch_size(height: int, width: int) -> int:
+    """How many images a VAE meets at once: large ones would take more memory than the UNet does."""
+    return max(1, min(16, 2**20 // (height * width)))
+
+
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Pixels in [0, 1] as bytes."""
     return np.asarray((np.nan_to_num(image) * 255).round().astype(np.uint8))
@@ -114,8 +119,9 @@ def draw_latents(
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> NDArray[np.float32]:
     """`(B, H, W, 3)` images in [0, 1] of latents."""
     vae = pipeline.vae.to(memory_format=torch.channels_last)
+    batches = (latents / vae.config.scaling_factor).split(vae_batch_size(drawing.height, drawing.width))
     with autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
-        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        decoded = torch.cat([vae.decode(part, return_dict=False)[0] for part in batches])
     images = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     return np.asarray(images.cpu().numpy())
 
