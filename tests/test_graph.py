@@ -74,6 +74,14 @@ def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     assert in_deps == in_command == wanted
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_what_dvc_caches_git_ignores(name: str) -> None:
+    cached = [out for out in STAGES[name].get("outs", []) if isinstance(out, str)]
+    for path in entries({**STAGES[name], "outs": cached}, "outs"):
+        folder = f"{path}/anything"
+        assert subprocess.run(["git", "check-ignore", "-q", folder], cwd=ROOT, check=False).returncode == 0, path
+
+
 def test_compiled_modules_are_not_hashed() -> None:
     assert "__pycache__/" in (ROOT / ".dvcignore").read_text().splitlines()
 

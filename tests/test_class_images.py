@@ -1,0 +1,54 @@
+"""Class images follow from their seed, and come back as they were written; how many synthetic images a class gets."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from smallest import SMALLEST
+
+from sdaug.diffusion.class_images import draw_class_images, read_class_images, save_class_images
+from sdaug.diffusion.dreambooth_params import ClassImagesParams
+from sdaug.diffusion.synthesize_params import SynthesizeParams
+from sdaug.diffusion.tiny import build_tiny
+from sdaug.params import read_section
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+KNOBS = ClassImagesParams(
+    prompt="a photo",
+    num_images=3,
+    guidance_scale=1.0,
+    inference_steps=2,
+    sampler="ddim",
+    batch_size=2,
+    precision="fp32",
+    seed=0,
+)
+
+
+def test_class_images_follow_from_the_seed(tmp_path: Path) -> None:
+    first, second = (draw_class_images(build_tiny(SMALLEST, size_pixels=16), KNOBS, size_pixels=16) for _ in range(2))
+    assert first.shape == (3, 16, 16, 3) and np.array_equal(first, second)
+    save_class_images(first, tmp_path)
+    assert np.array_equal(read_class_images(tmp_path), first)
+
+
+def test_other_seed_draws_other_class_images() -> None:
+    first, second = (
+        draw_class_images(build_tiny(SMALLEST, size_pixels=16), replace(KNOBS, seed=seed), size_pixels=16)
+        for seed in (0, 1)
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_missing_class_images_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no images; run `dvc repro class_images`"):
+        read_class_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "count"), [({}, 40), ({"multiple_of_missing": 0.5}, 20), ({"num_images": 7}, 7)], ids=str
+)
+def test_number_of_synthetic_images(change: dict[str, float], count: int) -> None:
+    params = read_section(PARAMS, "synthesize", SynthesizeParams)
+    assert replace(params, **change).count(40) == count
