@@ -26,7 +26,8 @@ def adapt(
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.requires_grad_(False)
     if params.method == "lora":
-        pipeline.unet.to(dtype)
+        if pipeline.unet.dtype != dtype:
+            pipeline.unet.to(dtype)
         _add_adapters(pipeline, params, seed)
     else:
         for part in parts:

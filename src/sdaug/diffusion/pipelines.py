@@ -104,7 +104,10 @@ def save_part(part: Any, folder: Path) -> None:
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(torch.float32)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        if part.dtype != torch.float32:  # the variant fp16 of a hub id
+            part.to(torch.float32)
+    return pipeline
 
 
 def _forget_origin(folder: Path) -> None:

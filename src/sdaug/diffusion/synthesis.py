@@ -95,8 +95,9 @@ def find_fault(image: NDArray[np.float32], seen: set[bytes]) -> str | None:
 def cast_weights(pipeline: StableDiffusionPipeline, drawing: Drawing) -> None:
     """Weights in the precision of the drawing, once, instead of at each step."""
     dtype = resolve_precision(drawing.precision, pipeline.device)
-    pipeline.unet.to(dtype)
-    pipeline.vae.to(dtype)
+    for part in (pipeline.unet, pipeline.vae):
+        if part.dtype != dtype:
+            part.to(dtype)
 
 
 def manifest_row(its_seed: int, label: str, drawing: Drawing) -> dict[str, Any]:
