@@ -195,8 +195,8 @@ def test_means_are_since_the_last_report() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
 def test_missing_bitsandbytes_is_named() -> None:
-    with pytest.raises(ValueError, match="'adamw_8bit' needs bitsandbytes.*or take adamw"):
-        tune(replace(KNOBS, optimizer="adamw_8bit"))
+    with pytest.raises(ValueError, match="optimizer: 'adamw_8bit'; needs bitsandbytes.*or take adamw"):
+        replace(KNOBS, optimizer="adamw_8bit")
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

@@ -63,7 +63,7 @@ def check_source(model: str, config: Path | None) -> None:
     """Refuse what can be no Stable Diffusion, as far as this machine can tell before anything is loaded.
 
     Raises:
-        ValueError, FileNotFoundError: one line for each way in which `model` is wrong.
+        ValueError: one line for each way in which `model` is wrong.
     """
     path = Path(model)
     is_pickle = path.suffix in PICKLES

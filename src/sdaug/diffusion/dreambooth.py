@@ -58,7 +58,7 @@ def train_dreambooth(
     `report` gets each half's mean loss, `preview` the step each time that images are due.
 
     Raises:
-        ValueError: a loss is not finite, with the step at which it was so first; or the optimizer is not installed.
+        ValueError: a loss is not finite, with the step at which it was so first.
     """
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
@@ -184,13 +184,8 @@ def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -
     """AdamW, fused, or with its moments in 8 bits where bitsandbytes is installed."""
     if params.optimizer == "adamw":
         return torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
-        raise ValueError(
-            "dreambooth.optimizer: 'adamw_8bit' needs bitsandbytes, which is not installed; "
-            "`uv pip install bitsandbytes`, or take adamw"
-        ) from error
+    from bitsandbytes.optim import AdamW8bit
+
     optimizer: torch.optim.Optimizer = AdamW8bit(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
     return optimizer
 

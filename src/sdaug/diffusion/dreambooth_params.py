@@ -1,6 +1,7 @@
 """The knobs of the stages `class_images` and `dreambooth`."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from sdaug.diffusion.choices import MethodName, OptimizerName, PrecisionName, SamplerName, ScheduleName
 from sdaug.params import require
@@ -62,6 +63,9 @@ class DreamBoothParams:
             require(getattr(self, key) >= 0, key, getattr(self, key), "need 0 or more")
         require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
+        has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
+        rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or take adamw"
+        require(has_optimizer, "optimizer", self.optimizer, rule)
         require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
         require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "need 0 or more and less than 1")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "need more than 0")

@@ -18,8 +18,7 @@ def load_pipeline(folder: Path, device: torch.device) -> StableDiffusionPipeline
     """A pipeline from a folder, its noise schedule ready for training, every part in evaluation mode.
 
     Raises:
-        FileNotFoundError: a part of the diffusers layout is not there.
-        ValueError: another kind of pipeline, or weights that are pickled.
+        ValueError: a part of the diffusers layout is not there, another kind of pipeline, or weights that are pickled.
     """
     check_layout(folder, where=str(folder))
     _hush()
