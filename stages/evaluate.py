@@ -27,7 +27,8 @@ def main() -> None:
 
     classes = read_section(args.params, "classes", list[str])
     data = read_packed(args.data, classes)
-    model, card = load_model(args.weights, prepare_device())
+    num_threads = read_section(args.params, "train.num_threads", int)
+    model, card = load_model(args.weights, prepare_device(num_threads))
     if card.classes != classes:
         raise ValueError(
             f"{args.weights}: trained for {card.classes}, but classes are {classes}; run `dvc repro train`"

@@ -53,7 +53,7 @@ def main() -> None:
             loss=build_loss(arm.loss, focal_gamma=arm.focal_gamma),
             selection=shared.selection,
             seed=args.seed,
-            device=prepare_device(),
+            device=prepare_device(shared.num_threads),
             report=report,
             title=f"{args.model} on {args.dataset}",
         )

@@ -2,10 +2,19 @@
 
 import torch
 
+from sdaug.compiler import postpone_compiler
 
-def prepare_device() -> torch.device:
-    """The GPU if there is one, else the CPU, with deterministic algorithms switched on."""
-    torch.use_deterministic_algorithms(True)
+
+def prepare_device(num_threads: int | None = None) -> torch.device:
+    """The GPU if there is one, else the CPU, with deterministic algorithms switched on.
+
+    A number of threads makes sums on the CPU independent of how many cores the machine has.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    postpone_compiler()
+    # As `use_deterministic_algorithms(True)`, which would load the compiler.
+    torch.set_deterministic_debug_mode("error")
     # A guard against reading what nobody wrote; it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -65,6 +65,7 @@ def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
     if os.environ.get("SDAUG_MLFLOW") == "off":
         return Log(None, "")
     try:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody's business
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient
 

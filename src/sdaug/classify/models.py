@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sdaug.classify.custom import CustomNetwork
+from sdaug.classify.matrix_conv import use_matrix_products
 from sdaug.classify.recipe import CUSTOM, Recipe
 from sdaug.files import read_json, write_json
 
@@ -54,11 +55,14 @@ def create_network(
     architecture: str, num_classes: int, options: Mapping[str, Any], *, pretrained: bool = False
 ) -> nn.Module:
     """The custom network, or any of timm's by name."""
+    model: nn.Module
     if architecture == CUSTOM:
-        return CustomNetwork(num_classes, **options)
-    import timm  # seconds, which the custom network need not wait for
+        model = CustomNetwork(num_classes, **options)
+    else:
+        import timm  # seconds, which the custom network need not wait for
 
-    model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
+        model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
+    use_matrix_products(model)
     return model
 
 

@@ -61,3 +61,7 @@ class TrainParams:
     """Section `train`: what all trainings share."""
 
     selection: Literal["balanced_accuracy", "accuracy", "loss"]
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        require(1 <= self.num_threads <= 256, "num_threads", self.num_threads, "need 1 to 256")

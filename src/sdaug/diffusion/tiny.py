@@ -106,6 +106,6 @@ def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel
         block_out_channels=tuple(widths),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=32 if all(width % 32 == 0 for width in widths) else 8,
+        attention_head_dim=tuple(max(1, width // 32) for width in widths),  # in spite of its name, how many heads
         norm_num_groups=8,
     )

@@ -1,0 +1,51 @@
+"""Convolutions of small images as matrix products.
+
+Where an image has shrunk to a few places and has hundreds of channels, a convolution on a CPU spends its time on
+rearranging its weights. One matrix product for all places of a batch needs no other order than channels last.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class MatrixConv2d(nn.Conv2d):
+    """`nn.Conv2d` that becomes a matrix product where that is faster; the same numbers up to rounding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`(B, C, H, W)` -> `(B, out, H', W')`, channels last in memory."""
+        B, C, H, W = x.shape
+        rows, columns = (_Taps(size, self, axis) for axis, size in enumerate((H, W)))
+        # With more places than channels, gathering the neighbours of each place costs more than it saves.
+        if not x.is_cpu or (self.kernel_size != (1, 1) and B * rows.num_places * columns.num_places > C):
+            return super().forward(x)
+        pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, *columns.padding, *rows.padding))
+        gathered = torch.cat([pixels[:, row][:, :, column] for row in rows.slices for column in columns.slices], dim=-1)
+        weights = columns.cut(rows.cut(self.weight, 2), 3).permute(0, 2, 3, 1).flatten(1)
+        result = F.linear(gathered, weights, self.bias)
+        return result.permute(0, 3, 1, 2)
+
+
+class _Taps:
+    """Along one axis, the part of a kernel that ever meets the image, and what each of its taps sees."""
+
+    def __init__(self, size: int, conv: nn.Conv2d, axis: int) -> None:
+        kernel, stride, pad = conv.kernel_size[axis], conv.stride[axis], int(conv.padding[axis])
+        self.num_places = (size + 2 * pad - kernel) // stride + 1
+        reach = stride * (self.num_places - 1)
+        first, last = max(0, pad - reach), min(kernel - 1, size - 1 + pad)
+        self.first, self.num_taps, self.is_whole = first, last - first + 1, last - first + 1 == kernel
+        self.padding = (pad - first, max(0, reach + last - pad - (size - 1)))
+        self.slices = [slice(tap - first, tap - first + reach + 1, stride) for tap in range(first, last + 1)]
+
+    def cut(self, weight: torch.Tensor, dim: int) -> torch.Tensor:
+        """The used taps alone; a cut that keeps all would cost a copy of the gradient."""
+        return weight if self.is_whole else weight.narrow(dim, self.first, self.num_taps)
+
+
+def use_matrix_products(model: nn.Module) -> None:
+    """Turn the plain convolutions of a model into `MatrixConv2d`; weights and their names stay."""
+    for module in model.modules():
+        is_plain = type(module) is nn.Conv2d and module.groups == 1 and module.dilation == (1, 1)
+        if is_plain and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+            module.__class__ = MatrixConv2d
