@@ -31,11 +31,11 @@ from sdaug.device import prepare_device
 from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.denoising import encode_prompts
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.precision import autocast, resolve_precision
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
 from sdaug.params import read_section
+from sdaug.precision import autocast, resolve_precision
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("score_1", "score_3", "score_4")

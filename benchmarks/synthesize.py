@@ -21,11 +21,11 @@ from diffusers import StableDiffusionPipeline
 from sdaug.device import prepare_device
 from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.precision import autocast, resolve_precision
 from sdaug.diffusion.sampling import SAMPLERS, Drawing, guided_prompts
 from sdaug.diffusion.synthesis import cast_weights, synthesize
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.params import read_section
+from sdaug.precision import autocast, resolve_precision
 
 ROOT = Path(__file__).parents[1]
 PIPELINE_BATCH_SIZE = 4

@@ -65,11 +65,8 @@ def judge_images(
     """The figures of one class's images; the distance is None where there are fewer than two to compare."""
     can_compare = min(len(photos), len(images)) > 1
     distance = kernel_distance(judge.features(photos), judge.features(images)) if can_compare else None
-    return {
-        "class_share": judge.class_share(images, label),
-        "class_probability": judge.mean_probability(images, label),
-        "kid": distance,
-    }
+    share, probability = judge.verdict(images, label)
+    return {"class_share": share, "class_probability": probability, "kid": distance}
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from sdaug.classify.confusion import draw_confusion
+import numpy as np
+
 from sdaug.classify.models import save_model
-from sdaug.classify.recipe import ClassifierParams, TrainParams, resolve_recipe
-from sdaug.classify.training import build_loss, train_classifier
-from sdaug.data.arms import ArmParams
+from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
+from sdaug.classify.training import train_classifier
 from sdaug.data.packed import read_packed
 from sdaug.device import prepare_device
 from sdaug.files import fresh_dir, write_csv, write_json
@@ -33,11 +33,14 @@ def main() -> None:
     key = f"classifiers.{args.model}"
     classifier = read_section(args.params, key, ClassifierParams)
     recipe = resolve_recipe(classifier, args.dataset, where=f"{args.params}: {key}")
-    arm = read_section(args.params, f"datasets.{args.dataset}", ArmParams)
+    arm = read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining)
     shared = read_section(args.params, "train", TrainParams)
     classes = read_section(args.params, "classes", list[str])
     data = read_packed(args.data, classes)
-    validation = data.part("validation")
+    training, validation = data.part("train"), data.part("validation")
+    absent = [label for k, label in enumerate(classes) if k not in training[1]]
+    if absent:
+        raise ValueError(f"{args.data}: no training image of {absent[0]}; each class needs one, see datasets.images")
 
     knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared), "seed": args.seed}
     with track({"model": args.model, "dataset": args.dataset, **knobs}, {"data": args.data}) as log:
@@ -46,14 +49,15 @@ def main() -> None:
             log.metrics(epoch, values)
 
         trained = train_classifier(
-            data.part("train"),
+            training,
             validation,
             classes,
             recipe=recipe,
-            loss=build_loss(arm.loss, focal_gamma=arm.focal_gamma),
-            selection=shared.selection,
+            arm=arm,
+            shared=shared,
             seed=args.seed,
             device=prepare_device(shared.num_threads),
+            square=read_section(args.params, "prepare.square", str),
             report=report,
             title=f"{args.model} on {args.dataset}",
         )
@@ -61,8 +65,11 @@ def main() -> None:
             save_model(out_dir, trained.weights, trained.card)
         final = {f"validation_{name}": value for name, value in trained.best.items()}
         log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in final.items()})
-        log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
-    parts = {f"num_{part}": int((data.parts == part).sum()) for part in ("train", "validation")}
+        if len(validation[1]):
+            from sdaug.classify.confusion import draw_confusion  # matplotlib, which need not delay the start
+
+            log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+    parts = {f"num_{part}": int(np.sum(data.parts == part)) for part in ("train", "validation")}
     run = {"model": args.model, "dataset": args.dataset, "seed": args.seed, "best_epoch": trained.best_epoch}
     write_json(args.metrics, {**run, **parts, **final})
     write_csv(args.history, trained.history)

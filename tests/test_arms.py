@@ -1,12 +1,15 @@
 """The arms: the slides' numbers, and what may not happen in the clean protocol."""
 
 import itertools
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sdaug.data.arms import ArmParams, Example, SplitParams, choose_synthetic, compose_arm
-from sdaug.manifest import Photo, Protocol, training_photos
+from sdaug.data.arms import ArmImages, Example, SplitParams, choose_synthetic, compose_arm, count_missing
+from sdaug.manifest import Fold, Photo, Protocol, training_photos
 
 REAL = {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21}
 SYNTHETIC = {"score_1": 41, "score_2": 0, "score_3": 304, "score_4": 470}
@@ -32,7 +35,7 @@ def build_photos() -> list[Photo]:
 
 def build_synthetic() -> list[Example]:
     return [
-        Example(id=f"synthetic-{label}-{index:04}", label=label, origin="synthetic", part="train", source="x.png")
+        Example(id=f"synthetic-{label}-{index:04}", label=label, origin="synthetic", part="train", source=Path("x.png"))
         for label, count in SYNTHETIC.items()
         for index in range(count)
     ]
@@ -41,11 +44,21 @@ def build_synthetic() -> list[Example]:
 PHOTOS, DRAWN = build_photos(), build_synthetic()
 
 
-def arm(fraction: float) -> ArmParams:
-    return ArmParams(synthetic_fraction=fraction, loss="cross_entropy", focal_gamma=2.0)
+def arm(synthetic: float, **knobs: Any) -> ArmImages:
+    return ArmImages(synthetic=synthetic, **knobs)
 
 
-def split(protocol: Protocol, *, fold: int = 1, seed: int = 0) -> SplitParams:
+def compose(
+    photos: Sequence[Photo] = PHOTOS, drawn: Sequence[Example] = DRAWN, *, arm: ArmImages, split: SplitParams
+) -> list[Example]:
+    return compose_arm(photos, drawn, images_dir=Path("images"), arm=arm, split=split)
+
+
+def of_training(times: float) -> dict[str, int]:
+    return count_missing(training_photos(PHOTOS, protocol="published", fold=0), times=times)
+
+
+def split(protocol: Protocol, *, fold: Fold = 1, seed: int = 0) -> SplitParams:
     return SplitParams(protocol=protocol, fold=fold, validation_fraction=0.2, seed=seed)
 
 
@@ -55,35 +68,35 @@ def part(examples: Iterable[Example], name: str) -> list[Example]:
 
 @pytest.mark.parametrize(("fraction", "num_train", "num_validation"), [(1.0, 1571, 393), (0.0, 919, 230)])
 def test_published_arm_has_the_numbers_of_the_slides(fraction: float, num_train: int, num_validation: int) -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(fraction), split=split("published"))
+    examples = compose(arm=arm(fraction), split=split("published"))
     assert (len(part(examples, "train")), len(part(examples, "validation"))) == (num_train, num_validation)
 
 
 def test_published_pool_is_everything_but_test() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("published"))
+    examples = compose(arm=arm(1.0), split=split("published"))
     wanted = [photo.id for photo in PHOTOS if photo.split == "train"] + [example.id for example in DRAWN]
     assert sorted(example.id for example in examples) == sorted(wanted)
 
 
 def test_clean_validation_is_the_fold_and_only_that() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("clean", fold=2))
+    examples = compose(arm=arm(1.0), split=split("clean", fold=2))
     wanted = sorted(photo.id for photo in PHOTOS if photo.split == "train" and photo.fold == 2)
     assert [example.id for example in part(examples, "validation")] == wanted
 
 
 def test_clean_validation_is_real() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("clean"))
+    examples = compose(arm=arm(1.0), split=split("clean"))
     assert {example.origin for example in part(examples, "validation")} == {"real"}
 
 
 def test_clean_arm_has_every_synthetic_image_in_training() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("clean"))
+    examples = compose(arm=arm(1.0), split=split("clean"))
     training = {example.id for example in part(examples, "train") if example.origin == "synthetic"}
     assert training == {example.id for example in DRAWN}
 
 
 def test_clean_arm_has_no_group_in_both_parts() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("clean"))
+    examples = compose(arm=arm(1.0), split=split("clean"))
     group_of = {photo.id: photo.group for photo in PHOTOS}
     train, validation = (
         {group_of[example.id] for example in part(examples, name) if example.origin == "real"}
@@ -93,14 +106,12 @@ def test_clean_arm_has_no_group_in_both_parts() -> None:
 
 
 def test_arms_differ_in_synthetic_images_alone() -> None:
-    with_all, with_none = (
-        compose_arm(PHOTOS, DRAWN, arm=arm(fraction), split=split("clean")) for fraction in (1.0, 0.0)
-    )
+    with_all, with_none = (compose(arm=arm(fraction), split=split("clean")) for fraction in (1.0, 0.0))
     assert [example for example in with_all if example.origin == "real"] == with_none
 
 
 def test_generator_sees_neither_validation_nor_test() -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("clean"))
+    examples = compose(arm=arm(1.0), split=split("clean"))
     seen = {photo.id for photo in training_photos(PHOTOS, protocol="clean", fold=1)}
     hidden = {example.id for example in part(examples, "validation")}
     hidden |= {photo.id for photo in PHOTOS if photo.split == "test"}
@@ -109,37 +120,83 @@ def test_generator_sees_neither_validation_nor_test() -> None:
 
 @pytest.mark.parametrize("protocol", ["clean", "published"])
 def test_no_arm_holds_a_test_photo(protocol: Protocol) -> None:
-    examples = compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split(protocol))
+    examples = compose(arm=arm(1.0), split=split(protocol))
     assert not {example.id for example in examples} & {photo.id for photo in PHOTOS if photo.split == "test"}
 
 
 @pytest.mark.parametrize("protocol", ["clean", "published"])
 def test_arm_does_not_depend_on_the_order_of_its_inputs(protocol: Protocol) -> None:
     there, back = (
-        compose_arm(photos, drawn, arm=arm(0.5), split=split(protocol))
+        compose(photos, drawn, arm=arm(0.5), split=split(protocol))
         for photos, drawn in ((PHOTOS, DRAWN), (PHOTOS[::-1], DRAWN[::-1]))
     )
     assert there == back
 
 
 def test_published_parts_follow_from_the_seed() -> None:
-    first, second = (compose_arm(PHOTOS, DRAWN, arm=arm(1.0), split=split("published", seed=seed)) for seed in (0, 1))
+    first, second = (compose(arm=arm(1.0), split=split("published", seed=seed)) for seed in (0, 1))
     assert part(first, "validation") != part(second, "validation")
 
 
-def test_larger_share_contains_the_smaller() -> None:
-    shares = [{example.id for example in choose_synthetic(DRAWN, fraction=f, seed=3)} for f in (0.0, 0.2, 0.5, 1.0)]
+def test_more_images_contain_fewer() -> None:
+    shares = [
+        {example.id for example in choose_synthetic(DRAWN, of_training(times), seed=3)}
+        for times in (0.0, 0.2, 0.5, 1.0)
+    ]
     assert all(small < large for small, large in itertools.pairwise(shares))
 
 
-def test_share_is_taken_of_each_class() -> None:
-    chosen = [example.label for example in choose_synthetic(DRAWN, fraction=0.5, seed=3)]
+def test_multiples_are_of_what_each_class_lacks() -> None:
+    chosen = [example.label for example in choose_synthetic(DRAWN, of_training(0.5), seed=3)]
     assert {label: chosen.count(label) for label in SYNTHETIC} == {
         label: round(count / 2) for label, count in SYNTHETIC.items()
     }
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 1.1])
-def test_share_outside_0_to_1_is_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match=r"synthetic_fraction: .*need 0 to 1"):
-        arm(fraction)
+def test_too_few_synthetic_images_are_named() -> None:
+    with pytest.raises(ValueError, match=r"needs 82 images of score_1, and there are 41; raise synthesize.multiple"):
+        compose(arm=arm(2.0), split=split("published"))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"synthetic": -0.1}, "synthetic: -0.1; need 0 to 100"),
+        ({"oracle": 101.0}, "oracle: 101.0; need 0 to 100"),
+        ({"real": False}, "real: False; without synthetic images nothing is left"),
+        ({"shuffle_labels": True}, "shuffle_labels: True; there are no synthetic labels"),
+    ],
+)
+def test_senseless_images_are_refused(knobs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ArmImages(**knobs)
+
+
+def test_shuffled_arm_has_the_images_and_label_counts_of_the_augmented_one() -> None:
+    plain, shuffled = (
+        part(compose(arm=arm(1.0, shuffle_labels=is_on), split=split("published")), "train") for is_on in (False, True)
+    )
+    assert {example.id for example in plain} == {example.id for example in shuffled}
+    changed = [a for a, b in zip(plain, shuffled, strict=True) if a.label != b.label]
+    assert {example.origin for example in changed} == {"synthetic"}
+    whole = [compose(arm=arm(1.0, shuffle_labels=is_on), split=split("clean")) for is_on in (False, True)]
+    counts = [Counter(example.label for example in examples) for examples in whole]
+    assert counts[0] == counts[1]
+
+
+def test_without_real_images_only_a_class_that_is_not_synthesized_keeps_its_photos() -> None:
+    examples = part(compose(arm=arm(0.5, real=False), split=split("clean")), "train")
+    assert {example.label for example in examples if example.origin == "real"} == {"score_2"}
+    assert {example.label for example in examples} == set(REAL)
+
+
+def test_without_a_fold_everything_trains_and_nothing_validates() -> None:
+    examples = compose(arm=arm(0.0), split=split("clean", fold="none"))
+    assert len(part(examples, "train")) == sum(REAL.values())
+    assert not part(examples, "validation")
+
+
+def test_further_photos_join_the_training() -> None:
+    further = [Example(id="oracle-1", label="score_4", origin="oracle", part="train", source=Path("o.png"))]
+    examples = compose_arm(PHOTOS, DRAWN, further, images_dir=Path("i"), arm=arm(0.0), split=split("clean"))
+    assert [example.id for example in part(examples, "train") if example.origin != "real"] == ["oracle-1"]

@@ -13,7 +13,7 @@ from diffusers.training_utils import compute_snr
 from smallest import SMALLEST
 from torch import nn
 
-from sdaug.diffusion.dreambooth import Half, Preview, Prompts, Watch, encode_set, half_losses, train_dreambooth
+from sdaug.diffusion.dreambooth import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
 from sdaug.diffusion.tiny import build_tiny
 
@@ -174,23 +174,6 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
     pipeline.unet.conv_out.bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"dreambooth: step 1: the loss is not finite; lower dreambooth.learning_rate"):
         tune(pipeline=pipeline)
-
-
-def test_the_first_bad_step_is_named() -> None:
-    watch = Watch(["instance"], torch.device("cpu"))
-    for step, value in enumerate((1.0, float("inf"), float("nan")), start=1):
-        watch.add(step, [torch.tensor(value)])
-    with pytest.raises(ValueError, match="step 2: the loss is not finite"):
-        watch.means()
-
-
-def test_means_are_since_the_last_report() -> None:
-    watch = Watch(["instance", "prior"], torch.device("cpu"))
-    for value in (1.0, 3.0):
-        watch.add(1, [torch.tensor(value), torch.tensor(2 * value)])
-    assert watch.means() == {"instance_loss": 2.0, "prior_loss": 4.0}
-    watch.add(2, [torch.tensor(5.0), torch.tensor(5.0)])
-    assert watch.means() == {"instance_loss": 5.0, "prior_loss": 5.0}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")

@@ -21,9 +21,9 @@ def judge() -> Judge:
 
 
 def test_judge_names_the_class_of_new_images(judge: Judge) -> None:
-    assert judge.class_share(shades(70, 12, 2), "dark") == 1.0
-    assert judge.class_share(shades(70, 12, 2), "light") == 0.0
-    assert judge.mean_probability(shades(180, 12, 3), "light") > 0.8
+    assert judge.verdict(shades(70, 12, 2), "dark")[0] == 1.0
+    assert judge.verdict(shades(70, 12, 2), "light")[0] == 0.0
+    assert judge.verdict(shades(180, 12, 3), "light")[1] > 0.8
 
 
 def test_features_are_what_the_last_layer_is_given(judge: Judge) -> None:

@@ -84,7 +84,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, "git", "commit", "-qam", "forget results")
     run(folder, "sdaug", "adopt", str(photos), "--preset", "quick", "--subject", "pattern")
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    custom = params["classifiers"]["custom"] | {"epochs": 1, "by_dataset": {}, "batch_size": 4}
+    custom = params["classifiers"]["custom"] | {"steps": 6, "batch_size": 4}
     params["class_images"] |= {"num_images": 2, "inference_steps": 2}
     params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
     params["fidelity"] |= {"num_images": 2}
@@ -177,7 +177,7 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
 
 
 def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> None:
-    arm = "{synthetic_fraction: 0.5, loss: cross_entropy, focal_gamma: 2.0}"
+    arm = "{images: {synthetic: 0.5}, training: {mixup_alpha: 0.2}}"
     changes = ("classifiers.other.learning_rate=2.0e-3", f"+datasets.half={arm}")
     output = run(study, "dvc", "exp", "run", *(word for change in changes for word in ("-S", change)))
     runs = {"other-original-0", "other-augmented-0", "other-half-0", "custom-half-0"}

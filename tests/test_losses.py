@@ -1,11 +1,13 @@
 """The focal loss against torch's cross entropy and the formula of its paper."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 
-from sdaug.classify.losses import focal_loss
-from sdaug.classify.training import build_loss
+from sdaug.classify.losses import build_loss, class_weights, focal_loss
+from sdaug.classify.recipe import ArmTraining
 
 LOGITS = 3.0 * torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 4
@@ -40,7 +42,62 @@ def test_gradient_is_finite_where_the_model_is_certain() -> None:
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
 
 
+COUNTS = np.array([0] * 9 + [1] * 6 + [2] * 4 + [3])
+CPU = torch.device("cpu")
+
+
 @pytest.mark.parametrize(("name", "gamma"), [("cross_entropy", 0.0), ("focal", 2.0)])
 def test_arm_gets_the_loss_that_it_names(name: str, gamma: float) -> None:
-    built = build_loss(name, focal_gamma=2.0)
+    built = build_loss(ArmTraining(loss=name, focal_gamma=2.0), COUNTS, 4, CPU)  # type: ignore[arg-type]
     torch.testing.assert_close(built(LOGITS, LABELS), focal_loss(LOGITS, LABELS, gamma=gamma))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", ["none", "inverse_frequency", "effective_number", [1.0, 2.0, 0.5, 4.0]])
+def test_cross_entropy_is_that_of_torch(smoothing: float, weights: str | list[float]) -> None:
+    arm = ArmTraining(label_smoothing=smoothing, class_weights=weights)  # type: ignore[arg-type]
+    values = class_weights(arm, COUNTS, 4)
+    reference = torch.nn.CrossEntropyLoss(
+        weight=None if values is None else torch.tensor(values), label_smoothing=smoothing
+    )
+    torch.testing.assert_close(build_loss(arm, COUNTS, 4, CPU)(LOGITS, LABELS), reference(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.75])
+def test_two_classes_with_alpha_agree_with_the_sigmoid_focal_loss(alpha: float) -> None:
+    from torchvision.ops import sigmoid_focal_loss
+
+    score, target = LOGITS[:, 0], LABELS % 2
+    wanted = sigmoid_focal_loss(score, target.float(), alpha=alpha, gamma=2.0, reduction="mean")
+    arm = ArmTraining(loss="focal", class_weights=[1.0 - alpha, alpha])
+    two = torch.stack([torch.zeros(20), score], dim=1)
+    torch.testing.assert_close(build_loss(arm, COUNTS % 2, 2, CPU)(two, target), wanted)
+
+
+def test_inverse_frequency_is_that_of_scikit_learn() -> None:
+    wanted = compute_class_weight("balanced", classes=np.arange(4), y=COUNTS)
+    assert class_weights(ArmTraining(class_weights="inverse_frequency"), COUNTS, 4) == pytest.approx(wanted)
+
+
+def test_effective_numbers_are_those_of_the_paper() -> None:
+    weights = np.array(class_weights(ArmTraining(class_weights="effective_number"), COUNTS, 4))
+    raw = np.array([(1 - 0.999) / (1 - 0.999**n) for n in (9, 6, 4, 1)])
+    assert weights / weights.sum() == pytest.approx(raw / raw.sum())
+    assert weights[COUNTS].mean() == pytest.approx(1.0)
+
+
+def test_number_of_listed_weights_must_be_that_of_the_classes() -> None:
+    with pytest.raises(ValueError, match=r"class_weights: \[1.0, 2.0\]; need 4"):
+        class_weights(ArmTraining(class_weights=[1.0, 2.0]), COUNTS, 4)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("weights", ["none", [1.0, 2.0, 0.5, 4.0]])
+def test_mixed_labels_of_one_class_give_the_loss_of_its_index(loss: str, weights: str | list[float]) -> None:
+    arm = ArmTraining(loss=loss, class_weights=weights)  # type: ignore[arg-type]
+    built = build_loss(arm, COUNTS, 4, CPU)
+    shares = torch.nn.functional.one_hot(LABELS, 4).float()
+    each = torch.stack([built(row[None], label[None]) for row, label in zip(LOGITS, LABELS, strict=True)])
+    if loss == "cross_entropy" and weights != "none":
+        each = each * torch.tensor(weights)[LABELS]  # torch divides by the weights of indices, not of shares
+    torch.testing.assert_close(built(LOGITS, shares), each.mean())

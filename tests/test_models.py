@@ -1,5 +1,6 @@
 """Classifiers: those of params.yaml can be built, and what is saved is what comes back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_classifier_of_params_has_an_output_for_each_class(name: str) -> None:
     if chosen.pretrained:
         pytest.skip("its weights come from the hub")
     with torch.device("meta"):
-        model, card = build_model(chosen, CLASSES)
+        model, card = build_model(chosen, CLASSES, prepared_pixels=32)
         size = card.image_size
         B, K = model.eval()(torch.empty(1, 3, size, size)).shape
     assert (B, K) == (1, len(CLASSES))
@@ -43,36 +44,36 @@ def test_knobs_of_a_data_set_replace_those_of_the_classifier() -> None:
 
 
 def test_timm_model_predicts_probabilities() -> None:
-    model, card = build_model(recipe(architecture="resnet18", image_size=24), CLASSES)
+    model, card = build_model(recipe(architecture="resnet18", image_size=24), CLASSES, prepared_pixels=32)
     assert predict(model, IMAGES, card).sum(axis=1) == pytest.approx(np.ones(4))
 
 
 def test_unknown_architecture_is_named() -> None:
     with pytest.raises(ValueError, match=r"architecture 'resnet1' .* cannot be built .*timm\.list_models") as caught:
-        build_model(recipe(architecture="resnet1"), CLASSES)
+        build_model(recipe(architecture="resnet1"), CLASSES, prepared_pixels=32)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_option_is_named() -> None:
     with pytest.raises(ValueError, match=r"architecture 'custom' with options \{'depth': 3\}.* cannot be built"):
-        build_model(recipe(options={"depth": 3}), CLASSES)
+        build_model(recipe(options={"depth": 3}), CLASSES, prepared_pixels=32)
 
 
 def test_loaded_model_predicts_as_the_saved_one(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 16}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     save_model(tmp_path, model.state_dict(), card)
     loaded, loaded_card = load_model(tmp_path, CPU)
     assert np.array_equal(predict(loaded, IMAGES, loaded_card), predict(model, IMAGES, card))
 
 
 def test_card_comes_back(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 16}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     save_model(tmp_path, model.state_dict(), card)
     assert load_model(tmp_path, CPU)[1] == card
 
 
 def test_same_weights_are_saved_in_the_same_bytes(tmp_path: Path) -> None:
-    model, card = build_model(recipe(options={"width": 16}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         save_model(tmp_path / name, model.state_dict(), card)
@@ -81,6 +82,42 @@ def test_same_weights_are_saved_in_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_predicting_leaves_the_mode_as_it_was() -> None:
-    model, card = build_model(recipe(options={"width": 16}), CLASSES)
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     predict(model.train(), IMAGES, card)
     assert model.training
+
+
+def test_dropout_and_stochastic_depth_reach_the_model() -> None:
+    options = {"img_size": 32, "patch_size": 16, "depth": 2, "embed_dim": 24, "num_heads": 2}
+    chosen = recipe(architecture="vit_tiny_patch16_224", options=options, dropout=0.3, drop_path=0.2)
+    model, card = build_model(chosen, CLASSES, prepared_pixels=32)
+    rates = {(type(part).__name__, getattr(part, "p", getattr(part, "drop_prob", None))) for part in model.modules()}
+    assert {("Dropout", 0.3), ("DropPath", 0.2)} <= rates
+    assert card.options == options
+
+
+def test_stochastic_depth_of_a_model_without_it_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"architecture 'vgg11' with options \{'drop_path_rate': 0.2\}.*cannot be built"
+    ):
+        build_model(recipe(architecture="vgg11", drop_path=0.2), CLASSES, prepared_pixels=32)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
+    save_model(tmp_path, model.state_dict(), replace(card, options={"width": 24}))
+    with pytest.raises(ValueError, match=r"config.json and model.safetensors do not fit .*size mismatch"):
+        load_model(tmp_path, CPU)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"config.json: no such file; give a folder that the stage train"):
+        load_model(tmp_path, CPU)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
+    save_model(tmp_path, model.state_dict(), card)
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=r"do not fit .*run `dvc repro train`"):
+        load_model(tmp_path, CPU)

@@ -10,9 +10,10 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
 
-from sdaug.diffusion.choices import PrecisionName, SamplerName
+from sdaug.diffusion.choices import SamplerName
 from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images, draw_pixels, to_uint8
 from sdaug.diffusion.tiny import build_tiny
+from sdaug.names import PrecisionName
 
 DRAWING = Drawing(
     prompt="a photo of a zwa",

@@ -64,7 +64,7 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
     [
         (put("concepts", "score_9", value={"instance_prompt": "a zwx"}), r"concepts\.score_9: .*not a class"),
         (
-            put("classifiers", "custom", "by_dataset", value={"pruned": {"epochs": 2}}),
+            put("classifiers", "custom", "by_dataset", value={"pruned": {"steps": 2}}),
             r"classifiers\.custom\.by_dataset\.pruned: .*not a data set; datasets are",
         ),
         (
@@ -72,8 +72,8 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r"classifiers\.custom\.by_dataset\.augmented\.epoch: unknown key",
         ),
         (
-            put("classifiers", "custom", "by_dataset", value={"augmented": {"epochs": 0}}),
-            r"classifiers\.custom\.by_dataset\.augmented\.epochs: 0; need 1 or more",
+            put("classifiers", "custom", "by_dataset", value={"augmented": {"steps": 0}}),
+            r"classifiers\.custom\.by_dataset\.augmented\.steps: 0; need 1 or more",
         ),
         (put("split", "fold", value=99), r"split\.fold: 99; need less than prepare\.num_folds"),
         (put("synthesize", "height", value=256), r"synthesize\.height: 256; need prepare\.size_pixels"),

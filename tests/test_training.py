@@ -1,5 +1,6 @@
-"""Training: every image counted, the best epoch kept, the same weights from the same seed."""
+"""Training: the best epoch kept, the same weights from the same seed, equal steps where they are asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,38 +8,43 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sdaug.classify import training
 from sdaug.classify.inference import predict
-from sdaug.classify.probe import RECIPE
-from sdaug.classify.recipe import Recipe
+from sdaug.classify.losses import Loss
+from sdaug.classify.probe import RECIPE, SHARED
+from sdaug.classify.recipe import ArmTraining, Recipe
 from sdaug.classify.scores import score
-from sdaug.classify.training import (
-    Loss,
-    Trained,
-    build_optimizer,
-    build_schedule,
-    combined_loss,
-    epoch_batches,
-    rank,
-    train_classifier,
-)
+from sdaug.classify.training import Trained, combined_loss, rank, train_classifier
 
 STREAM = np.random.default_rng(0)
 LABELS = np.arange(13) % 3
 IMAGES = STREAM.integers(0, 256, (13, 16, 16, 3), dtype=np.uint8)
 HELD_OUT = STREAM.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8), np.arange(9) % 3
+NOTHING = HELD_OUT[0][:0], HELD_OUT[1][:0]
 SMALL = {"options": {}, "image_size": 16, "batch_size": 4, "epochs": 4}
+EVERYTHING = ArmTraining(
+    loss="focal", class_weights="effective_number", sampler="balanced", flip_horizontal=True, flip_vertical=True,
+    rotation_degrees=20, crop_scale=0.6, brightness=0.3, contrast=0.3, saturation=0.3, randaugment_ops=1,
+    mixup_alpha=0.4, cutmix_alpha=1.0, label_smoothing=0.1,
+)  # fmt: skip
 
 
 def train(
-    *, seed: int = 0, selection: str = "balanced_accuracy", loss: Loss = F.cross_entropy, **knobs: Any
+    *,
+    seed: int = 0,
+    arm: ArmTraining = ArmTraining(),  # noqa: B008 - frozen
+    shared: dict[str, Any] | None = None,
+    data: tuple[Any, Any] = (IMAGES, LABELS),
+    validation: tuple[Any, Any] = HELD_OUT,
+    **knobs: Any,
 ) -> Trained:
     return train_classifier(
-        (IMAGES, LABELS),
-        HELD_OUT,
+        data,
+        validation,
         ["a", "b", "c"],
         recipe=Recipe(**{**vars(RECIPE), **SMALL, **knobs}),
-        loss=loss,
-        selection=selection,
+        arm=arm,
+        shared=replace(SHARED, **{"selection": "balanced_accuracy", **(shared or {})}),
         seed=seed,
         device=torch.device("cpu"),
         title="small",
@@ -49,59 +55,96 @@ def is_same(first: Trained, second: Trained) -> bool:
     return all(torch.equal(tensor, second.weights[name]) for name, tensor in first.weights.items())
 
 
+def use_loss(monkeypatch: pytest.MonkeyPatch, loss: Loss) -> None:
+    monkeypatch.setattr(training, "build_loss", lambda *_: loss)
+
+
 @pytest.fixture(scope="module")
 def trained() -> Trained:
     return train()
 
 
-def test_same_seed_gives_the_same_weights_bit_for_bit(trained: Trained) -> None:
+@pytest.mark.parametrize("arm", [ArmTraining(), EVERYTHING])
+def test_same_seed_gives_the_same_weights_bit_for_bit(arm: ArmTraining) -> None:
+    first = train(arm=arm, epochs=2)
     torch.manual_seed(99)
     np.random.seed(99)
-    assert is_same(trained, train())
+    assert is_same(first, train(arm=arm, epochs=2))
 
 
 def test_another_seed_gives_other_weights(trained: Trained) -> None:
     assert not is_same(trained, train(seed=1, epochs=1))
 
 
-def test_training_leaves_the_global_stream_alone() -> None:
+@pytest.mark.parametrize("arm", [ArmTraining(), EVERYTHING])
+def test_training_leaves_the_global_stream_alone(arm: ArmTraining) -> None:
     torch.manual_seed(5)
-    train(epochs=1)
+    train(arm=arm, epochs=1)
     after = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(after, torch.rand(1))
 
 
-@pytest.mark.parametrize("num_images", range(2, 12))
-@pytest.mark.parametrize("batch_size", [2, 3, 5])
-def test_every_image_is_in_an_epoch_once(num_images: int, batch_size: int) -> None:
-    batches = epoch_batches(num_images, batch_size, torch.Generator().manual_seed(0))
-    assert sorted(torch.cat(batches).tolist()) == list(range(num_images))
+def first_weights(arm: ArmTraining, monkeypatch: pytest.MonkeyPatch, **knobs: Any) -> list[torch.Tensor]:
+    """The weights that a training starts from."""
+    seen: list[list[torch.Tensor]] = []
+    build = training.build_optimizer
+
+    def watching(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        seen.append([weight.detach().clone() for weight in model.parameters()])
+        return build(model, recipe)
+
+    monkeypatch.setattr(training, "build_optimizer", watching)
+    train(arm=arm, epochs=1, **knobs)
+    return seen[0]
 
 
-def test_last_batch_of_one_joins_the_one_before() -> None:
-    assert [len(batch) for batch in epoch_batches(13, 4, torch.Generator())] == [4, 4, 5]
+def test_arms_of_one_seed_start_from_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = first_weights(ArmTraining(), monkeypatch)
+    other = first_weights(EVERYTHING, monkeypatch, data=(IMAGES[:9], LABELS[:9]))
+    assert all(torch.equal(*pair) for pair in zip(plain, other, strict=True))
 
 
-def test_last_batch_of_two_stays() -> None:
-    assert [len(batch) for batch in epoch_batches(10, 4, torch.Generator())] == [4, 4, 2]
+def test_augmentation_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[int]] = []
+    draw = training.draw_epoch
+
+    def watching(*args: Any) -> torch.Tensor:
+        indices = draw(*args)
+        orders.append(indices.tolist())
+        return indices
+
+    monkeypatch.setattr(training, "draw_epoch", watching)
+    for arm in (ArmTraining(), replace(EVERYTHING, sampler="plain")):
+        train(arm=arm, epochs=2)
+    assert orders[:2] == orders[2:]
 
 
-def test_two_epochs_have_different_orders() -> None:
-    order = torch.Generator().manual_seed(0)
-    first, second = (torch.cat(epoch_batches(13, 4, order)) for _ in range(2))
-    assert not torch.equal(first, second)
-
-
-def test_loss_meets_every_label_in_every_epoch() -> None:
+def test_loss_meets_every_label_in_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[int] = []
 
     def watching(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         met.extend(targets.tolist())
         return F.cross_entropy(logits, targets)
 
-    train(loss=watching, epochs=2)
+    use_loss(monkeypatch, watching)
+    train(epochs=2)
     assert sorted(met) == sorted([*LABELS.tolist(), *LABELS.tolist()])
+
+
+@pytest.mark.parametrize(("steps", "num_epochs"), [(1, 1), (4, 1), (5, 2), (9, 3)])
+def test_steps_are_counted_whatever_the_size_of_the_data(
+    steps: int, num_epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def watching(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls.append(len(targets))
+        return F.cross_entropy(logits, targets)
+
+    use_loss(monkeypatch, watching)
+    result = train(epochs=None, steps=steps, batch_size=3)
+    assert (len(calls), len(result.history)) == (steps, num_epochs)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +152,12 @@ def test_loss_meets_every_label_in_every_epoch() -> None:
     [
         ("balanced_accuracy", "validation_balanced_accuracy", 1),
         ("accuracy", "validation_accuracy", 1),
+        ("macro_f1", "validation_macro_f1", 1),
         ("loss", "validation_loss", -1),
     ],
 )
 def test_best_epoch_is_the_best_of_the_history(selection: str, column: str, sign: int) -> None:
-    result = train(selection=selection)
+    result = train(shared={"selection": selection})
     best = max(result.history, key=lambda row: (sign * row[column], -row["validation_loss"]))
     assert result.best_epoch == best["epoch"]
 
@@ -127,6 +171,36 @@ def test_history_has_every_epoch(trained: Trained) -> None:
     assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4]
 
 
+def test_without_validation_the_last_epoch_is_kept() -> None:
+    result = train(validation=NOTHING)
+    assert (result.best_epoch, result.best, len(result.predicted)) == (4, {}, 0)
+
+
+def test_early_stopping_ends_when_no_epoch_was_better_for_so_long() -> None:
+    result = train(shared={"early_stopping_epochs": 2, "selection": "loss"}, epochs=40, learning_rate=0.02)
+    assert len(result.history) == result.best_epoch + 2 < 40
+
+
+def test_average_of_the_weights_is_what_is_kept_and_validated(trained: Trained) -> None:
+    averaged = train(shared={"ema_decay": 0.9})
+    assert not is_same(trained, averaged)
+    assert score(predict(averaged.build(), HELD_OUT[0], averaged.card), HELD_OUT[1]) == pytest.approx(averaged.best)
+
+
+def test_gradients_are_clipped() -> None:
+    still = train(shared={"max_grad_norm": 1e-12}, epochs=1, optimizer="sgd", learning_rate=0.1)
+    moved = train(epochs=1, optimizer="sgd", learning_rate=0.1)
+    start = train(epochs=1, optimizer="sgd", learning_rate=1e-12)
+    distance = [float((run.weights["head.weight"] - start.weights["head.weight"]).norm()) for run in (still, moved)]
+    assert distance[0] < 1e-6 < distance[1]
+
+
+def test_bfloat16_learns_about_the_same_and_keeps_float32_weights(trained: Trained) -> None:
+    result = train(shared={"precision": "bf16"})
+    assert {tensor.dtype for tensor in result.weights.values()} <= {torch.float32, torch.int64}
+    assert result.history[0]["train_loss"] == pytest.approx(trained.history[0]["train_loss"], rel=0.05)
+
+
 def test_kept_scores_are_those_of_the_best_epoch(trained: Trained) -> None:
     row = trained.history[trained.best_epoch - 1]
     assert trained.best == {name: row[f"validation_{name}"] for name in trained.best}
@@ -136,24 +210,23 @@ def test_kept_weights_give_the_kept_scores(trained: Trained) -> None:
     assert score(predict(trained.build(), HELD_OUT[0], trained.card), HELD_OUT[1]) == pytest.approx(trained.best)
 
 
-def test_loss_that_is_nan_stops_and_names_the_epoch() -> None:
+def test_loss_that_is_nan_stops_and_names_epoch_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
 
     def exploding(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return F.cross_entropy(logits, targets) * (float("nan") if calls > 3 else 1.0)
+        return F.cross_entropy(logits, targets) * (float("nan") if calls > 4 else 1.0)
 
-    with pytest.raises(ValueError, match=r"^small: epoch 2: the loss is nan; lower the learning rate"):
-        train(loss=exploding)
+    use_loss(monkeypatch, exploding)
+    with pytest.raises(ValueError, match=r"^small: epoch 2: step 2: the loss is not finite; lower the learning rate"):
+        train()
 
 
-def test_weights_that_explode_in_the_last_step_name_the_epoch() -> None:
-    def exploding(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits, targets) * 1.0e38
-
+def test_weights_that_explode_in_the_last_step_name_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loss(monkeypatch, lambda logits, targets: F.cross_entropy(logits, targets) * 1.0e38)
     with pytest.raises(ValueError, match=r"^small: epoch 1: .*lower the learning rate"):
-        train(loss=exploding, optimizer="sgd", learning_rate=10.0, batch_size=13)
+        train(optimizer="sgd", learning_rate=10.0, batch_size=13)
 
 
 def test_batch_larger_than_the_data_is_refused() -> None:
@@ -163,16 +236,6 @@ def test_batch_larger_than_the_data_is_refused() -> None:
 
 def test_batch_of_all_the_data_trains() -> None:
     assert train(batch_size=13, epochs=1).best_epoch == 1
-
-
-def test_cosine_ends_at_zero() -> None:
-    recipe = Recipe(**{**vars(RECIPE), **SMALL})
-    optimizer = build_optimizer(torch.nn.Linear(2, 2), recipe)
-    schedule = build_schedule(optimizer, recipe, num_batches=3)
-    for _ in range(recipe.epochs * 3):
-        optimizer.step()
-        schedule.step()
-    assert schedule.get_last_lr() == [pytest.approx(0.0, abs=1e-12)]
 
 
 def test_auxiliary_head_weighs_0_4() -> None:

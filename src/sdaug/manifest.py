@@ -10,6 +10,7 @@ from sdaug.files import read_csv, write_csv
 
 Split = Literal["train", "test"]
 Protocol = Literal["clean", "published"]
+Fold = int | Literal["none"]  # the one that validates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +52,25 @@ def read_manifest(prepared_dir: Path) -> list[Photo]:
     ]
 
 
-def training_photos(photos: Sequence[Photo], *, protocol: Protocol, fold: int) -> list[Photo]:
+def training_photos(photos: Sequence[Photo], *, protocol: Protocol, fold: Fold) -> list[Photo]:
     """What a generator may see: the training folds (clean), or all that is not test (published)."""
     check_protocol(photos, protocol=protocol, fold=fold)
     train = [photo for photo in photos if photo.split == "train"]
     return train if protocol == "published" else [photo for photo in train if photo.fold != fold]
 
 
-def validation_photos(photos: Sequence[Photo], *, fold: int) -> list[Photo]:
-    """The real photos of the validation fold, which no generator of the clean protocol has seen."""
+def validation_photos(photos: Sequence[Photo], *, fold: Fold) -> list[Photo]:
+    """The real photos of the validation fold, which no generator of the clean protocol has seen; none for `none`."""
     return [photo for photo in photos if photo.split == "train" and photo.fold == fold]
 
 
-def check_protocol(photos: Sequence[Photo], *, protocol: Protocol, fold: int) -> None:
+def check_protocol(photos: Sequence[Photo], *, protocol: Protocol, fold: Fold) -> None:
     """Refuse a clean study whose groups cross from training to test, and a fold that does not exist."""
     if protocol == "published":
         return
     folds = {photo.fold for photo in photos if photo.split == "train"}
-    if fold not in folds:
-        raise ValueError(f"params.yaml: split.fold: {fold}; the prepared photos have folds {sorted(folds)}")
+    if fold != "none" and fold not in folds:
+        raise ValueError(f"params.yaml: split.fold: {fold}; the prepared photos have folds {sorted(folds)}, or none")
     groups = {photo.group for photo in photos if photo.split == "train"}
     crossing = sum(photo.split == "test" and photo.group in groups for photo in photos)
     if crossing:

@@ -1,7 +1,9 @@
-"""Names that become parts of stages and paths."""
+"""Names: those that become parts of stages and paths, and those of number formats."""
 
 import re
+from typing import Literal
 
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 NAME = re.compile(r"[a-z0-9_]+")
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdaug.classify.recipe import ClassifierParams, TrainParams, resolve_recipe
-from sdaug.data.arms import ArmParams, SplitParams
+from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
+from sdaug.data.arms import ArmImages, SplitParams
 from sdaug.data.phantom import PhantomParams
 from sdaug.data.prepare import PrepareParams
 from sdaug.diffusion.base_params import BaseParams
@@ -17,6 +17,14 @@ from sdaug.names import check_name
 from sdaug.params import convert, require
 
 MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # by the stages phantom and teats
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmParams:
+    """An entry of `datasets`: which images, and how models are trained on them."""
+
+    images: ArmImages
+    training: ArmTraining
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +61,27 @@ class StudyParams:
         require(
             len(set(prompts)) == len(prompts), "concepts", prompts, "need an instance prompt of its own for each class"
         )
-        require(
-            self.split.fold < self.prepare.num_folds, "split.fold", self.split.fold, "need less than prepare.num_folds"
-        )
+        fold, num_folds = self.split.fold, self.prepare.num_folds
+        require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
         for side in ("height", "width"):
             size = getattr(self.synthesize, side)
             is_same = size == self.prepare.size_pixels
             require(is_same, f"synthesize.{side}", size, f"need prepare.size_pixels, {self.prepare.size_pixels}")
+        self._check_arms()
         self._check_classifiers()
+
+    def _check_arms(self) -> None:
+        drawn = self.synthesize
+        for name, arm in self.datasets.items():
+            key = f"datasets.{name}"
+            is_there = drawn.num_images is not None or arm.images.synthetic <= drawn.multiple_of_missing
+            rule = f"need at most synthesize.multiple_of_missing, {drawn.multiple_of_missing}"
+            require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
+            is_phantom = self.phantom is not None or not arm.images.oracle
+            require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has further true photos")
+            weights, num_classes = arm.training.class_weights, len(self.classes)
+            is_whole = not isinstance(weights, list) or len(weights) == num_classes
+            require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one for each class")
 
     def _check_classifiers(self) -> None:
         for model, classifier in self.classifiers.items():

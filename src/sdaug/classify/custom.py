@@ -62,3 +62,7 @@ class CustomNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.blocks(self.stem(x)).mean(dim=(2, 3)))
         return logits
+
+    def get_classifier(self) -> nn.Module:
+        """The last layer, by the name that timm's models have for it."""
+        return self.head

@@ -7,30 +7,40 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sdaug.classify.models import ModelCard
+from sdaug.precision import autocast
 
 EVALUATION_BATCH_SIZE = 64
 
 
-def to_batch(images: NDArray[np.uint8], card: ModelCard, device: torch.device) -> torch.Tensor:
-    """`(B, H, W, 3)` uint8 as normalised `(B, 3, size, size)` float32, channels last in memory."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float().div(255.0)
-    if pixels.shape[-1] != card.image_size:
+def as_pixels(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """`(B, H, W, 3)` images as `(B, 3, H, W)` uint8 on the device."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2)
+
+
+def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
+    """`(B, 3, H, W)` in [0, 1] as normalised `(B, 3, size, size)`, channels last in memory."""
+    if images.shape[-1] != card.image_size:
         size = (card.image_size, card.image_size)
-        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
-    mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    mean = torch.tensor(card.mean, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(card.std, device=images.device).view(1, 3, 1, 1)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: NDArray[np.uint8], card: ModelCard) -> NDArray[np.float64]:
+def predict(
+    model: nn.Module, images: NDArray[np.uint8], card: ModelCard, *, dtype: torch.dtype = torch.float32
+) -> NDArray[np.float64]:
     """Class probabilities `(N, K)` of `(N, H, W, 3)` images."""
     device = next(model.parameters()).device
-    was_training = model.training
+    was_training = [(module, module.training) for module in model.modules()]
     model.eval()
-    parts = [
-        model(to_batch(images[start : start + EVALUATION_BATCH_SIZE], card, device)).double().softmax(dim=1).cpu()
-        for start in range(0, len(images), EVALUATION_BATCH_SIZE)
-    ]
-    model.train(was_training)
-    return torch.cat(parts).numpy()
+    parts = []
+    for start in range(0, len(images), EVALUATION_BATCH_SIZE):
+        pixels = as_pixels(images[start : start + EVALUATION_BATCH_SIZE], device)
+        with autocast(device, dtype):
+            logits = model(to_batch(pixels.float().div(255.0), card))
+        parts.append(logits.double().softmax(dim=1))
+    for module, mode in was_training:
+        module.training = mode
+    return torch.cat(parts).cpu().numpy()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -19,7 +20,11 @@ WEIGHTS, CARD = "model.safetensors", "config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that is needed, beside the weights, to use a trained classifier; mean and std are of pixels in [0, 1]."""
+    """All that is needed, beside the weights, to use a trained classifier; mean and std are of pixels in [0, 1].
+
+    `pretrained` names the hub id and the commit that training started from. `prepared_pixels` and `square` are how
+    photos were prepared before they were resized to `image_size`.
+    """
 
     architecture: str
     options: dict[str, Any]
@@ -27,18 +32,29 @@ class ModelCard:
     image_size: int
     mean: list[float]
     std: list[float]
+    pretrained: str | None
+    prepared_pixels: int
+    square: str
 
 
-def build_model(recipe: Recipe, classes: Sequence[str]) -> tuple[nn.Module, ModelCard]:
+def build_model(
+    recipe: Recipe, classes: Sequence[str], *, prepared_pixels: int, square: str = "crop"
+) -> tuple[nn.Module, ModelCard]:
     """An untrained (or pretrained) model with one output a class, and its card."""
+    options = recipe.options | {
+        key: value for key, value in (("drop_rate", recipe.dropout), ("drop_path_rate", recipe.drop_path)) if value
+    }
     try:
-        model = create_network(recipe.architecture, len(classes), recipe.options, pretrained=recipe.pretrained)
+        model = create_network(recipe.architecture, len(classes), options, pretrained=recipe.pretrained)
     except (RuntimeError, TypeError, OSError) as error:
         raise ValueError(
-            f"params.yaml: classifiers: architecture {recipe.architecture!r} with options {recipe.options} and "
+            f"params.yaml: classifiers: architecture {recipe.architecture!r} with options {options} and "
             f"pretrained: {recipe.pretrained} cannot be built ({' '.join(str(error).split())[:200]}); "
             "see timm.list_models(), or set pretrained: false"
         ) from error
+    if recipe.freeze_backbone:
+        model.requires_grad_(False)
+        head_of(model).requires_grad_(True)
     normal = getattr(model, "pretrained_cfg", {}) if recipe.pretrained else {}
     card = ModelCard(
         architecture=recipe.architecture,
@@ -47,6 +63,9 @@ def build_model(recipe: Recipe, classes: Sequence[str]) -> tuple[nn.Module, Mode
         image_size=recipe.image_size,
         mean=list(normal.get("mean", (0.5, 0.5, 0.5))),
         std=list(normal.get("std", (0.25, 0.25, 0.25))),
+        pretrained=find_origin(normal) if recipe.pretrained else None,
+        prepared_pixels=prepared_pixels,
+        square=square,
     )
     return model, card
 
@@ -66,6 +85,21 @@ def create_network(
     return model
 
 
+def head_of(model: nn.Module) -> nn.Module:
+    """The last layer, which knows the classes."""
+    head: nn.Module = model.get_classifier()  # type: ignore[operator]
+    return head
+
+
+def find_origin(pretrained_cfg: Mapping[str, Any]) -> str:
+    """The hub id of timm's weights and the commit that lies in the hub's local cache: `timm/...@0123abc`."""
+    from huggingface_hub import try_to_load_from_cache
+
+    hub_id = str(pretrained_cfg.get("hf_hub_id"))
+    cached = try_to_load_from_cache(hub_id, "model.safetensors")
+    return f"{hub_id}@{Path(cached).parent.name}" if isinstance(cached, str) else hub_id
+
+
 def save_model(folder: Path, weights: Mapping[str, torch.Tensor], card: ModelCard) -> None:
     """Weights as safetensors with one metadata key, so that the bytes are the same each time."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -74,8 +108,20 @@ def save_model(folder: Path, weights: Mapping[str, torch.Tensor], card: ModelCar
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
-    """A trained classifier in evaluation mode."""
-    card = ModelCard(**read_json(folder / CARD))
-    model = create_network(card.architecture, len(card.classes), card.options)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    """A trained classifier in evaluation mode.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the weights are not those of the model that the card names.
+    """
+    for path in (folder / CARD, folder / WEIGHTS):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; give a folder that the stage train has written")
+    try:
+        card = ModelCard(**read_json(folder / CARD))
+        model = create_network(card.architecture, len(card.classes), card.options)
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, TypeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not fit ({reason}); run `dvc repro train`") from error
     return model.to(device).to(memory_format=torch.channels_last).eval(), card

@@ -8,25 +8,40 @@ import torch
 from numpy.typing import NDArray
 
 from sdaug.classify.inference import predict
-from sdaug.classify.recipe import CUSTOM, Recipe
+from sdaug.classify.recipe import CUSTOM, ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
-from sdaug.classify.training import build_loss, train_classifier
+from sdaug.classify.training import train_classifier
 
 HELD_OUT_FRACTION = 0.3
 RECIPE = Recipe(
     architecture=CUSTOM,
     options={},
     pretrained=False,
+    freeze_backbone=False,
+    dropout=0.0,
+    drop_path=0.0,
     image_size=64,
     optimizer="adam",
     learning_rate=2.0e-3,
+    layer_decay=1.0,
     momentum=0.0,
     weight_decay=1.0e-4,
     schedule="cosine",
+    warmup_steps=0,
     batch_size=16,
     epochs=10,
-    flip_horizontal=True,
+    steps=None,
 )
+SHARED = TrainParams(
+    selection="loss", early_stopping_epochs=None, ema_decay=None, max_grad_norm=None, precision="fp32", num_threads=1
+)
+
+
+def fitted_recipe(images: NDArray[np.uint8]) -> Recipe:
+    """The recipe for `(N, H, W, 3)` images, however few and small they are."""
+    return replace(
+        RECIPE, batch_size=min(RECIPE.batch_size, len(images)), image_size=min(RECIPE.image_size, images.shape[1])
+    )
 
 
 def probe_accuracies(
@@ -48,13 +63,9 @@ def probe_accuracies(
         (photos[train], labels[train]),
         (photos[held_out], labels[held_out]),
         list(classes),
-        recipe=replace(
-            RECIPE,
-            batch_size=min(RECIPE.batch_size, len(train)),
-            image_size=min(RECIPE.image_size, photos.shape[1]),
-        ),
-        loss=build_loss("cross_entropy", focal_gamma=0.0),
-        selection="loss",
+        recipe=fitted_recipe(photos[train]),
+        arm=ArmTraining(flip_horizontal=True),
+        shared=SHARED,
         seed=seed,
         device=torch.device("cpu"),
         title="probe",

@@ -1,33 +1,42 @@
 """Training one classifier on one data set: the best epoch by validation, every image counted."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sdaug.classify.inference import predict, to_batch
-from sdaug.classify.losses import focal_loss
-from sdaug.classify.models import ModelCard, build_model, create_network
-from sdaug.classify.recipe import Recipe
+from sdaug.classify.augmentation import Augmentation
+from sdaug.classify.batches import count_batches, count_epoch, cut_batches, draw_epoch
+from sdaug.classify.inference import as_pixels, predict, to_batch
+from sdaug.classify.losses import Loss, build_loss
+from sdaug.classify.models import ModelCard, build_model, create_network, head_of
+from sdaug.classify.optimization import build_optimizer, build_schedule
+from sdaug.classify.recipe import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
-from sdaug.device import check_finite, torch_stream
+from sdaug.device import torch_stream
+from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
 from sdaug.seeding import derive_seed
+from sdaug.watch import Watch
 
 AUXILIARY_WEIGHT = 0.4  # Szegedy et al., arXiv 1512.00567, leave it open; torchvision's reference training takes 0.4
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Report = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The weights of the best epoch, its scores and probabilities on validation, and every epoch's row of history."""
+    """The weights of the best epoch, its scores and probabilities on validation, and every epoch's row of history.
+
+    Without validation the last epoch is kept, and there are no scores.
+    """
 
     weights: Mapping[str, torch.Tensor]
     card: ModelCard
@@ -43,73 +52,163 @@ class Trained:
         return model.to(memory_format=torch.channels_last).eval()
 
 
-def build_loss(name: str, *, focal_gamma: float) -> Loss:
-    """The loss that an arm names."""
-    if name == "focal":
-        return lambda logits, labels: focal_loss(logits, labels, gamma=focal_gamma)
-    return F.cross_entropy
-
-
 def train_classifier(
     training: tuple[Images, Labels],
     validation: tuple[Images, Labels],
     classes: list[str],
     *,
     recipe: Recipe,
-    loss: Loss,
-    selection: str,
+    arm: ArmTraining,
+    shared: TrainParams,
     seed: int,
     device: torch.device,
-    report: Callable[[int, Mapping[str, float]], None] | None = None,
+    square: str = "crop",
+    report: Report | None = None,
     title: str = "epochs",
 ) -> Trained:
-    """Train on `(N, H, W, 3)` images, keep the epoch that validates best."""
-    images, labels = training
-    if recipe.batch_size > len(images):
+    """Train on `(N, H, W, 3)` images, keep the epoch that validates best.
+
+    Raises:
+        ValueError: the batch is larger than the data, or the loss explodes (with epoch and step).
+    """
+    if recipe.batch_size > len(training[1]):
         raise ValueError(
-            f"params.yaml: classifiers: batch_size: {recipe.batch_size}; there are {len(images)} training images"
+            f"params.yaml: classifiers: batch_size: {recipe.batch_size}; there are {len(training[1])} training images"
         )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        model, card = build_model(recipe, classes)
-        model = model.to(device).to(memory_format=torch.channels_last)
+        model, card = build_model(recipe, classes, prepared_pixels=training[0].shape[1], square=square)
         torch.manual_seed(derive_seed(seed, "dropout"))
-        optimizer = build_optimizer(model, recipe)
-        schedule = build_schedule(optimizer, recipe, num_batches=count_batches(len(images), recipe.batch_size))
-        order = torch_stream(derive_seed(seed, "order"))
-        flips = torch_stream(derive_seed(seed, "flips"))
-        best: Trained | None = None
-        history: list[dict[str, float]] = []
-        for epoch in progress(range(1, recipe.epochs + 1), title=title, total=recipe.epochs, unit="epoch"):
-            batches = epoch_batches(len(images), recipe.batch_size, order)
-            train_loss = train_epoch(
-                model,
-                images,
-                labels,
-                batches,
-                card,
-                recipe,
-                loss,
-                optimizer,
-                schedule,
-                flips,
-                where=f"{title}: epoch {epoch}",
-            )
-            predicted = predict(model, validation[0], card)
-            if not np.isfinite(predicted).all():
+        loop = Loop(model.to(device), card, training, recipe=recipe, arm=arm, shared=shared, seed=seed, title=title)
+        selection = Selection(shared)
+        for epoch in progress(range(1, loop.num_epochs + 1), title=title, total=loop.num_epochs, unit="epoch"):
+            row = {"train_loss": loop.train_epoch(epoch)}
+            predicted = predict(loop.kept, validation[0], card, dtype=loop.dtype) if len(validation[0]) else None
+            if predicted is not None and not np.isfinite(predicted).all():
                 raise ValueError(f"{title}: epoch {epoch}: the predictions are not finite; lower the learning rate")
-            scores = score(predicted, validation[1])
-            row = {"train_loss": train_loss, **{f"validation_{name}": value for name, value in scores.items()}}
-            history.append({"epoch": epoch, **row})
+            scores = {} if predicted is None else score(predicted, validation[1])
+            row |= {f"validation_{name}": value for name, value in scores.items()}
             if report is not None:
                 report(epoch, row)
-            if best is None or rank(scores, selection) > rank(best.best, selection):
-                weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-                best = Trained(
-                    weights=weights, card=card, best_epoch=epoch, best=scores, predicted=predicted, history=history
-                )
-    assert best is not None
-    return best
+            if selection.add(epoch, row, scores, predicted, loop.kept):
+                break
+    return selection.result(card, num_classes=len(classes))
+
+
+class Loop:
+    """All state of one training: the model, its optimizer and streams, and how many steps are done."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        card: ModelCard,
+        training: tuple[Images, Labels],
+        *,
+        recipe: Recipe,
+        arm: ArmTraining,
+        shared: TrainParams,
+        seed: int,
+        title: str,
+    ) -> None:
+        self._images, self._labels = training
+        self._model, self._card, self._recipe, self._arm, self._shared = model, card, recipe, arm, shared
+        self._title, self._device = title, next(model.parameters()).device
+        model.to(memory_format=torch.channels_last)
+        self.dtype = resolve_precision(shared.precision, self._device)
+        num_classes = len(card.classes)
+        self._loss = build_loss(arm, self._labels, num_classes, self._device)
+        self._augmentation = Augmentation(arm, num_classes, torch_stream(derive_seed(seed, "augmentation")))
+        self._order = torch_stream(derive_seed(seed, "order"))
+
+        num_batches = count_batches(count_epoch(self._labels, arm.sampler), recipe.batch_size)
+        self._num_steps = recipe.steps or num_batches * (recipe.epochs or 1)
+        self.num_epochs = -(-self._num_steps // num_batches)
+        self._step = 0
+        self._optimizer = build_optimizer(model, recipe)
+        self._schedule = build_schedule(self._optimizer, recipe, num_steps=self._num_steps)
+        self._average = build_average(model, shared.ema_decay)
+        # On a GPU all images stay there; on a CPU they stay in the file, and each batch is read when it is due.
+        self._resident = as_pixels(self._images, self._device) if self._device.type != "cpu" else None
+        self._targets = torch.from_numpy(self._labels).to(self._device)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that validates: the average of its weights, if one is kept."""
+        kept: nn.Module = self._model if self._average is None else self._average.module
+        return kept
+
+    def train_epoch(self, epoch: int) -> float:
+        """One pass over all batches, or as many as are left; the mean loss an image."""
+        set_training(self._model, self._recipe)
+        watch = Watch(["loss"], self._device)
+        indices = draw_epoch(self._labels, self._arm.sampler, self._order)
+        batches = cut_batches(indices, self._recipe.batch_size)[: self._num_steps - self._step]
+        for number, chosen in enumerate(batches, start=1):
+            loss = self._train_step(chosen)
+            watch.add(number, [loss], num_images=len(chosen))
+        self._step += len(batches)
+        return watch.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
+
+    def _train_step(self, chosen: torch.Tensor) -> torch.Tensor:
+        pixels, targets = self._read(chosen)
+        images, targets = self._augmentation.mix(self._augmentation.change(pixels), targets)
+        with autocast(self._device, self.dtype):
+            loss = combined_loss(self._model(to_batch(images, self._card)), targets, self._loss)
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._shared.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._shared.max_grad_norm)
+        self._optimizer.step()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        return loss
+
+    def _read(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pixels `(B, 3, H, W)` and labels `(B,)` of a batch."""
+        if self._resident is None:
+            return as_pixels(self._images[chosen.numpy()], self._device), self._targets[chosen]
+        there = chosen.pin_memory().to(self._device, non_blocking=True)
+        return self._resident[there], self._targets[there]
+
+
+class Selection:
+    """The best epoch so far by validation, and the rows of all."""
+
+    def __init__(self, shared: TrainParams) -> None:
+        self._shared = shared
+        self._history: list[dict[str, float]] = []
+        self._epoch, self._scores = 0, dict[str, float]()
+        self._predicted: NDArray[np.float64] | None = None
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def add(
+        self,
+        epoch: int,
+        row: Mapping[str, float],
+        scores: dict[str, float],
+        predicted: NDArray[np.float64] | None,
+        model: nn.Module,
+    ) -> bool:
+        """Look at an epoch; whether it is time to stop, since none of the last ones was better."""
+        self._history.append({"epoch": epoch, **row})
+        name = self._shared.selection
+        if not scores or not self._epoch or rank(scores, name) > rank(self._scores, name):
+            self._epoch, self._scores, self._predicted = epoch, scores, predicted
+            self._weights = deepcopy(model.state_dict())
+        patience = self._shared.early_stopping_epochs
+        return patience is not None and epoch - self._epoch >= patience
+
+    def result(self, card: ModelCard, *, num_classes: int) -> Trained:
+        """What is kept."""
+        return Trained(
+            weights=self._weights,
+            card=card,
+            best_epoch=self._epoch,
+            best=self._scores,
+            predicted=np.empty((0, num_classes)) if self._predicted is None else self._predicted,
+            history=self._history,
+        )
 
 
 def rank(scores: Mapping[str, float], selection: str) -> tuple[float, float]:
@@ -117,73 +216,17 @@ def rank(scores: Mapping[str, float], selection: str) -> tuple[float, float]:
     return -scores["loss"] if selection == "loss" else scores[selection], -scores["loss"]
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam, over all weights."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """A moving average of all weights and of the norms' statistics, if one is kept."""
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_batches: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate over all steps: as it is, or falling along a cosine to zero."""
-    if recipe.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs * num_batches)
-
-
-def train_epoch(
-    model: nn.Module,
-    images: Images,
-    labels: Labels,
-    batches: list[torch.Tensor],
-    card: ModelCard,
-    recipe: Recipe,
-    loss: Loss,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    flips: torch.Generator,
-    *,
-    where: str,
-) -> float:
-    """One pass over all batches; the mean loss an image."""
-    device = next(model.parameters()).device
-    model.train()
-    total = 0.0
-    for chosen in batches:
-        batch = to_batch(images[chosen.numpy()], card, device)
-        if recipe.flip_horizontal:
-            is_flipped = (torch.rand(len(batch), generator=flips) < 0.5).to(device)
-            batch = torch.where(is_flipped[:, None, None, None], batch.flip(-1), batch)
-        targets = torch.from_numpy(labels[chosen.numpy()]).to(device)
-        value = combined_loss(model(batch), targets, loss)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        schedule.step()
-        total += check_finite(value, where=where) * len(batch)
-    return total / len(images)
-
-
-def count_batches(num_images: int, batch_size: int) -> int:
-    """How many batches `epoch_batches` makes."""
-    whole, rest = divmod(num_images, batch_size)
-    return max(1, whole + (rest > 1))
-
-
-def epoch_batches(num_images: int, batch_size: int, order: torch.Generator) -> list[torch.Tensor]:
-    """Every image once; a last batch of one image joins the one before, since batch norm needs two."""
-    batches = list(torch.randperm(num_images, generator=order).split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+def set_training(model: nn.Module, recipe: Recipe) -> None:
+    """Training mode; a frozen backbone keeps its norms' statistics as well."""
+    model.train(not recipe.freeze_backbone)
+    head_of(model).train()
 
 
 def combined_loss(
@@ -191,6 +234,6 @@ def combined_loss(
 ) -> torch.Tensor:
     """The loss, with that of an auxiliary head where the model has one."""
     if isinstance(output, torch.Tensor):
-        return loss(output, targets)
+        return loss(output.float(), targets)
     logits, auxiliary = output
-    return loss(logits, targets) + AUXILIARY_WEIGHT * loss(auxiliary, targets)
+    return loss(logits.float(), targets) + AUXILIARY_WEIGHT * loss(auxiliary.float(), targets)

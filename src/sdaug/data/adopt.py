@@ -120,6 +120,7 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
         stages[name]["cmd"] = _with_synthetic(stages[name]["cmd"], synthetic)
     if not is_phantom:
         stages.pop("phantom", None)
+        _fill(stages["split"]["params"], [key for key in stages["split"]["params"] if key != "phantom"])
     if is_teats and TEATS not in stages:
         stages.insert(1, TEATS, _teats_stage(stages["prepare"]["deps"]))
     return _text(yaml, whole)

@@ -1,17 +1,26 @@
 """What an arm is made of: which real and synthetic images, and which of them are for validation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from sklearn.model_selection import train_test_split
 
-from sdaug.manifest import Photo, Protocol, training_photos, validation_photos
+from sdaug.manifest import (
+    Fold,
+    Photo,
+    Protocol,
+    count_labels,
+    missing_counts,
+    training_photos,
+    validation_photos,
+)
 from sdaug.params import require
 from sdaug.seeding import derive_seed, numpy_stream
 
 Part = Literal["train", "validation", "test"]
-Origin = Literal["real", "synthetic"]
+Origin = Literal["real", "synthetic", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,80 +28,116 @@ class SplitParams:
     """Section `split`: who may see what."""
 
     protocol: Protocol
-    fold: int
+    fold: Fold
     validation_fraction: float
     seed: int
 
     def __post_init__(self) -> None:
-        require(self.fold >= 0, "fold", self.fold, "need 0 or more, less than prepare.num_folds")
+        is_valid = self.fold == "none" or self.fold >= 0
+        require(is_valid, "fold", self.fold, "need 0 or more, less than prepare.num_folds, or none")
         is_fit = 0.05 <= self.validation_fraction <= 0.5
         require(is_fit, "validation_fraction", self.validation_fraction, "need 0.05 to 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmParams:
-    """An entry of `datasets`: a composition, and the loss that goes with it."""
+class ArmImages:
+    """`datasets.<arm>.images`: what an arm holds; what is left out is the real photos alone.
 
-    synthetic_fraction: float
-    loss: Literal["cross_entropy", "focal"]
-    focal_gamma: float
+    `synthetic` and `oracle` (further photos of the phantom) are multiples of what each class lacks to the largest.
+    """
+
+    real: bool = True
+    synthetic: float = 0.0
+    shuffle_labels: bool = False
+    oracle: float = 0.0
 
     def __post_init__(self) -> None:
-        require(0 <= self.synthetic_fraction <= 1, "synthetic_fraction", self.synthetic_fraction, "need 0 to 1")
-        require(0 <= self.focal_gamma <= 10, "focal_gamma", self.focal_gamma, "need 0 to 10")
+        for key in ("synthetic", "oracle"):
+            require(0 <= getattr(self, key) <= 100, key, getattr(self, key), "need 0 to 100 times the missing images")
+        require(self.real or self.synthetic > 0, "real", self.real, "without synthetic images nothing is left")
+        require(self.synthetic > 0 or not self.shuffle_labels, "shuffle_labels", True, "there are no synthetic labels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One image of an arm; `source` is its file, relative to the folder it comes from."""
+    """One image of an arm; `source` is its file."""
 
     id: str
     label: str
     origin: Origin
     part: Part
-    source: str
+    source: Path
 
 
 def compose_arm(
-    photos: Sequence[Photo], synthetic: Sequence[Example], *, arm: ArmParams, split: SplitParams
+    photos: Sequence[Photo],
+    generated: Sequence[Example],
+    further: Sequence[Example] = (),
+    *,
+    images_dir: Path,
+    arm: ArmImages,
+    split: SplitParams,
 ) -> list[Example]:
-    """The examples of an arm, training first, each part ordered by id.
+    """The examples of an arm, training first, each part ordered by id; `further` are the oracle's photos.
 
     `clean`: the validation fold is real and synthetic images only train. `published`: as in the slides, all are
     pooled and split at random, so that synthetic relatives of training photos sit in validation.
+
+    Raises:
+        ValueError: fewer images have been synthesized than the arm wants.
     """
-    joining = choose_synthetic(synthetic, fraction=arm.synthetic_fraction, seed=split.seed)
     seen = training_photos(photos, protocol=split.protocol, fold=split.fold)
+    joining = choose_synthetic(generated, count_missing(seen, times=arm.synthetic), seed=split.seed)
+    if not arm.real:
+        replaced = {example.label for example in joining}
+        seen = [photo for photo in seen if photo.label not in replaced]
+    if arm.shuffle_labels:
+        joining = shuffle_labels(joining, seed=split.seed)
+    joining = [*joining, *further]
     if split.protocol == "clean":
         held_out = validation_photos(photos, fold=split.fold)
-        training = [*as_examples(seen, part="train"), *joining]
-        return [*_ordered(training), *_ordered(as_examples(held_out, part="validation"))]
-    pool = _ordered([*as_examples(seen, part="train"), *joining])
+        training = [*as_examples(seen, images_dir, part="train"), *joining]
+        return [*_ordered(training), *_ordered(as_examples(held_out, images_dir, part="validation"))]
+    pool = _ordered([*as_examples(seen, images_dir, part="train"), *joining])
     train, validation = train_test_split(
         pool, test_size=split.validation_fraction, random_state=derive_seed(split.seed, "pool") % 2**32
     )
-    return [*_ordered(train), *_ordered([_moved(example, "validation") for example in validation])]
+    return [*_ordered(train), *_ordered([replace(example, part="validation") for example in validation])]
 
 
-def choose_synthetic(synthetic: Sequence[Example], *, fraction: float, seed: int) -> list[Example]:
-    """A share of each class's images, chosen by chance so that a larger share contains every smaller one."""
+def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
+    """That many times what each class lacks to the largest one."""
+    counts = count_labels(seen, sorted({photo.label for photo in seen}))
+    return {label: round(times * lack) for label, lack in missing_counts(counts).items()}
+
+
+def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, seed: int) -> list[Example]:
+    """So many images of each class that has any, chosen by chance so that more contain fewer."""
     chosen = []
-    for label in sorted({example.label for example in synthetic}):
-        of_class = _ordered([example for example in synthetic if example.label == label])
+    for label in sorted({example.label for example in generated}):
+        of_class = _ordered([example for example in generated if example.label == label])
+        if wanted[label] > len(of_class):
+            raise ValueError(
+                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, and there are "
+                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images), or lower synthetic"
+            )
         order = numpy_stream(seed, "share", label).permutation(len(of_class))
-        chosen += [of_class[index] for index in order[: round(fraction * len(of_class))]]
+        chosen += [of_class[index] for index in order[: wanted[label]]]
     return _ordered(chosen)
 
 
-def as_examples(photos: Sequence[Photo], *, part: Part) -> list[Example]:
+def shuffle_labels(examples: Sequence[Example], *, seed: int) -> list[Example]:
+    """The same images and the same number of each label, but labels dealt out by chance: a negative control."""
+    order = numpy_stream(seed, "shuffled labels").permutation(len(examples))
+    return [replace(example, label=examples[index].label) for example, index in zip(examples, order, strict=True)]
+
+
+def as_examples(photos: Sequence[Photo], images_dir: Path, *, part: Part) -> list[Example]:
     """Real photos as examples of one part."""
     return [
-        Example(id=photo.id, label=photo.label, origin="real", part=part, source=photo.file_name) for photo in photos
+        Example(id=photo.id, label=photo.label, origin="real", part=part, source=images_dir / photo.file_name)
+        for photo in photos
     ]
-
-
-def _moved(example: Example, part: Part) -> Example:
-    return Example(id=example.id, label=example.label, origin=example.origin, part=part, source=example.source)
 
 
 def _ordered(examples: Sequence[Example]) -> list[Example]:

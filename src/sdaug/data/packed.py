@@ -29,8 +29,11 @@ class Packed:
         assert N == len(self.ids) == len(self.groups) == len(self.labels) == len(self.origins) == len(self.parts)
 
     def part(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Images and labels of one part."""
+        """Images and labels of one part; of neighbours in the file, the images stay there until they are used."""
         chosen = np.flatnonzero(self.parts == name)
+        if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
+            rows = slice(chosen[0], chosen[-1] + 1)
+            return self.images[rows], self.labels[rows]
         return self.images[chosen], self.labels[chosen]
 
 

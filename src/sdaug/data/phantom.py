@@ -17,7 +17,7 @@ from scipy import ndimage
 from sdaug.images import save_png
 from sdaug.params import require
 from sdaug.progress import progress
-from sdaug.seeding import numpy_stream
+from sdaug.seeding import derive_seed, numpy_stream
 
 Field = NDArray[np.float64]
 CLASSES = ("score_1", "score_2", "score_3", "score_4")
@@ -129,6 +129,20 @@ def write_phantom(params: PhantomParams, out_dir: Path) -> None:
         path = out_dir / teat.split / teat.label / f"{teat.udder}_{teat.position}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, draw_photo(teat, params))
+
+
+def write_further(params: PhantomParams, counts: dict[str, int], out_dir: Path) -> dict[str, list[Path]]:
+    """Draw so many photos of each class of teats that are in no split, as the study's own are drawn; their files."""
+    seed = derive_seed(params.seed, "further")
+    planned = {name: max(1, counts.get(name, 0)) for name in CLASSES}
+    plan = plan_teats(replace(params, train_counts=planned, test_counts=dict.fromkeys(CLASSES, 1), seed=seed))
+    files: dict[str, list[Path]] = {name: [] for name in CLASSES}
+    for teat in (teat for teat in plan if teat.split == "train"):
+        if len(files[teat.label]) < counts.get(teat.label, 0):
+            path = out_dir / f"{teat.udder}_{teat.position}.png"
+            save_png(path, draw_photo(teat, replace(params, seed=seed)))
+            files[teat.label].append(path)
+    return files
 
 
 def draw_photo(teat: Teat, params: PhantomParams) -> NDArray[np.uint8]:

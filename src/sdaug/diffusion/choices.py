@@ -3,7 +3,6 @@
 from typing import Literal
 
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 ScheduleName = Literal["constant", "linear", "cosine"]
 OptimizerName = Literal["adamw", "adamw_8bit"]
 MethodName = Literal["full", "lora"]

@@ -20,10 +20,11 @@ from sdaug.device import torch_stream
 from sdaug.diffusion.adapters import adapt
 from sdaug.diffusion.denoising import Latents, denoising_loss, encode_prompts
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
-from sdaug.diffusion.precision import autocast, resolve_precision
 from sdaug.diffusion.pretraining import encode_images, to_pixels
+from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
 from sdaug.seeding import derive_seed
+from sdaug.watch import Watch
 
 REPORT_STEPS = 10
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
@@ -77,7 +78,7 @@ def train_dreambooth(
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     stream = torch_stream(derive_seed(params.seed, concept.instance_prompt))
     prompts = Prompts(pipeline, halves, params)
-    watch = Watch([half.name for half in halves], device)
+    watch = Watch([f"{half.name}_loss" for half in halves], device)
     _set_training(pipeline, params, is_on=True)
     for step in progress(range(1, params.training_steps + 1), title="DreamBooth", total=params.training_steps):
         for _ in range(params.gradient_accumulation_steps):
@@ -94,7 +95,7 @@ def train_dreambooth(
         if average:
             average.step(weights)
         if step % REPORT_STEPS == 0 or step == params.training_steps:
-            report(step, watch.means())
+            report(step, watch.means(where="dreambooth", way_out="lower dreambooth.learning_rate"))
         is_due = params.preview_steps and step % params.preview_steps == 0 and step < params.training_steps
         if preview and is_due:
             with _ready_to_draw(pipeline, params, weights, average):
@@ -154,30 +155,6 @@ class Prompts:
 
     def _repeated(self, embeddings: torch.Tensor) -> torch.Tensor:
         return embeddings.repeat_interleave(self._size, dim=0)
-
-
-class Watch:
-    """Sums of losses and the first step that was not finite, kept on the device so that no step waits for the host."""
-
-    def __init__(self, names: Sequence[str], device: torch.device) -> None:
-        self._names = names
-        self._sums, self._count = torch.zeros(len(names), device=device), 0
-        self._bad_step = torch.zeros((), dtype=torch.long, device=device)
-
-    def add(self, step: int, losses: Sequence[torch.Tensor]) -> None:
-        values = torch.stack([loss.detach() for loss in losses])
-        is_first = (~torch.isfinite(values)).any() & (self._bad_step == 0)
-        self._bad_step = torch.where(is_first, step, self._bad_step)
-        self._sums, self._count = self._sums + values, self._count + 1
-
-    def means(self) -> dict[str, float]:
-        """Each half's mean since the last time."""
-        bad_step = int(self._bad_step)
-        if bad_step:
-            raise ValueError(f"dreambooth: step {bad_step}: the loss is not finite; lower dreambooth.learning_rate")
-        means = (self._sums / self._count).tolist()
-        self._sums, self._count = torch.zeros_like(self._sums), 0
-        return {f"{name}_loss": mean for name, mean in zip(self._names, means, strict=True)}
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from sdaug.diffusion.choices import MethodName, OptimizerName, PrecisionName, SamplerName, ScheduleName
+from sdaug.diffusion.choices import MethodName, OptimizerName, SamplerName, ScheduleName
+from sdaug.names import PrecisionName
 from sdaug.params import require
 
 

@@ -7,19 +7,17 @@ generators of one study, not studies.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.metrics.pairwise import polynomial_kernel
-from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import ModelCard
-from sdaug.classify.probe import RECIPE
+from sdaug.classify.probe import SHARED, fitted_recipe
+from sdaug.classify.recipe import ArmTraining
 from sdaug.classify.training import train_classifier
 
 Images = NDArray[np.uint8]
@@ -34,22 +32,16 @@ class Judge:
     def __init__(self, photos: Images, labels: NDArray[np.int64], classes: Sequence[str], *, seed: int) -> None:
         """Train on `(N, H, W, 3)` held-out photos and their class indices."""
         self.classes = list(classes)
-        recipe = replace(
-            RECIPE, batch_size=min(RECIPE.batch_size, len(photos)), image_size=min(RECIPE.image_size, photos.shape[1])
-        )
         everything = (photos, labels)
-        # A rare class weighs as much as a common one, or the judge would never name it.
-        present = np.unique(labels)
-        weights = torch.zeros(len(self.classes))
-        weights[present] = torch.from_numpy(compute_class_weight("balanced", classes=present, y=labels)).float()
         # It is never asked about these photos' classes, so that nothing is lost if it also validates on them.
         trained = train_classifier(
             everything,
             everything,
             self.classes,
-            recipe=recipe,
-            loss=lambda logits, targets: F.cross_entropy(logits, targets, weight=weights),
-            selection="loss",
+            recipe=fitted_recipe(photos),
+            # A rare class weighs as much as a common one, or the judge would never name it.
+            arm=ArmTraining(class_weights="inverse_frequency", flip_horizontal=True),
+            shared=SHARED,
             seed=seed,
             device=torch.device("cpu"),
             title="judge",
@@ -58,13 +50,10 @@ class Judge:
         raw = features_of(self._model, photos, self._card)
         self._center, self._scale = raw.mean(axis=0), raw.std(axis=0) + EPSILON
 
-    def class_share(self, images: Images, label: str) -> float:
-        """The share of `(N, H, W, 3)` images that are taken for `label`."""
-        return float(np.mean(predict(self._model, images, self._card).argmax(axis=1) == self.classes.index(label)))
-
-    def mean_probability(self, images: Images, label: str) -> float:
-        """The mean probability that the judge gives `label` on `(N, H, W, 3)` images."""
-        return float(predict(self._model, images, self._card)[:, self.classes.index(label)].mean())
+    def verdict(self, images: Images, label: str) -> tuple[float, float]:
+        """The share of `(N, H, W, 3)` images that are taken for `label`, and the mean probability given to it."""
+        probabilities, k = predict(self._model, images, self._card), self.classes.index(label)
+        return float(np.mean(probabilities.argmax(axis=1) == k)), float(probabilities[:, k].mean())
 
     def features(self, images: Images) -> Features:
         """`(N, D)` inputs of the last layer, each with mean 0 and deviation 1 over the judge's photos."""

@@ -20,9 +20,10 @@ from diffusers import (
 from numpy.typing import NDArray
 
 from sdaug.device import torch_stream
-from sdaug.diffusion.choices import PrecisionName, SamplerName
+from sdaug.diffusion.choices import SamplerName
 from sdaug.diffusion.denoising import encode_prompts
-from sdaug.diffusion.precision import autocast, resolve_precision
+from sdaug.names import PrecisionName
+from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
 
 SAMPLERS = {

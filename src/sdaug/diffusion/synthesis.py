@@ -11,11 +11,11 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.diffusion.precision import resolve_precision
 from sdaug.diffusion.sampling import Drawing, draw_images, draw_pixels, to_uint8
 from sdaug.files import read_csv, write_csv
 from sdaug.images import save_png
 from sdaug.params import convert
+from sdaug.precision import resolve_precision
 from sdaug.seeding import derive_seed
 
 MIN_LEVELS = 8  # grey levels that an image must use; a constant one has 1, a photo dozens

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from sdaug.diffusion.choices import PrecisionName, SamplerName
+from sdaug.diffusion.choices import SamplerName
+from sdaug.names import PrecisionName
 from sdaug.params import require
 
 

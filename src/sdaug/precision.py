@@ -2,7 +2,7 @@
 
 import torch
 
-from sdaug.diffusion.choices import PrecisionName
+from sdaug.names import PrecisionName
 
 
 def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:

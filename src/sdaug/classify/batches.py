@@ -1,0 +1,45 @@
+"""Which images come in which order: epochs of batches, plain or with each class as often as the largest."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def draw_epoch(labels: NDArray[np.int64], sampler: str, order: torch.Generator) -> torch.Tensor:
+    """The indices of one epoch's images in their order.
+
+    `plain`: every image once. `balanced`: as many of each class as the largest has, so that each image of a rare
+    class comes equally often, but for a rest by chance.
+    """
+    if sampler == "plain":
+        return torch.randperm(len(labels), generator=order)
+    _, counts = np.unique(labels, return_counts=True)
+    chosen = [_repeat(np.flatnonzero(labels == label), int(counts.max()), order) for label in np.unique(labels)]
+    pool = torch.cat(chosen)
+    return pool[torch.randperm(len(pool), generator=order)]
+
+
+def count_epoch(labels: NDArray[np.int64], sampler: str) -> int:
+    """How many images `draw_epoch` gives."""
+    _, counts = np.unique(labels, return_counts=True)
+    return len(labels) if sampler == "plain" else int(counts.max()) * len(counts)
+
+
+def cut_batches(indices: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
+    """Every image in a batch; a last batch of one image joins the one before, since batch norm needs two."""
+    batches = list(indices.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def count_batches(num_images: int, batch_size: int) -> int:
+    """How many batches `cut_batches` makes."""
+    whole, rest = divmod(num_images, batch_size)
+    return max(1, whole + (rest > 1))
+
+
+def _repeat(members: NDArray[np.int64], num_wanted: int, order: torch.Generator) -> torch.Tensor:
+    whole, rest = divmod(num_wanted, len(members))
+    extra = members[torch.randperm(len(members), generator=order)[:rest].numpy()]
+    return torch.from_numpy(np.concatenate([np.tile(members, whole), extra]))
