@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from sdaug.classify.models import check_model
+from sdaug.device import prepare_device
 from sdaug.files import write_json
 from sdaug.params import read_params
 from sdaug.stage import run_stage
@@ -14,7 +16,10 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    check_study(read_params(args.params), args.params)
+    study = check_study(read_params(args.params), args.params)
+    prepare_device()
+    for classifier in study.classifiers.values():
+        check_model(classifier, study.classes)
     # Always the same bytes: that a knob has changed must reach only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

@@ -12,6 +12,7 @@ from sdaug.device import prepare_device
 from sdaug.diffusion.fidelity import Judge, kernel_distance
 from sdaug.diffusion.fidelity_params import FidelityParams
 from sdaug.diffusion.pipelines import load_pipeline
+from sdaug.diffusion.pretraining import reconstruct
 from sdaug.diffusion.sampling import draw_pixels
 from sdaug.diffusion.synthesis import drawing_of
 from sdaug.files import read_csv, write_json
@@ -39,8 +40,10 @@ def main() -> None:
     pixels = read_photos(args.prepared, held_out)
     labels = np.array([classes.index(photo.label) for photo in held_out])
     device = prepare_device()
-    judge = Judge(pixels, labels, classes, seed=params.seed)
     pipeline = load_pipeline(args.base, device)
+    # The judge also sees each photo as the VAE returns it: a softness that all generated images share is no class.
+    shown = np.concatenate([pixels, reconstruct(pipeline.vae, pixels)])
+    judge = Judge(shown, np.concatenate([labels, labels]), classes, seed=params.seed)
 
     metrics = {}
     for folder in args.synthetic:

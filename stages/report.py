@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sdaug.data.arms import SplitParams
 from sdaug.files import fresh_dir, read_csv, read_json, write_csv, write_json, write_text
-from sdaug.manifest import Protocol, count_labels, read_manifest, training_photos
-from sdaug.params import convert, read_section
+from sdaug.manifest import count_labels, read_manifest, training_photos
+from sdaug.params import read_section
 from sdaug.stage import run_stage
 from sdaug.verdict import page, pictures
 from sdaug.verdict.looks import looks_table
@@ -27,9 +28,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     classes = read_section(args.params, "classes", list[str])
-    protocol: Protocol = convert(
-        read_section(args.params, "split.protocol", str), Protocol, f"{args.params}: split.protocol"
-    )
+    split = read_section(args.params, "split", SplitParams)
     study = read_study(
         args.metrics,
         classes=classes,
@@ -38,7 +37,7 @@ def main() -> None:
         seeds=read_section(args.params, "seeds", list[int]),
     )
     photos = read_manifest(args.prepared)
-    train = training_photos(photos, protocol=protocol, fold=read_section(args.params, "split.fold", int))
+    train = training_photos(photos, protocol=split.protocol, fold=split.fold)
     synthetic = read_synthetic(args.synthetic, classes)
     photo_paths = {
         label: [args.prepared / "images" / photo.file_name for photo in train if photo.label == label]
@@ -58,7 +57,7 @@ def main() -> None:
     looks = looks_table(read_json(require_file(args.metrics / "fidelity.json", stage="fidelity")))
     tables = [*page.build_tables(study, counts), looks]
     verdict = page.find_verdict(study)
-    limits = page.find_limits(study, protocol=protocol, sibling_accuracy=sibling_accuracy(photos, classes))
+    limits = page.find_limits(study, protocol=split.protocol, sibling_accuracy=sibling_accuracy(photos, classes))
     text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"
     with fresh_dir(args.out) as out:
         write_text(out / "comparison.txt", text)
@@ -73,7 +72,7 @@ def main() -> None:
                 study=study,
                 verdict=verdict,
                 limits=limits,
-                protocol=page.describe_protocol(protocol),
+                protocol=page.describe_protocol(split.protocol),
                 pictures=pictures.CAPTIONS,
                 metrics=earlier,
             ),

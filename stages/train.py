@@ -13,7 +13,8 @@ from sdaug.classify.training import train_classifier
 from sdaug.data.packed import read_packed
 from sdaug.device import prepare_device
 from sdaug.files import fresh_dir, write_csv, write_json
-from sdaug.params import read_section
+from sdaug.images import Square
+from sdaug.params import convert, read_section
 from sdaug.stage import run_stage
 from sdaug.tracking import track
 
@@ -42,6 +43,8 @@ def main() -> None:
     if absent:
         raise ValueError(f"{args.data}: no training image of {absent[0]}; each class needs one, see datasets.images")
 
+    square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
+
     knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared), "seed": args.seed}
     with track({"model": args.model, "dataset": args.dataset, **knobs}, {"data": args.data}) as log:
 
@@ -57,7 +60,7 @@ def main() -> None:
             shared=shared,
             seed=args.seed,
             device=prepare_device(shared.num_threads),
-            square=read_section(args.params, "prepare.square", str),
+            square=square,
             report=report,
             title=f"{args.model} on {args.dataset}",
         )

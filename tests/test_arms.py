@@ -89,10 +89,10 @@ def test_clean_validation_is_real() -> None:
     assert {example.origin for example in part(examples, "validation")} == {"real"}
 
 
-def test_clean_arm_has_every_synthetic_image_in_training() -> None:
+def test_clean_arm_is_balanced_in_training() -> None:
     examples = compose(arm=arm(1.0), split=split("clean"))
-    training = {example.id for example in part(examples, "train") if example.origin == "synthetic"}
-    assert training == {example.id for example in DRAWN}
+    training = Counter(example.label for example in part(examples, "train"))
+    assert set(training.values()) == {max(training.values())}
 
 
 def test_clean_arm_has_no_group_in_both_parts() -> None:

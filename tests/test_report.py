@@ -69,7 +69,7 @@ def write_study(root: Path) -> None:
         "classifiers": {model: {} for model in MODELS},
         "datasets": {dataset: {} for dataset in DATASETS},
         "seeds": list(SEEDS),
-        "split": {"protocol": "clean", "fold": 0},
+        "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
     }
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 

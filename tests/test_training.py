@@ -188,9 +188,10 @@ def test_average_of_the_weights_is_what_is_kept_and_validated(trained: Trained) 
 
 
 def test_gradients_are_clipped() -> None:
-    still = train(shared={"max_grad_norm": 1e-12}, epochs=1, optimizer="sgd", learning_rate=0.1)
-    moved = train(epochs=1, optimizer="sgd", learning_rate=0.1)
-    start = train(epochs=1, optimizer="sgd", learning_rate=1e-12)
+    knobs: dict[str, Any] = {"epochs": 1, "optimizer": "sgd", "weight_decay": 0.0}
+    still = train(shared={"max_grad_norm": 1e-12}, learning_rate=0.1, **knobs)
+    moved = train(learning_rate=0.1, **knobs)
+    start = train(learning_rate=1e-12, **knobs)
     distance = [float((run.weights["head.weight"] - start.weights["head.weight"]).norm()) for run in (still, moved)]
     assert distance[0] < 1e-6 < distance[1]
 

@@ -1,10 +1,13 @@
 """The command `sdaug`: what a user does beside `dvc repro`."""
 
 import argparse
+import csv
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdaug.data.adopt import (
     GRAPH,
@@ -20,7 +23,9 @@ from sdaug.data.adopt import (
     survey_teats,
     write_adopted,
 )
+from sdaug.data.decode import UnreadablePhotoError, decode_photo
 from sdaug.grid import run_grid
+from sdaug.images import Square
 from sdaug.stage import run_stage
 
 PRESETS = Path("presets")
@@ -42,6 +47,12 @@ def main(words: Sequence[str] | None = None) -> None:
     grid = commands.add_parser("grid", help="dvc repro, with several trainings at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="how many at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    predict = commands.add_parser("predict", help="class probabilities of any photos, as CSV")
+    predict.add_argument(
+        "model", type=Path, help="a folder of the stage train, such as models/classifiers/vit-augmented-0"
+    )
+    predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
+    predict.set_defaults(run=run_predict)
     redraw = commands.add_parser("redraw", help="draw a synthetic image again from its row of the manifest")
     redraw.add_argument("id", help="as in manifest.csv of data/synthetic/CLASS: synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="a PNG file (default: ID.png)")
@@ -65,6 +76,29 @@ def run_adopt(args: argparse.Namespace) -> None:
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)
     print(f"Wrote {PARAMS} and {GRAPH}. Next: look at them with `git diff`, then `dvc repro`.")
+
+
+def run_predict(args: argparse.Namespace) -> None:
+    """Print a header and a row a photo, in the order given; nothing if one photo cannot be read."""
+    from sdaug.classify.inference import predict
+    from sdaug.classify.models import load_model
+    from sdaug.device import prepare_device
+
+    model, card = load_model(args.model, prepare_device())
+    photos = [_read_photo(path, size_pixels=card.prepared_pixels, square=card.square) for path in args.photos]
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["file", "class", *(f"p_{label}" for label in card.classes)])
+    for path, probabilities in zip(args.photos, predict(model, np.stack(photos), card), strict=True):
+        rows.writerow([path, card.classes[probabilities.argmax()], *(f"{p:.6f}" for p in probabilities)])
+
+
+def _read_photo(path: Path, *, size_pixels: int, square: Square) -> NDArray[np.uint8]:
+    try:
+        return decode_photo(path.read_bytes(), size_pixels=size_pixels, square=square)
+    except OSError as error:
+        raise FileNotFoundError(f"{path}: cannot be read ({error.strerror}); give files, not folders") from error
+    except UnreadablePhotoError as error:
+        raise ValueError(f"{path}: {error}; repair it or leave it out") from error
 
 
 def run_redraw(args: argparse.Namespace) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+Square = Literal["crop", "pad", "stretch"]  # how a photo becomes one: its middle, with a border, or distorted
 PNG_LEVEL = 1  # level 6 costs as much time as sampling does, for files only a little smaller
 
 

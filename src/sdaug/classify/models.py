@@ -14,6 +14,7 @@ from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.matrix_conv import use_matrix_products
 from sdaug.classify.recipe import CUSTOM, Recipe
 from sdaug.files import read_json, write_json
+from sdaug.images import Square
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
 
@@ -34,11 +35,11 @@ class ModelCard:
     std: list[float]
     pretrained: str | None
     prepared_pixels: int
-    square: str
+    square: Square
 
 
 def build_model(
-    recipe: Recipe, classes: Sequence[str], *, prepared_pixels: int, square: str = "crop"
+    recipe: Recipe, classes: Sequence[str], *, prepared_pixels: int, square: Square = "crop"
 ) -> tuple[nn.Module, ModelCard]:
     """An untrained (or pretrained) model with one output a class, and its card."""
     options = recipe.options | {
@@ -68,6 +69,16 @@ def build_model(
         square=square,
     )
     return model, card
+
+
+def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
+    """Refuse a model that cannot be built; pretrained weights are fetched into the hub's cache on the way.
+
+    Raises:
+        ValueError: no such architecture or option, no such weights, or the hub cannot be reached.
+    """
+    with torch.device("cpu" if recipe.pretrained else "meta"):
+        build_model(recipe, classes, prepared_pixels=recipe.image_size)
 
 
 def create_network(

@@ -19,6 +19,7 @@ from sdaug.classify.optimization import build_optimizer, build_schedule
 from sdaug.classify.recipe import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
 from sdaug.device import torch_stream
+from sdaug.images import Square
 from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
 from sdaug.seeding import derive_seed
@@ -62,7 +63,7 @@ def train_classifier(
     shared: TrainParams,
     seed: int,
     device: torch.device,
-    square: str = "crop",
+    square: Square = "crop",
     report: Report | None = None,
     title: str = "epochs",
 ) -> Trained:

@@ -3,13 +3,12 @@
 import io
 import struct
 import zlib
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Square = Literal["crop", "pad", "stretch"]
+from sdaug.images import Square
 
 # Named, so that a file in disguise can't reach the decoders that run other programs (EPS by Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")

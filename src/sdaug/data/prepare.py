@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from sdaug.data.decode import Square, UnreadablePhotoError, decode_photo
+from sdaug.data.decode import UnreadablePhotoError, decode_photo
 from sdaug.data.folders import SPLITS, Source, count_ignored, find_photos
 from sdaug.data.folds import assign_folds, choose_test
 from sdaug.files import fresh_dir
-from sdaug.images import save_png
+from sdaug.images import Square, save_png
 from sdaug.manifest import Photo, count_labels, write_manifest
 from sdaug.params import require
 from sdaug.progress import progress

@@ -5,6 +5,8 @@ Latent diffusion after Rombach et al. (arXiv 2112.10752), with v-prediction (Sal
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sdaug.diffusion.base_params import BaseParams
@@ -88,6 +90,10 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
         sample_size=size_pixels,
         mid_block_add_attention=False,
     )
+    # Residual branches that start at nothing learn faster (Goyal et al., arXiv 1706.02677, section 5.1).
+    for block in (module for module in vae.modules() if isinstance(module, ResnetBlock2D)):
+        nn.init.zeros_(block.conv2.weight)
+        nn.init.zeros_(block.conv2.bias)
     # A posterior as wide as its mean at the start would drown details for hundreds of steps.
     with torch.no_grad():
         vae.quant_conv.bias[params.latent_channels :] = START_LOG_VARIANCE

@@ -106,7 +106,8 @@ def _recall_table(study: Study) -> Table:
 
 def _difference_table(study: Study) -> Table:
     def cells(name: str, validation: float, intervals: Mapping[str, Interval]) -> tuple[str, ...]:
-        return name, f"{100 * validation:+z.1f}", *(_signed(interval) for interval in intervals.values())
+        gain = "" if math.isnan(validation) else f"{100 * validation:+z.1f}"
+        return name, gain, *(_signed(interval) for interval in intervals.values())
 
     gains = {
         model: study.results[model, TREATED].scores["validation_accuracy"]

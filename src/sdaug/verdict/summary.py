@@ -1,5 +1,6 @@
 """The results of a study: its runs as read, each model and data set over the seeds, and the paired differences."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ class TestSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One trained classifier. `predicted` (N,) holds class indices; the curve has one value an epoch."""
+    """One trained classifier. `predicted` (N,) holds class indices; the curve has one value an epoch.
+
+    Where nothing validates (fold `none`), validation scores are NaN.
+    """
 
     model: str
     dataset: str
@@ -211,6 +215,13 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
     train, evaluate = read_json(train_path), read_json(evaluate_path)
     history = read_csv(metrics_dir / "history" / f"{name}.csv")
     test, predicted = _read_predictions(predictions_path, classes)
+    num_validation = _value(train, "num_validation", train_path)
+
+    def read_score(metric: str) -> float:
+        if metric.startswith("test"):
+            return float(_value(evaluate, metric, evaluate_path))
+        return float(_value(train, metric, train_path)) if num_validation else math.nan
+
     counted = Counter(classes[k] for k in test.labels)
     for label, count in _value(evaluate, "num_test", evaluate_path).items():
         if counted[label] != count:
@@ -223,16 +234,11 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
         dataset=dataset,
         seed=seed,
         num_train=_value(train, "num_train", train_path),
-        num_validation=_value(train, "num_validation", train_path),
+        num_validation=num_validation,
         best_epoch=_value(train, "best_epoch", train_path),
-        scores={
-            metric: float(_value(train, metric, train_path))
-            if metric.startswith("validation")
-            else float(_value(evaluate, metric, evaluate_path))
-            for metric in METRICS
-        },
+        scores={metric: read_score(metric) for metric in METRICS},
         epochs=np.array([int(row["epoch"]) for row in history]),
-        validation_curve=np.array([float(row["validation_accuracy"]) for row in history]),
+        validation_curve=np.array([float(row.get("validation_accuracy", "nan")) for row in history]),
         test=test,
         predicted=predicted,
     )
@@ -264,20 +270,24 @@ def _value(values: Mapping[str, Any], key: str, path: Path) -> Any:
 
 
 def summarize(study: Study) -> dict[str, Any]:
-    """The tracked metrics: each score by model and data set, mean over seeds, then the differences, to four places."""
+    """The tracked metrics: each score by model and data set, mean over seeds, then the differences, to four places.
+
+    What was not measured (validation, without a fold for it) is left out.
+    """
+    measured = [m for m in METRICS if not any(math.isnan(result.scores[m]) for result in study.results.values())]
     means = {
         metric: {
             model: {dataset: round(study.results[model, dataset].scores[metric], 4) for dataset in study.datasets}
             for model in study.models
         }
-        for metric in METRICS
+        for metric in measured
     }
     gains = {
         model: {
             metric: round(
                 study.results[model, TREATED].scores[metric] - study.results[model, BASELINE].scores[metric], 4
             )
-            for metric in METRICS
+            for metric in measured
         }
         for model in study.differences
     }
