@@ -24,11 +24,11 @@ def looks_table(fidelity: Mapping[str, Any]) -> Table:
     return Table(
         title="Do generated images look like their class",
         note=(
-            "A classifier trained on real photos that no generator saw (validation and test), as they are and as soft as "
-            "the VAE returns them, looks at images of the "
-            "base and of the class's generator, both drawn for the class's prompt: the share that it takes for the "
-            "class, the probability it gives the class, and the kernel distance of its features to the class's photos "
-            "(smaller is nearer). A diagnosis, not to be tuned by: the test photos are in it."
+            "A classifier trained on real photos that no generator saw (validation and test), as they are and as soft "
+            "as the VAE returns them, looks at images of the base and of the class's generator, both drawn for the "
+            "class's prompt: the share that it takes for the class, the probability it gives the class, and the "
+            "kernel distance of its features to the class's photos (smaller is nearer). A diagnosis, not to be tuned "
+            "by: the test photos are in it."
         ),
         header=header,
         rows=rows,
