@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdaug.classify.probe import probe_accuracies
-from sdaug.data.arms import SplitParams
 from sdaug.data.prepared import read_photos
+from sdaug.data.split_params import SplitParams
 from sdaug.device import prepare_device
 from sdaug.diffusion.base_params import TINY, BaseParams
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline, save_pipeline

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from sdaug.data.arms import SplitParams
 from sdaug.data.prepared import read_photos
+from sdaug.data.split_params import SplitParams
 from sdaug.device import prepare_device
 from sdaug.diffusion.adapters import save_generator
 from sdaug.diffusion.class_images import read_class_images

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.data.arms import SplitParams
 from sdaug.data.prepared import read_photos
+from sdaug.data.split_params import SplitParams
 from sdaug.device import prepare_device
 from sdaug.diffusion.fidelity import Judge, kernel_distance
 from sdaug.diffusion.fidelity_params import FidelityParams

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sdaug.data.arms import SplitParams
+from sdaug.data.split_params import SplitParams
 from sdaug.files import fresh_dir, read_csv, read_json, write_csv, write_json, write_text
 from sdaug.manifest import count_labels, read_manifest, training_photos
 from sdaug.params import read_section

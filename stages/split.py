@@ -4,9 +4,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from sdaug.data.arms import ArmImages, Example, SplitParams, as_examples, compose_arm, count_missing
+from sdaug.data.arms import Example, as_examples, compose_arm, count_missing
 from sdaug.data.packed import write_packed
 from sdaug.data.phantom import PhantomParams, write_further
+from sdaug.data.split_params import ArmImages, SplitParams
 from sdaug.files import fresh_dir, read_csv
 from sdaug.manifest import Photo, read_manifest, training_photos
 from sdaug.params import read_params, read_section

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sdaug.data.arms import SplitParams
+from sdaug.data.split_params import SplitParams
 from sdaug.device import prepare_device
 from sdaug.diffusion.adapters import load_generator
 from sdaug.diffusion.dreambooth_params import ConceptParams

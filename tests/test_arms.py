@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sdaug.data.arms import ArmImages, Example, SplitParams, choose_synthetic, compose_arm, count_missing
+from sdaug.data.arms import Example, choose_synthetic, compose_arm, count_missing
+from sdaug.data.split_params import ArmImages, SplitParams
 from sdaug.manifest import Fold, Photo, Protocol, training_photos
 
 REAL = {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdaug.data.phantom import CLASSES, PhantomParams, Teat, draw_photo, plan_teats, write_phantom
+from sdaug.data.phantom import CLASSES, PhantomParams, Teat, draw_photo, plan_teats, write_further, write_phantom
+from sdaug.images import read_png
 
 
 def make_params(**changes: Any) -> PhantomParams:
@@ -193,3 +194,26 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_bad_knob_is_refused_with_its_rule(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_params(**changes)
+
+
+def test_further_photos_are_as_many_as_asked_for_and_none_of_the_study(tmp_path: Path) -> None:
+    params = make_params(train_counts=dict.fromkeys(CLASSES, 6), test_counts=dict.fromkeys(CLASSES, 2))
+    files = write_further(params, {"score_1": 3, "score_4": 5}, tmp_path)
+    assert {label: len(paths) for label, paths in files.items()} == {
+        "score_1": 3,
+        "score_2": 0,
+        "score_3": 0,
+        "score_4": 5,
+    }
+    own = {draw_photo(teat, params).tobytes() for teat in plan_teats(params)}
+    further = {read_png(path).tobytes() for paths in files.values() for path in paths}
+    assert len(further) == 8 and not own & further
+
+
+def test_further_photos_are_the_same_each_time(tmp_path: Path) -> None:
+    params = make_params(train_counts=dict.fromkeys(CLASSES, 6), test_counts=dict.fromkeys(CLASSES, 2))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_further(params, {"score_3": 2}, tmp_path / name)
+    written = [sorted((path.name, path.read_bytes()) for path in (tmp_path / name).iterdir()) for name in ("a", "b")]
+    assert written[0] == written[1]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
-from sdaug.data.arms import ArmImages, SplitParams
 from sdaug.data.phantom import PhantomParams
 from sdaug.data.prepare import PrepareParams
+from sdaug.data.split_params import ArmImages, SplitParams
 from sdaug.diffusion.base_params import BaseParams
 from sdaug.diffusion.dreambooth_params import ClassImagesParams, ConceptParams, DreamBoothParams
 from sdaug.diffusion.fidelity_params import FidelityParams

@@ -1,0 +1,246 @@
+"""Training classifiers side by side: ours, the bare model, and a copy of train.py of pytorch-image-models (timm).
+
+All train the same architectures on the same photos, batches and precision, with SGD and flips, and as many threads;
+the peer runs with channels last, bf16 where the CPU has it, and worker processes. The bare step is the plain timm
+model's forward, backward and fused SGD on random data. Images a second come from two runs of different length, so
+that starting up cancels out; `whole` is a small training from process start to metrics on disk.
+
+`--accuracy` instead trains ResNet-18 on phantom photos with five seeds at an equal recipe, ours and the peer's, and
+prints test accuracies after the last epoch.
+
+Runs alternate; the last line printed is one JSON object with medians and ratios by model: `step_over_floor` is our time
+for a step over the bare one, `images_ratio` and `whole_ratio` are over 1 where we are faster.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from sdaug.classify.custom import CustomNetwork
+from sdaug.classify.recipe import CUSTOM
+from sdaug.data.packed import write_packed
+from sdaug.data.phantom import PhantomParams, draw_photo, plan_teats
+from sdaug.device import prepare_device
+from sdaug.images import save_png
+from sdaug.params import read_section
+from sdaug.precision import autocast, resolve_precision
+
+ROOT = Path(__file__).parents[1]
+NUM_VALIDATION = 32
+# timm's script builds models by name alone, so our network is given one.
+PEER = """
+import runpy, sys
+from timm.models import register_model
+from sdaug.classify.custom import CustomNetwork
+
+@register_model
+def sdaug_custom(pretrained=False, num_classes=4, **_):
+    return CustomNetwork(num_classes)
+
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Photos:
+    """Phantom photos in a folder of class folders for the peer, and packed for us."""
+
+    def __init__(self, folder: Path, *, num_train: int, num_validation: int, size_pixels: int) -> None:
+        self.folder = folder
+        knobs = read_section(ROOT / "params.yaml", "phantom", PhantomParams)
+        self.classes = list(knobs.train_counts)
+        counts = dict.fromkeys(self.classes, num_train // 4), dict.fromkeys(self.classes, num_validation // 4)
+        values = vars(knobs) | {"train_counts": counts[0], "test_counts": counts[1], "size_pixels": size_pixels}
+        phantom, paths, rows = PhantomParams(**values), [], []
+        for teat in plan_teats(phantom):
+            part = "train" if teat.split == "train" else "validation"
+            path = folder / "photos" / part / teat.label / f"{teat.index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_png(path, draw_photo(teat, phantom))
+            paths.append(path)
+            example = {"id": str(teat.index), "group": teat.udder, "label": teat.label, "origin": "real"}
+            rows.append(example | {"part": part})
+        (folder / "packed").mkdir()
+        order = sorted(range(len(rows)), key=lambda index: rows[index]["part"])
+        write_packed(folder / "packed", [paths[i] for i in order], [rows[i] for i in order])
+
+
+class Bench:
+    """One model on some photos: commands of both sides, and the bare step."""
+
+    def __init__(self, photos: Photos, model: str, *, precision: str, batch_size: int, size: int | None = None) -> None:
+        self.photos, self.model, self.precision, self.batch_size = photos, model, precision, batch_size
+        self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        self.entry = self.params["classifiers"][model]
+        self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
+        self.knobs = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1.0e-4, "optimizer": "sgd"}
+
+    def ours(self, num_epochs: int, *, seed: int = 0) -> list[str]:
+        """The command of our stage."""
+        recipe = self.entry | self.knobs | {"epochs": num_epochs, "steps": None, "batch_size": self.batch_size}
+        recipe |= {"image_size": self.size, "schedule": "cosine", "by_dataset": {}}
+        arm = {"images": {}, "training": {"flip_horizontal": True}}
+        shared = self.params["train"] | {"precision": self.precision, "num_threads": self.threads}
+        params = self.params | {"classes": self.photos.classes, "train": shared, "datasets": {"d": arm}}
+        params["classifiers"] = {self.model: recipe}
+        text = yaml.safe_dump(params, sort_keys=False)
+        (self.photos.folder / "params.yaml").write_text(text, encoding="utf-8")
+        words = f"--model {self.model} --dataset d --seed {seed} --data packed --out ours/model"
+        outs = "--metrics ours/metrics.json --history ours/history.csv"
+        return [sys.executable, str(ROOT / "stages" / "train.py"), *words.split(), *outs.split()]
+
+    def peer(self, script: Path, num_epochs: int, *, seed: int = 0) -> list[str]:
+        """The peer's command, with its best flags for this machine."""
+        name = self.entry["architecture"]
+        options = [f"{key}={value}" for key, value in self.entry["options"].items() if key != "img_size"]
+        lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
+        command = [
+            *(sys.executable, "-c", PEER, str(script), "--data-dir", "photos", "--device", "cpu"),
+            *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
+            *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),
+            *("--batch-size", str(self.batch_size), "--workers", "2", "--no-prefetcher", "--channels-last"),
+            *("--opt", "sgd", "--lr", lr, "--momentum", momentum, "--weight-decay", decay),
+            *("--epochs", str(num_epochs), "--sched", "cosine", "--sched-on-updates", "--warmup-epochs", "0"),
+            *("--cooldown-epochs", "0", "--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0"),
+            *("--hflip", "0.5", "--smoothing", "0", "--crop-pct", "1", "--train-interpolation", "bilinear"),
+            *("--mean", *["0.5"] * 3, "--std", *["0.25"] * 3, "--seed", str(seed), "--log-interval", "1000000"),
+            *("--output", "peer", "--experiment", "run", "--checkpoint-hist", "1"),
+        ]
+        if options:
+            command += ["--model-kwargs", *options]
+        return command + (["--amp", "--amp-dtype", "bfloat16"] if self.precision == "bf16" else [])
+
+    def run(self, command: list[str]) -> float:
+        """Seconds of one command."""
+        shutil.rmtree(self.photos.folder / "peer", ignore_errors=True)
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
+        begin = time.monotonic()
+        result = subprocess.run(
+            command, cwd=self.photos.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            sys.exit(f"{' '.join(command)}\n{result.stdout[-1000:]}{result.stderr[-3000:]}")
+        return time.monotonic() - begin
+
+    def step_seconds(self, short: float, long: float, epochs: tuple[int, int], num_train: int) -> float:
+        """Seconds of a step from two runs."""
+        return (long - short) / ((epochs[1] - epochs[0]) * num_train / self.batch_size)
+
+    def bare_step(self, num_steps: int) -> float:
+        """Median seconds of the plain model's forward, backward and fused SGD step."""
+        device = prepare_device()
+        model = self._plain_model().to(device).to(memory_format=torch.channels_last).train()
+        images = torch.randn(self.batch_size, 3, self.size, self.size, device=device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.arange(self.batch_size, device=device) % len(self.photos.classes)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+        seconds = []
+        for _ in range(num_steps):
+            begin = time.monotonic()
+            with autocast(device, resolve_precision(self.precision, device)):  # type: ignore[arg-type]
+                loss = torch.nn.functional.cross_entropy(model(images).float(), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.monotonic() - begin)
+        return statistics.median(seconds[num_steps // 4 :])
+
+    def _plain_model(self) -> torch.nn.Module:
+        num_classes = len(self.photos.classes)
+        if self.entry["architecture"] == CUSTOM:
+            return CustomNetwork(num_classes)
+        import timm
+
+        model: torch.nn.Module = timm.create_model(
+            self.entry["architecture"], num_classes=num_classes, **self.entry["options"]
+        )
+        return model
+
+
+def measure(
+    bench: Bench, script: Path | None, rounds: int, epochs: tuple[int, int], num_train: int
+) -> dict[str, float]:
+    """Medians over rounds, in which ours, the peer and the bare model alternate."""
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        found.setdefault("bare_step_ms", []).append(1000 * bench.bare_step(16))
+        sides = {"our": bench.ours} | ({"peer": lambda n: bench.peer(script, n)} if script else {})
+        for side, command in sides.items():
+            short, long = (bench.run(command(num_epochs)) for num_epochs in epochs)
+            step = bench.step_seconds(short, long, epochs, num_train)
+            found.setdefault(f"{side}_step_ms", []).append(1000 * step)
+            found.setdefault(f"{side}_whole_s", []).append(short)
+        print(bench.model, {name: round(values[-1], 1) for name, values in found.items()}, flush=True)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    medians["step_over_floor"] = medians["our_step_ms"] / medians["bare_step_ms"]
+    if script:
+        medians["images_ratio"] = medians["peer_step_ms"] / medians["our_step_ms"]
+        medians["whole_ratio"] = medians["peer_whole_s"] / medians["our_whole_s"]
+    return {name: round(value, 3) for name, value in medians.items()}
+
+
+def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int) -> dict[str, Any]:
+    """Accuracy of the last epoch on photos held out, for each seed of both sides."""
+    found: dict[str, list[float]] = {"our_accuracy": [], "peer_accuracy": []}
+    for seed in range(num_seeds):
+        bench.run(bench.ours(num_epochs, seed=seed))
+        with (bench.photos.folder / "ours" / "history.csv").open() as stream:
+            found["our_accuracy"].append(100 * float(list(csv.DictReader(stream))[-1]["validation_accuracy"]))
+        bench.run(bench.peer(script, num_epochs, seed=seed))
+        with (bench.photos.folder / "peer" / "run" / "summary.csv").open() as stream:
+            found["peer_accuracy"].append(float(list(csv.DictReader(stream))[-1]["eval_top1"]))
+        print({name: round(values[-1], 2) for name, values in found.items()}, flush=True)
+    means = {f"{name}_mean": round(float(np.mean(values)), 2) for name, values in found.items()}
+    spreads = {f"{name}_std": round(float(np.std(values, ddof=1)), 2) for name, values in found.items()}
+    return {**found, **means, **spreads}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, help="a copy of timm's train.py; without it, ours and the bare model")
+    parser.add_argument("--models", nargs="+", help="entries of classifiers in params.yaml (default: all)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--images", type=int, default=256, help="training photos")
+    parser.add_argument("--epochs", type=int, nargs=2, default=[1, 3], help="of the short and the long run")
+    parser.add_argument("--size", type=int, help="pixels of all models (default: as in params.yaml)")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
+    args = parser.parse_args()
+    dtype = resolve_precision(args.precision, prepare_device())
+    precision = "bf16" if dtype == torch.bfloat16 else "fp32"
+    script = args.peer.resolve() if args.peer else None
+
+    result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
+    with tempfile.TemporaryDirectory() as folder:
+        num_held_out = 400 if args.accuracy else NUM_VALIDATION
+        photos = Photos(Path(folder), num_train=args.images, num_validation=num_held_out, size_pixels=64)
+        if args.accuracy:
+            if script is None:
+                sys.exit("--accuracy needs --peer")
+            bench = Bench(photos, "resnet18", precision=precision, batch_size=args.batch_size, size=args.size or 64)
+            result |= compare_accuracy(bench, script, 5, args.accuracy)
+        else:
+            for model in args.models or read_section(ROOT / "params.yaml", "classifiers", dict[str, Any]):
+                bench = Bench(photos, model, precision=precision, batch_size=args.batch_size, size=args.size)
+                result[model] = measure(bench, script, args.rounds, tuple(args.epochs), args.images)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
