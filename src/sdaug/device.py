@@ -1,5 +1,7 @@
 """Where arithmetic runs, and how it is made to give the same bytes each time."""
 
+import ctypes
+
 import torch
 
 from sdaug.compiler import postpone_compiler
@@ -13,12 +15,22 @@ def prepare_device(num_threads: int | None = None) -> torch.device:
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     postpone_compiler()
+    _keep_freed_memory()
     # As `use_deterministic_algorithms(True)`, which would load the compiler.
     torch.set_deterministic_debug_mode("error")
     # A guard against reading what nobody wrote; it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: given back, the system would zero it page by page in each training step."""
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(mmap_threshold, 32 * 2**20)  # the most that it allows
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def torch_stream(seed: int) -> torch.Generator:
