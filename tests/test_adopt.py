@@ -133,3 +133,10 @@ def test_adopt_overwrites_no_change_that_is_not_in_git(checkout: Path, tmp_path:
 def test_the_graph_of_the_default_study_is_left_as_it_is_by_its_own_classes() -> None:
     graph = adopted_graph(ROOT / "dvc.yaml", ["score_1", "score_3", "score_4"], is_phantom=True, is_teats=False)
     assert yaml.safe_load(graph) == yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+def test_arms_of_own_photos_have_no_oracle(checkout: Path, tmp_path: Path) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9})), "--preset", "arms"])
+    params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    assert "oracle" not in params["datasets"] and "shuffled" in params["datasets"]
+    assert "phantom" not in graph["stages"]["split"]["params"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.grid import Phase, run_chain, run_grid, stale_chains
+from sdaug.grid import Phase, list_gpus, run_chain, run_grid, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
 CHAIN = ["train@vit-original-0", "evaluate@vit-original-0"]
@@ -51,3 +51,32 @@ def test_training_comes_before_evaluation_in_one_process(tmp_path: Path) -> None
 def test_no_jobs_are_refused() -> None:
     with pytest.raises(ValueError, match="--jobs 0; need 1 or more"):
         run_grid(0)
+
+
+def test_each_job_has_a_gpu_of_its_own_where_there_are_several() -> None:
+    shared = share_devices(3, ["0", "1"])
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in shared] == ["0", "1", "0"]
+
+
+@pytest.mark.parametrize("gpus", [[], ["0"]])
+def test_jobs_on_one_device_choose_none(gpus: list[str]) -> None:
+    assert share_devices(2, gpus) == [{"OMP_WAIT_POLICY": "passive"}] * 2
+
+
+def test_a_single_job_waits_as_usual() -> None:
+    assert share_devices(1, []) == [{}]
+
+
+def test_gpus_that_are_set_are_those_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert list_gpus() == ["2", "3"]
+
+
+def test_progress_is_passed_on_and_other_output_only_after_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = fake_dvc(tmp_path, "echo 'VAE: 3/9, 1.0 step/s, 6 s left'; echo broken; exit 1")
+    error = run_chain(CHAIN, environment)
+    shown = capsys.readouterr().err
+    assert error is not None and "broken" in error
+    assert "VAE: 3/9" in shown and "broken" not in shown

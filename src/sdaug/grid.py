@@ -6,6 +6,8 @@ run side by side as long as each waits for the other's lock.
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from queue import Queue
+
+PROGRESS = re.compile(r": \d+/\d+, .* left$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +49,14 @@ def run_grid(num_jobs: int) -> None:
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
-    # Waiting threads that spin would take the core of the training next door.
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else os.environ
+    seats = Queue[dict[str, str]]()
+    for environment in share_devices(num_jobs, list_gpus()):
+        seats.put(environment)
     for phase in PHASES:
         _run(["dvc", "repro", *phase.first])
         chains = stale_chains(find_changes(), list_stages(), phase)
         with ThreadPoolExecutor(num_jobs) as pool:
-            errors = [error for error in pool.map(partial(run_chain, environment=environment), chains) if error]
+            errors = [error for error in pool.map(partial(take_seat, seats), chains) if error]
         if errors:
             raise ValueError("\n".join(errors))
     _run(["dvc", "repro"])
@@ -78,20 +84,56 @@ def stale_chains(changes: Mapping[str, object], stages: Sequence[str], phase: Ph
     return [chain for chain in chains if any(stage in changes for stage in chain)]
 
 
+def list_gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.split() if result.returncode == 0 else []
+
+
+def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What each job adds to its environment: a GPU of its own, or of as few others as can be.
+
+    Waiting threads that spin would take the core of the job next door.
+    """
+    patience = {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else {}
+    if len(gpus) < 2:
+        return [patience] * num_jobs
+    return [patience | {"CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(num_jobs)]
+
+
+def take_seat(seats: Queue[dict[str, str]], chain: Sequence[str]) -> str | None:
+    """Run a chain in the environment of whichever job is free."""
+    environment = seats.get()
+    try:
+        return run_chain(chain, os.environ | environment)
+    finally:
+        seats.put(environment)
+
+
 def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Stages one after the other, in one process of DVC; what went wrong, if anything did."""
-    begin = time.monotonic()
-    result = subprocess.run(
-        ["dvc", "--wait-for-lock", "repro", "--single-item", *chain],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    """Stages one after the other, in one process of DVC; what went wrong, if anything did.
+
+    Of what they say, lines of progress are passed on as they come.
+    """
+    begin, said = time.monotonic(), list[str]()
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chain]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if PROGRESS.search(line):
+                print(line.rstrip(), file=sys.stderr, flush=True)
     name, seconds = ", ".join(chain), time.monotonic() - begin
-    print(f"{name}: {'FAILED' if result.returncode else f'{seconds:.0f} s'}", file=sys.stderr, flush=True)
-    return f"{name}: failed; its output:\n{result.stdout.strip()}" if result.returncode else None
+    print(f"{name}: {'FAILED' if process.returncode else f'{seconds:.0f} s'}", file=sys.stderr, flush=True)
+    return f"{name}: failed; its output:\n{''.join(said).strip()}" if process.returncode else None
 
 
 def _run(command: Sequence[str]) -> None:

@@ -85,6 +85,9 @@ def adopted_params(preset: Path, survey: Survey, *, subject: str | None, group_p
     params = yaml.load(preset.read_text(encoding="utf-8"))
     if survey.folder != TEATS_DIR:
         params.pop("phantom", None)
+    if "phantom" not in params:
+        for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
+            del params["datasets"][name]  # only the phantom has further true photos
     fewest = min(survey.counts, key=lambda label: survey.counts[label])
     need = max(params["prepare"]["min_images"], params["prepare"]["num_folds"])
     if survey.counts[fewest] < need:

@@ -1,0 +1,104 @@
+"""Pretrained weights come from the hub by name, and the card says which; a small hub on localhost stands in for it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save
+
+COMMIT, HUB_ID = "1" * 40, "timm/test_resnet.r160_in1k"
+torch.manual_seed(0)
+GIVEN = timm.create_model("test_resnet").state_dict()
+FILES = {"model.safetensors": save(GIVEN), "config.json": json.dumps({"architecture": "test_resnet"}).encode()}
+ASK = """
+import sys, json, numpy as np, torch
+from dataclasses import replace
+from safetensors.torch import load
+from sdaug.classify.models import build_model, check_model
+from sdaug.classify.probe import RECIPE, SHARED
+from sdaug.classify.recipe import ArmTraining
+from sdaug.classify.training import train_classifier
+
+recipe = replace(RECIPE, architecture="test_resnet", pretrained=True, freeze_backbone=True, image_size=32, epochs=1)
+try:
+    check_model(recipe, ["a", "b"])
+except ValueError as error:
+    sys.exit(str(error))
+model, card = build_model(recipe, ["a", "b"], prepared_pixels=32)
+images, labels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), np.arange(16) % 2
+data = (images, labels)
+trained = train_classifier(
+    data, data, ["a", "b"], recipe=recipe, arm=ArmTraining(), shared=SHARED, seed=0, device=torch.device("cpu")
+)
+changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, trained.weights[name])]
+print(json.dumps({
+    "pretrained": card.pretrained, "mean": card.mean, "changed": changed,
+    "learning": [name for name, weight in model.named_parameters() if weight.requires_grad],
+    "sums": {name: float(weight.double().sum()) for name, weight in model.state_dict().items()},
+}))
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves two files of one model."""
+
+    def do_GET(self) -> None:
+        name = self.path.rsplit("/", 1)[-1]
+        body = FILES.get(name, b"") if HUB_ID in self.path else b""
+        self.send_response(200 if body else 404)
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"', "Content-Length": str(len(body))}
+        for key, value in headers.items() if body else {"X-Error-Code": "EntryNotFound"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def ask(endpoint: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+    return subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    result = ask(f"http://127.0.0.1:{server.server_port}", tmp_path_factory.mktemp("hub"))
+    server.shutdown()
+    assert result.returncode == 0, result.stderr
+    yield json.loads(result.stdout)
+
+
+def test_weights_are_those_of_the_hub_but_for_the_head(answer: dict[str, Any]) -> None:
+    same = {name: float(weight.double().sum()) for name, weight in GIVEN.items() if not name.startswith("fc.")}
+    assert {name: answer["sums"][name] for name in same} == pytest.approx(same)
+
+
+def test_card_names_the_hub_id_and_the_commit(answer: dict[str, Any]) -> None:
+    assert answer["pretrained"] == f"{HUB_ID}@{COMMIT}"
+    assert answer["mean"] == pytest.approx(timm.create_model("test_resnet").pretrained_cfg["mean"])
+
+
+def test_frozen_backbone_leaves_all_but_the_head_as_it_was(answer: dict[str, Any]) -> None:
+    assert answer["learning"] == ["fc.weight", "fc.bias"]
+    assert set(answer["changed"]) == {"fc.weight", "fc.bias"}
+
+
+def test_hub_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    result = ask("http://127.0.0.1:9", tmp_path)
+    assert result.returncode == 1
+    assert "architecture 'test_resnet'" in result.stderr and "set pretrained: false" in result.stderr
