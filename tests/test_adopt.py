@@ -117,7 +117,7 @@ def test_adopt_refuses_a_folder_that_is_not_there() -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_adopt_refuses_an_unknown_preset() -> None:
-    with pytest.raises(SystemExit, match="there are paper, photos-cpu, quick, teats"):
+    with pytest.raises(SystemExit, match="there are arms, paper, photos-cpu, quick, teats"):
         cli.main(["adopt", "anything", "--preset", "huge"])
 
 

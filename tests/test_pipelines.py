@@ -140,7 +140,8 @@ PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNe
 INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}, "weights": PIPELINE}
 FILES = [{"rfilename": name} for name in ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin")]
 ASK = """
-import sys
+import sys, time
+time.sleep = lambda _: None  # the hub's client waits most of a minute before it gives up
 from sdaug.diffusion.pipelines import download_pipeline
 for name in sys.argv[1:]:
     try:
