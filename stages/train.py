@@ -68,7 +68,7 @@ def main() -> None:
             save_model(out_dir, trained.weights, trained.card)
         final = {f"validation_{name}": value for name, value in trained.best.items()}
         log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in final.items()})
-        if len(validation[1]):
+        if log.is_on and len(validation[1]):
             from sdaug.classify.confusion import draw_confusion  # matplotlib, which need not delay the start
 
             log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 T = TypeVar("T")
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: eight times as fast
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def read_params(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run in the study's folder, or give --params")
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):

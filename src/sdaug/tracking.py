@@ -25,8 +25,15 @@ class Log:
     def __init__(self, client: Any, run_id: str) -> None:
         self._client, self._run_id = client, run_id
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is logged."""
+        return self._client is not None
+
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Points of curves, all of one step in one call."""
+        if not self.is_on:
+            return
         from mlflow.entities import Metric
 
         points = [Metric(name, float(value), _now_ms(), step) for name, value in values.items()]
