@@ -193,3 +193,17 @@ def test_page_escapes_names() -> None:
     study = {"models": [], "datasets": [], "seeds": [], "test": {"ids": []}}
     html = render_page([table], study=study, verdict=[], limits=[], protocol="", pictures={}, metrics={})
     assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+def test_study_without_validation_has_a_report_of_its_test_scores(own_study_dir: Path) -> None:
+    for path in (own_study_dir / "metrics" / "train").iterdir():
+        kept = {key: value for key, value in read_json(path).items() if not key.startswith("validation")}
+        write_json(path, kept | {"num_validation": 0})
+    for path in (own_study_dir / "metrics" / "history").iterdir():
+        write_csv(path, [{"epoch": row["epoch"], "train_loss": row["train_loss"]} for row in read_csv(path)])
+    report(own_study_dir)
+    summary = read_json(own_study_dir / "metrics" / "report.json")
+    assert "test_accuracy" in summary and not any(key.startswith("validation") for key in summary)
+    rows = read_csv(own_study_dir / "report" / "comparison.csv")
+    assert {row["validation_accuracy"] for row in rows} == {""}
+    assert "nan" not in (own_study_dir / "report" / "index.html").read_text().lower()

@@ -42,7 +42,7 @@ def comparison_rows(study: Study) -> list[dict[str, Any]]:
             "num_seeds": len(result.runs),
             "num_train": result.runs[0].num_train,
             "num_validation": result.runs[0].num_validation,
-            **result.scores,
+            **{metric: "" if math.isnan(value) else value for metric, value in result.scores.items()},
         }
         for name, interval in result.intervals.items():
             row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
