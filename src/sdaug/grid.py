@@ -24,16 +24,18 @@ PROGRESS = re.compile(r": \d+/\d+, .* left$")
 class Phase:
     """Stages that come first, with all that they depend on; then chains and single stages, several at once.
 
-    A chain runs in order for each item of the matrix that its stages share.
+    A chain runs in order for each item of the matrix that its stages share. One that uses all cores has no neighbour
+    on a machine without a GPU: two at a time took longer there than one after the other.
     """
 
     first: tuple[str, ...]
     chain: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    uses_all_cores: bool = False
 
 
 PHASES = (
-    Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize")),
+    Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
     Phase(first=("split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
 )
 
@@ -49,13 +51,15 @@ def run_grid(num_jobs: int) -> None:
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
-    seats = Queue[dict[str, str]]()
-    for environment in share_devices(num_jobs, list_gpus()):
-        seats.put(environment)
+    gpus = list_gpus()
     for phase in PHASES:
         _run(["dvc", "repro", *phase.first])
         chains = stale_chains(find_changes(), list_stages(), phase)
-        with ThreadPoolExecutor(num_jobs) as pool:
+        num_seats = 1 if phase.uses_all_cores and not gpus else num_jobs
+        seats = Queue[dict[str, str]]()
+        for environment in share_devices(num_seats, gpus):
+            seats.put(environment)
+        with ThreadPoolExecutor(num_seats) as pool:
             errors = [error for error in pool.map(partial(take_seat, seats), chains) if error]
         if errors:
             raise ValueError("\n".join(errors))
