@@ -45,6 +45,11 @@ def rename_class(values: dict[str, Any]) -> None:
     values["classes"][0] = "score-1"
 
 
+def put_oracle_of_another_size(values: dict[str, Any]) -> None:
+    values["phantom"]["size_pixels"] = 64
+    values["datasets"]["original"]["images"]["oracle"] = 1.0
+
+
 def repeat_prompt(values: dict[str, Any]) -> None:
     first, second = list(values["concepts"])[:2]
     values["concepts"][first] = values["concepts"][second]
@@ -97,6 +102,7 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             put("classifiers", "resnet18", "freeze_backbone", value=True),
             r"classifiers\.resnet18\.freeze_backbone: True; without pretrained weights",
         ),
+        (put_oracle_of_another_size, r"datasets\.original\.images\.oracle: 1\.0; its photos are not resized"),
         (put("synthesize", "height", value=256), r"synthesize\.height: 256; need prepare\.size_pixels"),
         (put("seeds", value=[1, 1]), r"seeds: \[1, 1\]; need at least one, and each once"),
         (put("seeds", value=[]), r"seeds: \[\]; need at least one"),

@@ -79,6 +79,9 @@ class StudyParams:
             require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
             is_phantom = self.phantom is not None or not arm.images.oracle
             require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has further true photos")
+            is_same = self.phantom is None or self.phantom.size_pixels == self.prepare.size_pixels
+            rule = "its photos are not resized: need the same phantom.size_pixels and prepare.size_pixels"
+            require(is_same or not arm.images.oracle, f"{key}.images.oracle", arm.images.oracle, rule)
             weights, num_classes = arm.training.class_weights, len(self.classes)
             is_whole = not isinstance(weights, list) or len(weights) == num_classes
             require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one for each class")

@@ -90,7 +90,7 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
         sample_size=size_pixels,
         mid_block_add_attention=False,
     )
-    # Residual branches that start at nothing learn faster (Goyal et al., arXiv 1706.02677, section 5.1).
+    # Residual branches start at nothing (Goyal et al., arXiv 1706.02677, section 5.1); LOG.md has what it brought.
     for block in (module for module in vae.modules() if isinstance(module, ResnetBlock2D)):
         nn.init.zeros_(block.conv2.weight)
         nn.init.zeros_(block.conv2.bias)
