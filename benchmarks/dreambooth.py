@@ -2,8 +2,8 @@
 
 All train the same small pipeline on the same photos with the same prior preservation, learning rate and precision;
 the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`) and draws its class images once for all
-classes. Steps a second come from two runs of different length, so that starting up cancels out. `whole` is three
-classes with their class images, from process start to weights on disk, as `sdaug grid --jobs 2` runs them.
+classes. A step's time is the median between two calls of the optimizer, within each process. `whole` is three classes
+with their class images, from process start to weights on disk, as `sdaug grid` runs them on a CPU: one after the other.
 
 Runs alternate; the last line printed is one JSON object with medians and ratios, where over 1 is in our favour except
 for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the peer's.
@@ -17,9 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,16 @@ from sdaug.precision import autocast, resolve_precision
 ROOT = Path(__file__).parents[1]
 LABELS = ("score_1", "score_3", "score_4")
 NUM_PHOTOS = 24
+WARM_UP_STEPS = 10
+TIMED = """
+import atexit, json, pathlib, runpy, sys, time
+from torch.optim.optimizer import register_optimizer_step_post_hook
+moments = []
+register_optimizer_step_post_hook(lambda *_: moments.append(time.monotonic()))
+atexit.register(lambda: pathlib.Path("moments.json").write_text(json.dumps(moments)))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 class Study:
@@ -105,20 +113,24 @@ class Study:
             *("--pre_compute_text_embeddings", "--set_grads_to_none"),
         ]
 
-    def run(self, command: list[str], **environment: str) -> tuple[float, float]:
+    def run(self, command: list[str]) -> tuple[float, float]:
         """Seconds and peak memory in MiB of one command."""
         begin = time.monotonic()
-        log = self.folder / f"log-{threading.get_ident()}.txt"
+        log = self.folder / "log.txt"
         with log.open("w") as stream:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | environment, stdout=stream, stderr=stream
-            )
+            process = subprocess.Popen(command, cwd=self.folder, stdout=stream, stderr=stream)
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            sys.exit(f"{' '.join(command)}\n{log.read_text()[-3000:]}")
         self.output = log.read_text()
+        if process.returncode:
+            sys.exit(f"{' '.join(command)}\n{self.output[-3000:]}")
         return time.monotonic() - begin, usage.ru_maxrss / 1024
+
+    def run_timed(self, command: list[str]) -> tuple[float, float]:
+        """The median step in milliseconds and the peak memory in MiB of one command."""
+        memory = self.run([command[0], "-c", TIMED, *command[1:]])[1]
+        moments = json.loads((self.folder / "moments.json").read_text())
+        return 1000 * statistics.median(np.diff(moments[WARM_UP_STEPS:])), memory
 
     def bare_step(self, num_steps: int) -> float:
         """Seconds of the bare UNet's step: forward, backward, clipping, fused AdamW; nothing is drawn or encoded."""
@@ -143,34 +155,20 @@ class Study:
             seconds.append(time.monotonic() - begin)
         return statistics.median(seconds)
 
-    def whole(self, commands: list[list[str]], *, num_jobs: int) -> float:
-        """Seconds of several commands, so many at once."""
-        environment = {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else {}
-        begin = time.monotonic()
-        with ThreadPoolExecutor(num_jobs) as pool:
-            list(pool.map(lambda command: self.run(command, **environment), commands))
-        return time.monotonic() - begin
 
-
-def measure(study: Study, script: Path | None, rounds: int, short: int, long: int) -> dict[str, float]:
-    """Medians over rounds, in which ours, the peer and the bare UNet alternate."""
+def measure(study: Study, script: Path | None, rounds: int, num_steps: int) -> dict[str, float]:
+    """Medians over rounds, in which the bare UNet, ours and the peer alternate."""
     found: dict[str, list[float]] = {}
-
-    def note(name: str, value: float) -> None:
-        found.setdefault(name, []).append(value)
-
     study.run(study.our_class_images())
+    if script:
+        study.run(study.peer(script, LABELS[0], 1))  # class images, once
     for _ in range(rounds):
-        note("bare_step_ms", 1000 * study.bare_step(long - short))
-        seconds = {length: study.run(study.ours(LABELS[0], length)) for length in (short, long)}
-        note("our_step_ms", 1000 * (seconds[long][0] - seconds[short][0]) / (long - short))
-        note("our_memory_mib", seconds[long][1])
+        values = {"bare_step_ms": 1000 * study.bare_step(num_steps)}
+        values["our_step_ms"], values["our_memory_mib"] = study.run_timed(study.ours(LABELS[0], num_steps))
         if script:
-            study.run(study.peer(script, LABELS[0], 1))  # class images, once
-            seconds = {length: study.run(study.peer(script, LABELS[0], length)) for length in (short, long)}
-            note("peer_step_ms", 1000 * (seconds[long][0] - seconds[short][0]) / (long - short))
-            note("peer_memory_mib", seconds[long][1])
-        print({name: round(values[-1], 1) for name, values in found.items()}, flush=True)
+            timed = study.run_timed(study.peer(script, LABELS[0], num_steps))
+            values["peer_step_ms"], values["peer_memory_mib"] = timed
+        note(found, values)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -179,14 +177,20 @@ def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         seconds = study.run(study.our_class_images())[0]
-        seconds += study.whole([study.ours(label, num_steps) for label in LABELS], num_jobs=2)
-        found.setdefault("our_whole_s", []).append(seconds)
+        seconds += sum(study.run(study.ours(label, num_steps))[0] for label in LABELS)
+        values = {"our_whole_s": seconds}
         if script:
             shutil.rmtree(study.folder / "peer", ignore_errors=True)
-            seconds = study.whole([study.peer(script, label, num_steps) for label in LABELS], num_jobs=1)
-            found.setdefault("peer_whole_s", []).append(seconds)
-        print({name: round(values[-1], 1) for name, values in found.items()}, flush=True)
+            values["peer_whole_s"] = sum(study.run(study.peer(script, label, num_steps))[0] for label in LABELS)
+        note(found, values)
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def note(found: dict[str, list[float]], values: dict[str, float]) -> None:
+    """Add a round's figures and show them."""
+    for name, value in values.items():
+        found.setdefault(name, []).append(value)
+    print({name: round(value, 1) for name, value in values.items()}, flush=True)
 
 
 def profile(study: Study) -> None:
@@ -204,7 +208,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="a copy of train_dreambooth.py; without it, ours and the bare UNet")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--steps", type=int, nargs=2, default=[20, 80], help="of the short and the long run")
+    parser.add_argument("--steps", type=int, default=80, help="of a timed run")
     parser.add_argument("--whole-steps", type=int, default=100, help="steps a class in the whole; 0 to leave it out")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--profile", action="store_true")
@@ -216,7 +220,7 @@ def main() -> None:
     for batch_size in args.batch_sizes:
         with tempfile.TemporaryDirectory() as folder:
             study = Study(Path(folder), batch_size=batch_size, precision=precision)
-            medians = measure(study, args.peer, args.rounds, *args.steps)
+            medians = measure(study, args.peer, args.rounds, args.steps)
             medians["step_over_floor"] = medians["our_step_ms"] / medians["bare_step_ms"]
             if args.whole_steps:
                 medians |= measure_whole(study, args.peer, args.rounds, args.whole_steps)

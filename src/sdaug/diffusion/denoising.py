@@ -55,8 +55,9 @@ def denoising_loss(
 ) -> torch.Tensor:
     """The squared error of each sample `(B,)` at a random timestep (Ho et al., arXiv 2006.11239, eq. 14).
 
-    `min_snr_gamma` weights each sample by its own timestep; `noise_offset` adds that much noise of one shade to each
-    channel, so that very dark and very light images are learned as well.
+    `prompts` is `(P, T, D)`, each for the next B / P samples. `min_snr_gamma` weights each sample by its own timestep;
+    `noise_offset` adds that much noise of one shade to each channel, so that very dark and very light images are
+    learned as well.
     """
     noise = draw_normal(latents.shape, stream, latents.device)
     if noise_offset:

@@ -119,7 +119,7 @@ def half_losses(
     stream: torch.Generator,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
-    """The mean loss of each half, from one pass over the images of all; `prompts` is `(halves * batch, T, D)`."""
+    """The mean loss of each half, from one pass over the images of all; `prompts` is `(halves, T, D)`."""
     size = params.batch_size
     latents = torch.cat(
         [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
@@ -138,23 +138,17 @@ def half_losses(
 
 
 class Prompts:
-    """The embeddings of a batch: made once, or anew at each step where the text encoder learns."""
+    """The embeddings `(halves, T, D)`: made once, or anew at each step where the text encoder learns."""
 
     def __init__(self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams) -> None:
-        self._pipeline, self._size = pipeline, params.batch_size
+        self._pipeline = pipeline
         self._texts = [half.prompt for half in halves]
-        self._fixed = (
-            None if params.train_text_encoder else self._repeated(torch.cat(encode_prompts(pipeline, self._texts)))
-        )
+        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, self._texts))
 
     def __call__(self) -> torch.Tensor:
-        return self._repeated(self._embedded()) if self._fixed is None else self._fixed
-
-    def _embedded(self) -> torch.Tensor:
+        if self._fixed is not None:
+            return self._fixed
         return torch.cat(encode_prompts(self._pipeline, self._texts, with_gradients=True))
-
-    def _repeated(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return embeddings.repeat_interleave(self._size, dim=0)
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:

@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from sdaug.diffusion.attention import share_prompts
 from sdaug.diffusion.base_params import SUPPORTED, check_layout, check_pipeline_class
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
@@ -103,6 +104,7 @@ def save_part(part: Any, folder: Path) -> None:
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
+    share_prompts(pipeline.unet)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         if part.dtype != torch.float32:  # the variant fp16 of a hub id
             part.to(torch.float32)

@@ -89,7 +89,6 @@ def guided_prompts(pipeline: StableDiffusionPipeline, drawing: Drawing) -> torch
     return torch.cat(encode_prompts(pipeline, wanted))
 
 
-@torch.no_grad()
 def draw_latents(
     pipeline: StableDiffusionPipeline, drawing: Drawing, prompts: torch.Tensor, seeds: Sequence[int]
 ) -> torch.Tensor:
@@ -103,12 +102,11 @@ def draw_latents(
     noise = torch.stack([torch.randn(shape, generator=torch_stream(seed)) for seed in seeds])
     latents: torch.Tensor = noise.to(device, memory_format=torch.channels_last) * sampler.init_noise_sigma
     num_prompts = len(prompts)
-    embeddings = prompts.repeat_interleave(len(seeds), dim=0)
-    with autocast(device, resolve_precision(drawing.precision, device)):
+    with torch.inference_mode(), autocast(device, resolve_precision(drawing.precision, device)):
         for timestep in sampler.timesteps:
             noisy = sampler.scale_model_input(latents.repeat(num_prompts, 1, 1, 1), timestep)
             noisy = noisy.contiguous(memory_format=torch.channels_last)
-            predicted = unet(noisy, timestep, encoder_hidden_states=embeddings, return_dict=False)[0].float()
+            predicted = unet(noisy, timestep, encoder_hidden_states=prompts, return_dict=False)[0].float()
             if num_prompts == 2:
                 without, with_prompt = predicted.chunk(2)
                 predicted = without + drawing.guidance_scale * (with_prompt - without)
@@ -116,15 +114,15 @@ def draw_latents(
     return latents
 
 
-@torch.no_grad()
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> NDArray[np.float32]:
     """`(B, H, W, 3)` images in [0, 1] of latents."""
     vae = pipeline.vae.to(memory_format=torch.channels_last)
-    batches = (latents / vae.config.scaling_factor).split(vae_batch_size(drawing.height, drawing.width))
-    with autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
+    size = vae_batch_size(drawing.height, drawing.width)
+    with torch.inference_mode(), autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
+        batches = (latents / vae.config.scaling_factor).split(size)
         decoded = torch.cat([vae.decode(part, return_dict=False)[0] for part in batches])
-    images = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-    return np.asarray(images.cpu().numpy())
+        images = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        return np.asarray(images.cpu().numpy())
 
 
 def draw_previews(

@@ -9,6 +9,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from sdaug.diffusion.attention import share_prompts
 from sdaug.diffusion.base_params import BaseParams
 
 TEXT_WIDTH = 128
@@ -103,7 +104,7 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
 def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel:
     widths = params.unet_channels
     plain = len(widths) - 1  # attention where an image is large costs more than it brings
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=size_pixels // 2 ** (len(params.vae_channels) - 1),
         in_channels=params.latent_channels,
         out_channels=params.latent_channels,
@@ -115,3 +116,5 @@ def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel
         attention_head_dim=tuple(max(1, width // 32) for width in widths),  # in spite of its name, how many heads
         norm_num_groups=8,
     )
+    share_prompts(unet)
+    return unet
