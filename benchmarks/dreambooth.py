@@ -2,11 +2,12 @@
 
 All train the same small pipeline on the same photos with the same prior preservation, learning rate and precision;
 the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`) and draws its class images once for all
-classes. A step's time is the median between two calls of the optimizer, within each process. `whole` is three classes
-with their class images, from process start to weights on disk, as `sdaug grid` runs them on a CPU: one after the other.
+classes. Steps are timed while the three take turns of some seconds. `whole` is three classes with their class
+images, from process start to weights on disk, one after the other, in runs that alternate. Neither logs to a tracker.
 
-Runs alternate; the last line printed is one JSON object with medians and ratios, where over 1 is in our favour except
-for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the peer's.
+The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
+favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
+peer's.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from side_by_side import Training, median_ratio, medians, take_turns
 
 from sdaug.device import prepare_device
 from sdaug.diffusion.base_params import BaseParams
@@ -32,22 +34,15 @@ from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
+from sdaug.names import PrecisionName
 from sdaug.params import read_section
 from sdaug.precision import autocast, resolve_precision
 
 ROOT = Path(__file__).parents[1]
+QUIET = {"SDAUG_MLFLOW": "off"}
 LABELS = ("score_1", "score_3", "score_4")
 NUM_PHOTOS = 24
-WARM_UP_STEPS = 10
-TIMED = """
-import atexit, json, pathlib, runpy, sys, time
-from torch.optim.optimizer import register_optimizer_step_post_hook
-moments = []
-register_optimizer_step_post_hook(lambda *_: moments.append(time.monotonic()))
-atexit.register(lambda: pathlib.Path("moments.json").write_text(json.dumps(moments)))
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+ENDLESS = 1_000_000  # steps of a training that is stopped
 
 
 class Study:
@@ -64,6 +59,7 @@ class Study:
         self.params["class_images"] |= {"precision": precision}
         self.params["dreambooth"] |= {
             "batch_size": batch_size,
+            "ema_decay": None,  # the peer keeps none
             "flip_horizontal": False,
             "precision": precision,
             "preview_steps": 0,
@@ -93,6 +89,13 @@ class Study:
         out = f"--out ours/{label} --history ours/{label}.csv"
         return [sys.executable, str(ROOT / "stages" / "dreambooth.py"), *words.split(), *out.split()]
 
+    def bare(self) -> list[str]:
+        """The command of the bare UNet."""
+        return [
+            *(sys.executable, str(Path(__file__).resolve()), "--bare", "base", self.prompt),
+            *(str(self.batch_size), str(self.size_pixels), self.precision),
+        ]
+
     def our_class_images(self) -> list[str]:
         self.ours(LABELS[0], 1)
         return [sys.executable, str(ROOT / "stages" / "class_images.py"), "--base", "base", "--out", "class_images"]
@@ -118,7 +121,7 @@ class Study:
         begin = time.monotonic()
         log = self.folder / "log.txt"
         with log.open("w") as stream:
-            process = subprocess.Popen(command, cwd=self.folder, stdout=stream, stderr=stream)
+            process = subprocess.Popen(command, cwd=self.folder, env=os.environ | QUIET, stdout=stream, stderr=stream)
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         self.output = log.read_text()
@@ -126,71 +129,61 @@ class Study:
             sys.exit(f"{' '.join(command)}\n{self.output[-3000:]}")
         return time.monotonic() - begin, usage.ru_maxrss / 1024
 
-    def run_timed(self, command: list[str]) -> tuple[float, float]:
-        """The median step in milliseconds and the peak memory in MiB of one command."""
-        memory = self.run([command[0], "-c", TIMED, *command[1:]])[1]
-        moments = json.loads((self.folder / "moments.json").read_text())
-        return 1000 * statistics.median(np.diff(moments[WARM_UP_STEPS:])), memory
 
-    def bare_step(self, num_steps: int) -> float:
-        """Seconds of the bare UNet's step: forward, backward, clipping, fused AdamW; nothing is drawn or encoded."""
-        device = prepare_device()
-        pipeline = load_pipeline(self.folder / "base", device)
-        unet = pipeline.unet.train().to(memory_format=torch.channels_last)
-        side, num_images = self.size_pixels // pipeline.vae_scale_factor, 2 * self.batch_size
-        noisy = torch.randn(num_images, unet.config.in_channels, side, side, device=device)
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
-        timesteps = torch.randint(1000, (num_images,), device=device)
-        prompts = encode_prompts(pipeline, [self.prompt])[0].expand(num_images, -1, -1)
-        optimizer = torch.optim.AdamW(unet.parameters(), lr=1.0e-6, fused=True)
-        seconds = []
-        for _ in range(num_steps):
-            begin = time.monotonic()
-            with autocast(device, resolve_precision(self.precision, device)):
-                loss = unet(noisy, timesteps, encoder_hidden_states=prompts).sample.float().square().mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            seconds.append(time.monotonic() - begin)
-        return statistics.median(seconds)
+def train_bare(folder: Path, prompt: str, *, batch_size: int, size_pixels: int, precision: PrecisionName) -> None:
+    """The UNet alone, without end: forward, backward, clipping, fused AdamW; nothing is drawn or encoded."""
+    device = prepare_device()
+    pipeline = load_pipeline(folder, device)
+    unet = pipeline.unet.train().to(memory_format=torch.channels_last)
+    side, num_images = size_pixels // pipeline.vae_scale_factor, 2 * batch_size
+    noisy = torch.randn(num_images, unet.config.in_channels, side, side, device=device)
+    noisy = noisy.contiguous(memory_format=torch.channels_last)
+    timesteps = torch.randint(1000, (num_images,), device=device)
+    prompts = encode_prompts(pipeline, [prompt])[0].expand(num_images, -1, -1)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1.0e-6, fused=True)
+    while True:
+        with autocast(device, resolve_precision(precision, device)):
+            loss = unet(noisy, timesteps, encoder_hidden_states=prompts).sample.float().square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
-def measure(study: Study, script: Path | None, rounds: int, num_steps: int) -> dict[str, float]:
-    """Medians over rounds, in which the bare UNet, ours and the peer alternate."""
-    found: dict[str, list[float]] = {}
+def measure(study: Study, script: Path | None, rounds: int, turn_seconds: float) -> dict[str, float]:
+    """Steps of the bare UNet, ours and the peer in turns; medians and ratios."""
     study.run(study.our_class_images())
+    commands = {"bare": study.bare(), "our": study.ours(LABELS[0], ENDLESS)}
     if script:
         study.run(study.peer(script, LABELS[0], 1))  # class images, once
-    for _ in range(rounds):
-        values = {"bare_step_ms": 1000 * study.bare_step(num_steps)}
-        values["our_step_ms"], values["our_memory_mib"] = study.run_timed(study.ours(LABELS[0], num_steps))
-        if script:
-            timed = study.run_timed(study.peer(script, LABELS[0], num_steps))
-            values["peer_step_ms"], values["peer_memory_mib"] = timed
-        note(found, values)
-    return {name: statistics.median(values) for name, values in found.items()}
+        commands["peer"] = study.peer(script, LABELS[0], ENDLESS)
+    trainings = {name: Training(command[1:], cwd=study.folder, environment=QUIET) for name, command in commands.items()}
+    steps, memory = take_turns(trainings, num_rounds=rounds, turn_seconds=turn_seconds)
+    by_round = {name: medians(found) for name, found in steps.items()}
+    result = {f"{name}_step_ms": statistics.median(values) for name, values in by_round.items()}
+    result |= {f"{name}_memory_mib": value for name, value in memory.items() if name != "bare"}
+    result["step_over_floor"] = median_ratio(by_round["our"], by_round["bare"])
+    if script:
+        result["steps_ratio"] = median_ratio(by_round["peer"], by_round["our"])
+        result["memory_ratio"] = memory["our"] / memory["peer"]
+    print({name: [round(value, 1) for value in values] for name, values in by_round.items()}, flush=True)
+    return result
 
 
 def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int) -> dict[str, float]:
     """Three classes with their class images, from process start to weights on disk."""
-    found: dict[str, list[float]] = {}
+    ours, peers = [], []
     for _ in range(rounds):
-        seconds = study.run(study.our_class_images())[0]
-        seconds += sum(study.run(study.ours(label, num_steps))[0] for label in LABELS)
-        values = {"our_whole_s": seconds}
+        commands = (study.our_class_images(), *(study.ours(label, num_steps) for label in LABELS))
+        ours.append(sum(study.run(command)[0] for command in commands))
         if script:
             shutil.rmtree(study.folder / "peer", ignore_errors=True)
-            values["peer_whole_s"] = sum(study.run(study.peer(script, label, num_steps))[0] for label in LABELS)
-        note(found, values)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
-def note(found: dict[str, list[float]], values: dict[str, float]) -> None:
-    """Add a round's figures and show them."""
-    for name, value in values.items():
-        found.setdefault(name, []).append(value)
-    print({name: round(value, 1) for name, value in values.items()}, flush=True)
+            peers.append(sum(study.run(study.peer(script, label, num_steps))[0] for label in LABELS))
+        print({"our_whole_s": ours, "peer_whole_s": peers}, flush=True)
+    result = {"our_whole_s": statistics.median(ours)}
+    if script:
+        result |= {"peer_whole_s": statistics.median(peers), "whole_ratio": median_ratio(peers, ours)}
+    return result
 
 
 def profile(study: Study) -> None:
@@ -204,32 +197,31 @@ def profile(study: Study) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--bare"]:
+        folder, prompt, batch_size, size_pixels, dtype = sys.argv[2:]
+        train_bare(Path(folder), prompt, batch_size=int(batch_size), size_pixels=int(size_pixels), precision=dtype)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="a copy of train_dreambooth.py; without it, ours and the bare UNet")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=11, help="turns of each side")
+    parser.add_argument("--turn-seconds", type=float, default=4.0)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--steps", type=int, default=80, help="of a timed run")
     parser.add_argument("--whole-steps", type=int, default=100, help="steps a class in the whole; 0 to leave it out")
+    parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     kind = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     precision = kind[resolve_precision(args.precision, prepare_device())]
+    script = args.peer.resolve() if args.peer else None
 
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
     for batch_size in args.batch_sizes:
         with tempfile.TemporaryDirectory() as folder:
             study = Study(Path(folder), batch_size=batch_size, precision=precision)
-            medians = measure(study, args.peer, args.rounds, args.steps)
-            medians["step_over_floor"] = medians["our_step_ms"] / medians["bare_step_ms"]
+            found = measure(study, script, args.rounds, args.turn_seconds)
             if args.whole_steps:
-                medians |= measure_whole(study, args.peer, args.rounds, args.whole_steps)
-            if args.peer:
-                medians["steps_ratio"] = medians["peer_step_ms"] / medians["our_step_ms"]
-                medians["memory_ratio"] = medians["our_memory_mib"] / medians["peer_memory_mib"]
-                if args.whole_steps:
-                    medians["whole_ratio"] = medians["peer_whole_s"] / medians["our_whole_s"]
-            result |= {f"{name}_{batch_size}": round(value, 3) for name, value in medians.items()}
+                found |= measure_whole(study, script, args.whole_rounds, args.whole_steps)
+            result |= {f"{name}_{batch_size}": round(value, 3) for name, value in found.items()}
             if args.profile:
                 profile(study)
     print(json.dumps(result))

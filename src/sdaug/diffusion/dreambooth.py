@@ -124,7 +124,7 @@ def half_losses(
     latents = torch.cat(
         [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
     )
-    with autocast(pipeline.device, dtype):
+    with autocast(latents.device, dtype):  # a pipeline looks for its device in all of its parts
         losses = denoising_loss(
             pipeline.unet,
             pipeline.scheduler,

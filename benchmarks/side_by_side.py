@@ -1,0 +1,133 @@
+"""Trainings that take turns: one runs for some seconds while the others are stopped.
+
+A shared machine changes its speed by the minute, more than what is to be measured; neighbours in time meet the same
+machine. A step is the time between two calls of an optimizer, whoever calls it.
+"""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Runs a script with its arguments, and notes in a file when each step has ended.
+TIMED = """
+import runpy, sys, time
+from torch.optim.optimizer import register_optimizer_step_post_hook
+stream = open(sys.argv[1], "w", buffering=1)
+register_optimizer_step_post_hook(lambda *_: print(time.monotonic(), file=stream))
+sys.argv = sys.argv[2:]
+sys.path.insert(0, str(__import__("pathlib").Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A script with its arguments, and where it runs."""
+
+    command: Sequence[str]
+    cwd: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def medians(rounds: Sequence[NDArray[np.float64]]) -> list[float]:
+    """The median of each round, which knows nothing of what comes between epochs."""
+    return [float(np.median(steps)) for steps in rounds]
+
+
+def means(rounds: Sequence[NDArray[np.float64]]) -> list[float]:
+    """The mean of each round."""
+    return [float(np.mean(steps)) for steps in rounds]
+
+
+def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """The median over rounds of the ratio within each round."""
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+
+
+def take_turns(
+    trainings: Mapping[str, Training], *, num_rounds: int, turn_seconds: float, warm_up_steps: int = 5
+) -> tuple[dict[str, list[NDArray[np.float64]]], dict[str, float]]:
+    """The steps of each round in milliseconds, and each training's peak memory in MiB.
+
+    The trainings must not come to their end by themselves; they are killed.
+    """
+    runners: dict[str, _Runner] = {}
+    try:
+        for name, training in trainings.items():
+            runners[name] = _Runner(training)
+            runners[name].warm_up(warm_up_steps)
+        rounds: dict[str, list[NDArray[np.float64]]] = {name: [] for name in trainings}
+        for _ in range(num_rounds):
+            for name, runner in runners.items():
+                rounds[name].append(runner.run(turn_seconds))
+        return rounds, {name: runner.end() for name, runner in runners.items()}
+    finally:
+        for runner in runners.values():
+            runner.end()
+
+
+class _Runner:
+    """A training in a process group of its own, stopped but for its turns."""
+
+    def __init__(self, training: Training) -> None:
+        self._peak_mib: float | None = None
+        self._moments = training.cwd / f"moments-{time.monotonic_ns()}.txt"
+        self._log = self._moments.with_suffix(".log")
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", TIMED, str(self._moments), *training.command],
+                cwd=training.cwd,
+                env=os.environ | dict(training.environment),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # data loaders stop together with it
+            )
+
+    def warm_up(self, num_steps: int) -> None:
+        while len(self._read()) < num_steps:
+            self._check_alive()
+            time.sleep(0.1)
+        self._signal(signal.SIGSTOP)
+
+    def run(self, seconds: float) -> NDArray[np.float64]:
+        """The steps of one turn in milliseconds; at least three are awaited."""
+        num_before = len(self._read())
+        begin = time.monotonic()
+        self._signal(signal.SIGCONT)
+        while time.monotonic() < begin + seconds or len(self._read()) < num_before + 5:
+            self._check_alive()
+            time.sleep(0.05)
+        self._signal(signal.SIGSTOP)
+        # The first step of a turn was stopped in its middle, and the second finds cold caches.
+        return 1000 * np.diff(self._read()[num_before:])[1:]
+
+    def end(self) -> float:
+        """Kill it; its peak memory in MiB."""
+        if self._peak_mib is None:
+            self._signal(signal.SIGKILL)
+            _, status, usage = os.wait4(self._process.pid, 0)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._peak_mib = usage.ru_maxrss / 1024
+        return self._peak_mib
+
+    def _read(self) -> list[float]:
+        lines = self._moments.read_text().split("\n")[:-1] if self._moments.exists() else []
+        return [float(line) for line in lines]
+
+    def _signal(self, which: signal.Signals) -> None:
+        os.killpg(self._process.pid, which)
+
+    def _check_alive(self) -> None:
+        # Not `poll`, which would reap the process and lose its peak memory.
+        state = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        if state == "Z":
+            sys.exit(f"{self._process.args}\n{self._log.read_text()[-3000:]}")
