@@ -2,14 +2,15 @@
 
 All train the same architectures on the same photos, batches and precision, with SGD and flips, and as many threads;
 the peer runs with channels last, bf16 where the CPU has it, and worker processes. The bare step is the plain timm
-model's forward, backward and fused SGD on random data. Images a second come from two runs of different length, so
-that starting up cancels out; `whole` is a small training from process start to metrics on disk.
+model's forward, backward and fused SGD on random data. Steps are timed while the three take turns of some seconds;
+`whole` is a small training from process start to metrics on disk, in runs that alternate.
 
 `--accuracy` instead trains ResNet-18 on phantom photos with five seeds at an equal recipe, ours and the peer's, and
 prints test accuracies after the last epoch.
 
-Runs alternate; the last line printed is one JSON object with medians and ratios by model: `step_over_floor` is our time
-for a step over the bare one, `images_ratio` and `whole_ratio` are over 1 where we are faster.
+The last line printed is one JSON object with medians, and with ratios that are medians over rounds, by model:
+`step_over_floor` is our median step over the bare one; `images_ratio` (of mean steps, so that what comes between epochs
+counts) and `whole_ratio` are over 1 where we are faster.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from side_by_side import Training, means, median_ratio, medians, take_turns
 
 from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.recipe import CUSTOM
@@ -35,11 +37,14 @@ from sdaug.data.packed import write_packed
 from sdaug.data.phantom import PhantomParams, draw_photo, plan_teats
 from sdaug.device import prepare_device
 from sdaug.images import save_png
+from sdaug.names import PrecisionName
 from sdaug.params import read_section
 from sdaug.precision import autocast, resolve_precision
 
 ROOT = Path(__file__).parents[1]
 NUM_VALIDATION = 32
+ENDLESS = 100_000  # epochs of a training that is stopped
+PEER_NAME = "peer.py"
 # timm's script builds models by name alone, so our network is given one.
 PEER = """
 import runpy, sys
@@ -74,6 +79,7 @@ class Photos:
             example = {"id": str(teat.index), "group": teat.udder, "label": teat.label, "origin": "real"}
             rows.append(example | {"part": part})
         (folder / "packed").mkdir()
+        (folder / PEER_NAME).write_text(PEER)
         order = sorted(range(len(rows)), key=lambda index: rows[index]["part"])
         write_packed(folder / "packed", [paths[i] for i in order], [rows[i] for i in order])
 
@@ -86,6 +92,7 @@ class Bench:
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         self.entry = self.params["classifiers"][model]
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
+        self.environment = {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
         self.knobs = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1.0e-4, "optimizer": "sgd"}
 
     def ours(self, num_epochs: int, *, seed: int = 0) -> list[str]:
@@ -108,10 +115,18 @@ class Bench:
         options = [f"{key}={value}" for key, value in self.entry["options"].items() if key != "img_size"]
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
-            *(sys.executable, "-c", PEER, str(script), "--data-dir", "photos", "--device", "cpu"),
+            *(
+                sys.executable,
+                str(self.photos.folder / PEER_NAME),
+                str(script),
+                "--data-dir",
+                "photos",
+                "--device",
+                "cpu",
+            ),
             *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
             *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),
-            *("--batch-size", str(self.batch_size), "--workers", "2", "--no-prefetcher", "--channels-last"),
+            *("--batch-size", str(self.batch_size)),
             *("--opt", "sgd", "--lr", lr, "--momentum", momentum, "--weight-decay", decay),
             *("--epochs", str(num_epochs), "--sched", "cosine", "--sched-on-updates", "--warmup-epochs", "0"),
             *("--cooldown-epochs", "0", "--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0"),
@@ -126,72 +141,89 @@ class Bench:
     def run(self, command: list[str]) -> float:
         """Seconds of one command."""
         shutil.rmtree(self.photos.folder / "peer", ignore_errors=True)
-        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
         begin = time.monotonic()
         result = subprocess.run(
-            command, cwd=self.photos.folder, env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.photos.folder,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if result.returncode:
             sys.exit(f"{' '.join(command)}\n{result.stdout[-1000:]}{result.stderr[-3000:]}")
         return time.monotonic() - begin
 
-    def step_seconds(self, short: float, long: float, epochs: tuple[int, int], num_train: int) -> float:
-        """Seconds of a step from two runs."""
-        return (long - short) / ((epochs[1] - epochs[0]) * num_train / self.batch_size)
+    def bare(self) -> list[str]:
+        """The command of the bare model."""
+        numbers = (self.batch_size, self.size, len(self.photos.classes))
+        return [
+            *(sys.executable, str(Path(__file__).resolve()), "--bare", self.entry["architecture"]),
+            *(json.dumps(self.entry["options"]), *map(str, numbers), self.precision),
+        ]
 
-    def bare_step(self, num_steps: int) -> float:
-        """Median seconds of the plain model's forward, backward and fused SGD step."""
-        device = prepare_device()
-        model = self._plain_model().to(device).to(memory_format=torch.channels_last).train()
-        images = torch.randn(self.batch_size, 3, self.size, self.size, device=device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        labels = torch.arange(self.batch_size, device=device) % len(self.photos.classes)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
-        seconds = []
-        for _ in range(num_steps):
-            begin = time.monotonic()
-            with autocast(device, resolve_precision(self.precision, device)):  # type: ignore[arg-type]
-                loss = torch.nn.functional.cross_entropy(model(images).float(), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.monotonic() - begin)
-        return statistics.median(seconds[num_steps // 4 :])
 
-    def _plain_model(self) -> torch.nn.Module:
-        num_classes = len(self.photos.classes)
-        if self.entry["architecture"] == CUSTOM:
-            return CustomNetwork(num_classes)
+def train_bare(
+    architecture: str,
+    options: dict[str, Any],
+    *,
+    batch_size: int,
+    size: int,
+    num_classes: int,
+    precision: PrecisionName,
+) -> None:
+    """The plain model alone, without end: forward, backward and fused SGD on random data."""
+    device = prepare_device()
+    if architecture == CUSTOM:
+        model: torch.nn.Module = CustomNetwork(num_classes)
+    else:
         import timm
 
-        model: torch.nn.Module = timm.create_model(
-            self.entry["architecture"], num_classes=num_classes, **self.entry["options"]
-        )
-        return model
+        model = timm.create_model(architecture, num_classes=num_classes, **options)
+    model.to(device).to(memory_format=torch.channels_last).train()
+    images = torch.randn(batch_size, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch_size, device=device) % num_classes
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+    while True:
+        with autocast(device, resolve_precision(precision, device)):
+            loss = torch.nn.functional.cross_entropy(model(images).float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
 
-def measure(
-    bench: Bench, script: Path | None, rounds: int, epochs: tuple[int, int], num_train: int
-) -> dict[str, float]:
-    """Medians over rounds, in which ours, the peer and the bare model alternate."""
-    found: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        found.setdefault("bare_step_ms", []).append(1000 * bench.bare_step(16))
-        sides = {"our": bench.ours} | ({"peer": lambda n: bench.peer(script, n)} if script else {})
-        for side, command in sides.items():
-            short, long = (bench.run(command(num_epochs)) for num_epochs in epochs)
-            step = bench.step_seconds(short, long, epochs, num_train)
-            found.setdefault(f"{side}_step_ms", []).append(1000 * step)
-            found.setdefault(f"{side}_whole_s", []).append(short)
-        print(bench.model, {name: round(values[-1], 1) for name, values in found.items()}, flush=True)
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    medians["step_over_floor"] = medians["our_step_ms"] / medians["bare_step_ms"]
+def measure(bench: Bench, script: Path | None, rounds: int, turn_seconds: float) -> dict[str, float]:
+    """Steps of the bare model, ours and the peer in turns; medians and ratios."""
+    commands = {"bare": bench.bare(), "our": bench.ours(ENDLESS)}
     if script:
-        medians["images_ratio"] = medians["peer_step_ms"] / medians["our_step_ms"]
-        medians["whole_ratio"] = medians["peer_whole_s"] / medians["our_whole_s"]
-    return {name: round(value, 3) for name, value in medians.items()}
+        commands["peer"] = bench.peer(script, ENDLESS)
+    trainings = {
+        name: Training(command[1:], cwd=bench.photos.folder, environment=bench.environment)
+        for name, command in commands.items()
+    }
+    steps, _ = take_turns(trainings, num_rounds=rounds, turn_seconds=turn_seconds)
+    print(bench.model, {name: [round(value, 1) for value in medians(found)] for name, found in steps.items()})
+    result = {f"{name}_step_ms": statistics.median(medians(found)) for name, found in steps.items()}
+    result["step_over_floor"] = median_ratio(medians(steps["our"]), medians(steps["bare"]))
+    if script:
+        result["images_ratio"] = median_ratio(means(steps["peer"]), means(steps["our"]))
+    return result
+
+
+def measure_whole(bench: Bench, script: Path | None, rounds: int, num_epochs: int) -> dict[str, float]:
+    """A small training from process start to metrics on disk."""
+    ours, peers = [], []
+    for _ in range(rounds):
+        ours.append(bench.run(bench.ours(num_epochs)))
+        if script:
+            peers.append(bench.run(bench.peer(script, num_epochs)))
+    print(bench.model, {"our_whole_s": ours, "peer_whole_s": peers}, flush=True)
+    result = {"our_whole_s": statistics.median(ours)}
+    if script:
+        result |= {"peer_whole_s": statistics.median(peers), "whole_ratio": median_ratio(peers, ours)}
+    return result
 
 
 def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int) -> dict[str, Any]:
@@ -211,13 +243,25 @@ def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--bare"]:
+        architecture, options, batch_size, size, num_classes, name = sys.argv[2:]
+        train_bare(
+            architecture,
+            json.loads(options),
+            batch_size=int(batch_size),
+            size=int(size),
+            num_classes=int(num_classes),
+            precision=name,
+        )
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="a copy of timm's train.py; without it, ours and the bare model")
     parser.add_argument("--models", nargs="+", help="entries of classifiers in params.yaml (default: all)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
+    parser.add_argument("--turn-seconds", type=float, default=4.0)
+    parser.add_argument("--whole-rounds", type=int, default=3)
+    parser.add_argument("--whole-epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--images", type=int, default=256, help="training photos")
-    parser.add_argument("--epochs", type=int, nargs=2, default=[1, 3], help="of the short and the long run")
     parser.add_argument("--size", type=int, help="pixels of all models (default: as in params.yaml)")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
@@ -238,7 +282,9 @@ def main() -> None:
         else:
             for model in args.models or read_section(ROOT / "params.yaml", "classifiers", dict[str, Any]):
                 bench = Bench(photos, model, precision=precision, batch_size=args.batch_size, size=args.size)
-                result[model] = measure(bench, script, args.rounds, tuple(args.epochs), args.images)
+                found = measure(bench, script, args.rounds, args.turn_seconds)
+                found |= measure_whole(bench, script, args.whole_rounds, args.whole_epochs)
+                result[model] = {name: round(value, 3) for name, value in found.items()}
     print(json.dumps(result))
 
 

@@ -243,3 +243,16 @@ def test_auxiliary_head_weighs_0_4() -> None:
     logits, targets = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
     both = combined_loss((logits, -logits), targets, F.cross_entropy)
     torch.testing.assert_close(both, F.cross_entropy(logits, targets) + 0.4 * F.cross_entropy(-logits, targets))
+
+
+def test_inception_learns_with_its_auxiliary_head() -> None:
+    """At its true size, since the head has no room in smaller images."""
+
+    def head_after(num_steps: int) -> torch.Tensor:
+        knobs = {"architecture": "inception_v3", "options": {"aux_logits": True}, "image_size": 299}
+        data = IMAGES[:2], LABELS[:2]
+        trained = train(**knobs, steps=num_steps, epochs=None, batch_size=2, data=data, validation=NOTHING)
+        assert predict(trained.build(), data[0], trained.card).shape == (2, 3)
+        return trained.weights["AuxLogits.fc.bias"]
+
+    assert not torch.equal(head_after(1), head_after(2))
