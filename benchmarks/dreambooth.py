@@ -1,9 +1,10 @@
 """DreamBooth side by side: ours, the bare UNet, and a copy of diffusers' examples/dreambooth/train_dreambooth.py.
 
 All train the same small pipeline on the same photos with the same prior preservation, learning rate and precision;
-the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`) and draws its class images once for all
-classes. Steps are timed while the three take turns of some seconds. `whole` is three classes with their class
-images, from process start to weights on disk, one after the other, in runs that alternate. Neither logs to a tracker.
+the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take turns
+of some seconds. `whole` is three classes with their class images, from process start to weights on disk, one after the
+other, in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag;
+ours draws them once, the peer for each class, or once as well with `--share-class-images`. Neither logs to a tracker.
 
 The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
 favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
@@ -48,15 +49,22 @@ ENDLESS = 1_000_000  # steps of a training that is stopped
 class Study:
     """A folder with a base, photos of three classes and the params of one batch size."""
 
-    def __init__(self, folder: Path, *, batch_size: int, precision: str) -> None:
-        self.folder, self.batch_size, self.precision = folder, batch_size, precision
+    def __init__(
+        self, folder: Path, *, batch_size: int, precision: str, num_class_images: int, is_shared: bool
+    ) -> None:
+        self.folder, self.batch_size, self.precision, self.is_shared = folder, batch_size, precision, is_shared
         base = read_section(ROOT / "params.yaml", "base", BaseParams)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         self.size_pixels = self.params["prepare"]["size_pixels"]
         self.prompt = self.params["class_images"]["prompt"]
         save_pipeline(build_tiny(base, size_pixels=self.size_pixels), folder / "base")
         self._write_photos()
-        self.params["class_images"] |= {"precision": precision}
+        self.params["class_images"] |= {
+            "num_images": num_class_images,
+            "guidance_scale": 7.5,
+            "inference_steps": 50,
+            "precision": precision,
+        }
         self.params["dreambooth"] |= {
             "batch_size": batch_size,
             "ema_decay": None,  # the peer keeps none
@@ -103,9 +111,10 @@ class Study:
     def peer(self, script: Path, label: str, num_steps: int) -> list[str]:
         """The peer's command, with its best flags; it draws class images if there are none."""
         knobs = self.params["dreambooth"]
+        class_images = "peer/class_images" if self.is_shared else f"peer/class_images_{label}"
         return [
             *(sys.executable, str(script), "--pretrained_model_name_or_path", "base", "--output_dir", f"peer/{label}"),
-            *("--instance_data_dir", f"instances/{label}", "--class_data_dir", "peer/class_images"),
+            *("--instance_data_dir", f"instances/{label}", "--class_data_dir", class_images),
             *("--instance_prompt", self.params["concepts"][label]["instance_prompt"], "--class_prompt", self.prompt),
             *("--with_prior_preservation", "--prior_loss_weight", str(knobs["prior_loss_weight"])),
             *("--num_class_images", str(self.params["class_images"]["num_images"]), "--sample_batch_size", "16"),
@@ -206,6 +215,8 @@ def main() -> None:
     parser.add_argument("--turn-seconds", type=float, default=4.0)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--whole-steps", type=int, default=100, help="steps a class in the whole; 0 to leave it out")
+    parser.add_argument("--class-images", type=int, default=100, help="of the base, for prior preservation")
+    parser.add_argument("--share-class-images", action="store_true", help="the peer draws them once for all classes")
     parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--profile", action="store_true")
@@ -217,7 +228,13 @@ def main() -> None:
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
     for batch_size in args.batch_sizes:
         with tempfile.TemporaryDirectory() as folder:
-            study = Study(Path(folder), batch_size=batch_size, precision=precision)
+            study = Study(
+                Path(folder),
+                batch_size=batch_size,
+                precision=precision,
+                num_class_images=args.class_images,
+                is_shared=args.share_class_images,
+            )
             found = measure(study, script, args.rounds, args.turn_seconds)
             if args.whole_steps:
                 found |= measure_whole(study, script, args.whole_rounds, args.whole_steps)
