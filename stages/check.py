@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.classify.models import check_model
+from sdaug.classify.recipe import resolve_recipe
 from sdaug.device import prepare_device
 from sdaug.files import write_json
 from sdaug.params import read_params
@@ -18,8 +19,11 @@ def main() -> None:
     args = parser.parse_args()
     study = check_study(read_params(args.params), args.params)
     prepare_device()
-    for classifier in study.classifiers.values():
+    for model, classifier in study.classifiers.items():
         check_model(classifier, study.classes)
+        for dataset in classifier.by_dataset:
+            recipe = resolve_recipe(classifier, dataset, where=f"{args.params}: classifiers.{model}")
+            check_model(recipe, study.classes)
     # Always the same bytes: that a knob has changed must reach only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

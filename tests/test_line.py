@@ -166,6 +166,8 @@ def push_and_clone(study: Path, folder: Path) -> Path:
         ("base__unet_learning_rate", "1e-4", r"base.unet_learning_rate: '1e-4' is a text, need a number"),
         ("concepts__stars", {"instance_prompt": "a star"}, r"concepts.stars: 'stars'; not a class"),
         ("prepare__raw", "nowhere", r"prepare.raw: nowhere: no such folder"),
+        ("classifiers__other__architecture", "resnet19", r"architecture 'resnet19'"),
+        ("classifiers__other__by_dataset", {"original": {"architecture": "resnet19"}}, r"architecture 'resnet19'"),
     ],
 )
 def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: object, message: str) -> None:

@@ -1,0 +1,64 @@
+"""Training works at all: every classifier of the default study, with its own recipe, tells smooth teat ends from rough.
+
+The large models are slow: `pytest -m slow tests/test_easy_phantom.py`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
+from sdaug.classify.training import train_classifier
+from sdaug.data.phantom import PhantomParams, draw_photo, plan_teats
+from sdaug.params import read_section
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+CLASSES = ["score_1", "score_4"]
+NUM_TRAIN, NUM_HELD_OUT = 150, 60  # of each class
+
+Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+@pytest.fixture(scope="module")
+def photos() -> dict[str, Part]:
+    """Photos without a camera's faults or mistaken labels, of the two scores that are farthest apart."""
+    given = read_section(PARAMS, "phantom", PhantomParams)
+    phantom = replace(
+        given,
+        train_counts={label: NUM_TRAIN if label in CLASSES else 1 for label in given.train_counts},
+        test_counts={label: NUM_HELD_OUT if label in CLASSES else 1 for label in given.test_counts},
+        blur_pixels=0.0,
+        noise=0.0,
+        label_noise_fraction=0.0,
+    )
+    teats = [teat for teat in plan_teats(phantom) if teat.label in CLASSES]
+    parts = {}
+    for split in ("train", "test"):
+        members = [teat for teat in teats if teat.split == split]
+        images = np.stack([draw_photo(teat, phantom) for teat in members])
+        parts[split] = images, np.array([CLASSES.index(teat.label) for teat in members])
+    return parts
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["custom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet50", "vgg19", "vit"))],
+)
+def test_classifier_learns(photos: dict[str, Part], model: str) -> None:
+    classifier = read_section(PARAMS, f"classifiers.{model}", ClassifierParams)
+    shared = read_section(PARAMS, "train", TrainParams)
+    trained = train_classifier(
+        photos["train"],
+        photos["test"],
+        CLASSES,
+        recipe=resolve_recipe(classifier, "original", where="classifiers"),
+        arm=ArmTraining(flip_horizontal=True),
+        shared=shared,
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    assert trained.best["accuracy"] > 0.95
