@@ -18,6 +18,7 @@ from sdaug.params import read_section
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 CLASSES = ["score_1", "score_4"]
+LARGE = ("resnet18", "resnet50", "vgg19", "inception_v3", "vit")
 NUM_TRAIN, NUM_HELD_OUT = 150, 60  # of each class
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -46,7 +47,7 @@ def photos() -> dict[str, Part]:
 
 @pytest.mark.parametrize(
     "model",
-    ["custom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet50", "vgg19", "vit"))],
+    ["custom", *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)],
 )
 def test_classifier_learns(photos: dict[str, Part], model: str) -> None:
     classifier = read_section(PARAMS, f"classifiers.{model}", ClassifierParams)
