@@ -112,7 +112,7 @@ class Bench:
     def peer(self, script: Path, num_epochs: int, *, seed: int = 0) -> list[str]:
         """The peer's command, with its best flags for this machine."""
         name = self.entry["architecture"]
-        options = [f"{key}={value}" for key, value in self.entry["options"].items() if key != "img_size"]
+        options = [f"{key}={value}" for key, value in self.entry["options"].items()]
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
             *(

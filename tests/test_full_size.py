@@ -1,11 +1,12 @@
-"""Stable Diffusion 1.5 in its exact configuration, with random weights: base, one DreamBooth step, one sample.
+"""Stable Diffusion 1.5 and 2.1 in their exact configurations, with random weights: base, a DreamBooth step, a sample.
 
 Slow, and in need of 20 GB of memory: `pytest -m slow tests/test_full_size.py`. Photos are small: the networks take any
 multiple of 64 pixels.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,19 +26,51 @@ CPU = torch.device("cpu")
 SIZE_PIXELS = 64
 
 
-def build_full_size() -> StableDiffusionPipeline:
-    """The configuration of stable-diffusion-v1-5; the tokenizer is ours, since its vocabulary would be a download."""
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """What differs between stable-diffusion-v1-5 and stable-diffusion-2-1."""
+
+    num_weights: int  # of the UNet
+    sample_size: int
+    unet: dict[str, Any]
+    text_width: int
+    text: dict[str, Any]
+    prediction_type: str
+
+
+VERSIONS = {
+    "1.5": Version(
+        num_weights=859_520_964,
+        sample_size=64,
+        unet={"attention_head_dim": 8},
+        text_width=768,
+        text={"num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768},
+        prediction_type="epsilon",
+    ),
+    "2.1": Version(
+        num_weights=865_910_724,
+        sample_size=96,
+        unet={"attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True, "upcast_attention": True},
+        text_width=1024,
+        text={"num_hidden_layers": 23, "num_attention_heads": 16, "projection_dim": 512, "hidden_act": "gelu"},
+        prediction_type="v_prediction",
+    ),
+}
+
+
+def build_full_size(version: Version) -> StableDiffusionPipeline:
+    """A pipeline of one version; the tokenizer is ours, since its vocabulary would be a download."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        sample_size=64,
+        sample_size=version.sample_size,
         in_channels=4,
         out_channels=4,
         down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
         up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
         block_out_channels=(320, 640, 1280, 1280),
         layers_per_block=2,
-        cross_attention_dim=768,
-        attention_head_dim=8,
+        cross_attention_dim=version.text_width,
+        **version.unet,
     )
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -45,21 +78,20 @@ def build_full_size() -> StableDiffusionPipeline:
         block_out_channels=(128, 256, 512, 512),
         layers_per_block=2,
         latent_channels=4,
-        sample_size=512,
+        sample_size=8 * version.sample_size,
     )
     text = CLIPTextConfig(
         vocab_size=49408,
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
+        hidden_size=version.text_width,
+        intermediate_size=4 * version.text_width,
         max_position_embeddings=77,
-        projection_dim=768,
+        **version.text,
     )
     scheduler = PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
+        prediction_type=version.prediction_type,
         skip_prk_steps=True,
         set_alpha_to_one=False,
         steps_offset=1,
@@ -76,10 +108,10 @@ def build_full_size() -> StableDiffusionPipeline:
     )
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("full_size") / "base"
-    save_pipeline(build_full_size(), path)
+@pytest.fixture(scope="module", params=list(VERSIONS))
+def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path_factory.mktemp("full_size") / request.param
+    save_pipeline(build_full_size(VERSIONS[request.param]), path)
     return path
 
 
@@ -87,7 +119,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_full_size_goes_through_everything(base: Path, tmp_path: Path, method: str) -> None:
     pipeline = load_pipeline(base, CPU)
-    assert sum(weight.numel() for weight in pipeline.unet.parameters()) == 859_520_964
+    assert sum(weight.numel() for weight in pipeline.unet.parameters()) == VERSIONS[base.name].num_weights
     knobs = replace(KNOBS, method=method, training_steps=1, batch_size=1)
     photos = np.random.default_rng(0).integers(0, 256, (2, SIZE_PIXELS, SIZE_PIXELS, 3), dtype=np.uint8)
     losses: list[dict[str, float]] = []
