@@ -15,6 +15,7 @@ from test_pipelines import contents
 from test_sampling import DRAWING
 
 from sdaug.diffusion.adapters import LORA_WEIGHTS, load_generator, save_generator
+from sdaug.diffusion.attention import share_prompts
 from sdaug.diffusion.dreambooth_params import DreamBoothParams
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import draw_pixels
@@ -73,6 +74,7 @@ def test_lora_generator_is_one_small_file_that_plain_diffusers_loads(
     assert {name.split(".")[0] for name in names} == ({"unet", "text_encoder"} if has_text else {"unet"})
     plain = StableDiffusionPipeline.from_pretrained(base)
     plain.load_lora_weights(tmp_path / "rare")
+    share_prompts(plain.unet)
     theirs, ours = draw(plain), draw(tuned)
     assert np.abs(theirs.astype(int) - ours).max() <= 1
     assert np.abs(theirs.astype(int) - draw(load_pipeline(base, CPU))).max() > 1
