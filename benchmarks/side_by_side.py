@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 # Runs a script with its arguments, and notes in a file when each step has ended.
 TIMED = """
-import runpy, sys, time
+import pathlib, runpy, sys, time
 from torch.optim.optimizer import register_optimizer_step_post_hook
 stream = open(sys.argv[1], "w", buffering=1)
 register_optimizer_step_post_hook(lambda *_: print(time.monotonic(), file=stream))
 sys.argv = sys.argv[2:]
-sys.path.insert(0, str(__import__("pathlib").Path(sys.argv[0]).parent))
+sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
