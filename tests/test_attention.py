@@ -20,7 +20,7 @@ def unet() -> UNet2DConditionModel:
     return build_tiny(SMALLEST, size_pixels=16).unet
 
 
-def run(unet, prompts: torch.Tensor) -> torch.Tensor:
+def run(unet: UNet2DConditionModel, prompts: torch.Tensor) -> torch.Tensor:
     stream = torch.Generator().manual_seed(0)
     config = unet.config
     noisy = torch.randn(NUM_IMAGES, config.in_channels, config.sample_size, config.sample_size, generator=stream)
