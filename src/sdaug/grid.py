@@ -1,7 +1,7 @@
 """The study with several trainings at once: what `dvc repro` would run one after another.
 
-A training of this size leaves cores idle for a third of its time, while Python imports torch. DVC lets two commands
-run side by side as long as each waits for the other's lock.
+DVC lets two commands run side by side as long as each waits for the other's lock. Stages start with their libraries
+imported, see sdaug.warm.
 """
 
 import json
@@ -11,11 +11,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from queue import Queue
+
+from sdaug.warm import warm_starts
 
 PROGRESS = re.compile(r": \d+/\d+, .* left$")
 
@@ -32,6 +36,11 @@ class Phase:
     chain: tuple[str, ...]
     beside: tuple[str, ...] = ()
     uses_all_cores: bool = False
+
+    def scripts(self) -> list[Path]:
+        """The scripts of its stages."""
+        paths = [Path("stages") / f"{stage}.py" for stage in (*self.first, *self.chain, *self.beside)]
+        return [path for path in paths if path.is_file()]
 
 
 PHASES = (
@@ -53,17 +62,17 @@ def run_grid(num_jobs: int) -> None:
         return
     gpus = list_gpus()
     for phase in PHASES:
-        _run(["dvc", "repro", *phase.first])
-        chains = stale_chains(find_changes(), list_stages(), phase)
         num_seats = 1 if phase.uses_all_cores and not gpus else num_jobs
-        seats = Queue[dict[str, str]]()
-        for environment in share_devices(num_seats, gpus):
-            seats.put(environment)
-        with ThreadPoolExecutor(num_seats) as pool:
-            errors = [error for error in pool.map(partial(take_seat, seats), chains) if error]
+        devices = share_devices(num_seats, gpus)
+        # CUDA may have been asked for something while libraries were imported, and does not survive a fork.
+        starts = nullcontext(dict[str, str]()) if gpus else warm_starts(phase.scripts(), devices[0])
+        with starts as warm:
+            _run(["dvc", "repro", *phase.first], os.environ | warm)
+            chains = stale_chains(find_changes(), list_stages(), phase)
+            errors = run_chains(chains, [device | warm for device in devices])
         if errors:
             raise ValueError("\n".join(errors))
-    _run(["dvc", "repro"])
+    _run(["dvc", "repro"], os.environ)
 
 
 def find_changes() -> Mapping[str, object]:
@@ -111,7 +120,16 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     return [patience | {"CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(num_jobs)]
 
 
-def take_seat(seats: Queue[dict[str, str]], chain: Sequence[str]) -> str | None:
+def run_chains(chains: Iterable[Sequence[str]], jobs: Sequence[dict[str, str]]) -> list[str]:
+    """Run chains, one at a time for each job in what it adds to the environment; what went wrong."""
+    seats = Queue[dict[str, str]]()
+    for job in jobs:
+        seats.put(job)
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [error for error in pool.map(partial(_take_seat, seats), chains) if error]
+
+
+def _take_seat(seats: Queue[dict[str, str]], chain: Sequence[str]) -> str | None:
     """Run a chain in the environment of whichever job is free."""
     environment = seats.get()
     try:
@@ -140,6 +158,6 @@ def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | Non
     return f"{name}: failed; its output:\n{''.join(said).strip()}" if process.returncode else None
 
 
-def _run(command: Sequence[str]) -> None:
-    if subprocess.run(command, check=False).returncode:
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    if subprocess.run(command, env=environment, check=False).returncode:
         raise ValueError(f"`{' '.join(command)}` failed, see above")

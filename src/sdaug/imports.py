@@ -1,6 +1,7 @@
 """Which source files a stage's script reaches: what its `deps` in dvc.yaml must list, since DVC follows no import."""
 
 import ast
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -19,15 +20,28 @@ def reached_files(script: Path, package_root: Path) -> list[Path]:
     return sorted(found)
 
 
+def imported_libraries(scripts: Iterable[Path], package_root: Path) -> set[tuple[str, tuple[str, ...]]]:
+    """What scripts import that is not in `package_root`, anywhere in them or in the files that they reach.
+
+    Modules, each with the names that are taken from it.
+    """
+    files = {file for script in scripts for file in (script, *reached_files(script, package_root))}
+    found = {(module, names) for file in files for module, names in _imports(file)}
+    return {(module, names) for module, names in found if not _files_of(module, package_root)}
+
+
 def _imported_modules(file: Path, package_root: Path) -> set[Path]:
-    names: set[str] = set()
+    found = {name for module, names in _imports(file) for name in (module, *(f"{module}.{name}" for name in names))}
+    return {path for name in found for path in _files_of(name, package_root)}
+
+
+def _imports(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each module that a file imports, with the names that it takes from it."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {path for name in names for path in _files_of(name, package_root)}
-    return paths
+            yield node.module, tuple(alias.name for alias in node.names)
 
 
 def _files_of(name: str, package_root: Path) -> list[Path]:
