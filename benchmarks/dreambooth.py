@@ -4,7 +4,9 @@ All train the same small pipeline on the same photos with the same prior preserv
 the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take turns
 of some seconds. `whole` is three classes with their class images, from process start to weights on disk, one after the
 other, in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag;
-ours draws them once, the peer for each class, or once as well with `--share-class-images`. Neither logs to a tracker.
+ours draws them once, the peer for each class, or once as well with `--share-class-images`. Ours runs each stage as
+`dvc repro` does, and, for `warm`, as `sdaug grid` does, whose server imports libraries once, which is part of the time.
+Neither logs to a tracker.
 
 The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
 favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import numpy as np
 import torch
 import yaml
 from side_by_side import Training, median_ratio, medians, take_turns
+from warm_stages import link_stages, warm_command, warm_stages
 
 from sdaug.device import prepare_device
 from sdaug.diffusion.base_params import BaseParams
@@ -59,6 +63,7 @@ class Study:
         self.prompt = self.params["class_images"]["prompt"]
         save_pipeline(build_tiny(base, size_pixels=self.size_pixels), folder / "base")
         self._write_photos()
+        link_stages(folder)
         self.params["class_images"] |= {
             "num_images": num_class_images,
             "guidance_scale": 7.5,
@@ -95,7 +100,7 @@ class Study:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False), encoding="utf-8")
         words = f"--class {label} --base base --class-images class_images --prepared prepared"
         out = f"--out ours/{label} --history ours/{label}.csv"
-        return [sys.executable, str(ROOT / "stages" / "dreambooth.py"), *words.split(), *out.split()]
+        return [sys.executable, "stages/dreambooth.py", *words.split(), *out.split()]
 
     def bare(self) -> list[str]:
         """The command of the bare UNet."""
@@ -106,7 +111,7 @@ class Study:
 
     def our_class_images(self) -> list[str]:
         self.ours(LABELS[0], 1)
-        return [sys.executable, str(ROOT / "stages" / "class_images.py"), "--base", "base", "--out", "class_images"]
+        return [sys.executable, "stages/class_images.py", "--base", "base", "--out", "class_images"]
 
     def peer(self, script: Path, label: str, num_steps: int) -> list[str]:
         """The peer's command, with its best flags; it draws class images if there are none."""
@@ -125,18 +130,22 @@ class Study:
             *("--pre_compute_text_embeddings", "--set_grads_to_none"),
         ]
 
-    def run(self, command: list[str]) -> tuple[float, float]:
-        """Seconds and peak memory in MiB of one command."""
+    def run(self, command: list[str], **environment: str) -> float:
+        """Seconds of one command."""
         begin = time.monotonic()
-        log = self.folder / "log.txt"
-        with log.open("w") as stream:
-            process = subprocess.Popen(command, cwd=self.folder, env=os.environ | QUIET, stdout=stream, stderr=stream)
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.output = log.read_text()
-        if process.returncode:
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=os.environ | QUIET | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.output = result.stdout
+        if result.returncode:
             sys.exit(f"{' '.join(command)}\n{self.output[-3000:]}")
-        return time.monotonic() - begin, usage.ru_maxrss / 1024
+        return time.monotonic() - begin
 
 
 def train_bare(folder: Path, prompt: str, *, batch_size: int, size_pixels: int, precision: PrecisionName) -> None:
@@ -181,18 +190,30 @@ def measure(study: Study, script: Path | None, rounds: int, turn_seconds: float)
 
 def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int) -> dict[str, float]:
     """Three classes with their class images, from process start to weights on disk."""
-    ours, peers = [], []
+    seconds: dict[str, list[float]] = {"our": [], "our_warm": []} | ({"peer": []} if script else {})
     for _ in range(rounds):
-        commands = (study.our_class_images(), *(study.ours(label, num_steps) for label in LABELS))
-        ours.append(sum(study.run(command)[0] for command in commands))
+        seconds["our"].append(sum(map(study.run, our_commands(study, num_steps))))
+        begin = time.monotonic()
+        with warm_stages(study.folder, "class_images", "dreambooth") as warm:
+            for command in our_commands(study, num_steps):
+                study.run(warm_command(command, warm), **warm)
+            seconds["our_warm"].append(time.monotonic() - begin)
         if script:
             shutil.rmtree(study.folder / "peer", ignore_errors=True)
-            peers.append(sum(study.run(study.peer(script, label, num_steps))[0] for label in LABELS))
-        print({"our_whole_s": ours, "peer_whole_s": peers}, flush=True)
-    result = {"our_whole_s": statistics.median(ours)}
+            seconds["peer"].append(sum(study.run(study.peer(script, label, num_steps)) for label in LABELS))
+        print({f"{name}_whole_s": values for name, values in seconds.items()}, flush=True)
+    result = {f"{name}_whole_s": statistics.median(values) for name, values in seconds.items()}
     if script:
-        result |= {"peer_whole_s": statistics.median(peers), "whole_ratio": median_ratio(peers, ours)}
+        result["whole_ratio"] = median_ratio(seconds["peer"], seconds["our"])
+        result["whole_warm_ratio"] = median_ratio(seconds["peer"], seconds["our_warm"])
     return result
+
+
+def our_commands(study: Study, num_steps: int) -> Iterator[list[str]]:
+    """Our stages for three classes."""
+    yield study.our_class_images()
+    for label in LABELS:
+        yield study.ours(label, num_steps)
 
 
 def profile(study: Study) -> None:

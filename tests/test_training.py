@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
 from sdaug.classify import training
 from sdaug.classify.inference import predict
 from sdaug.classify.losses import Loss
+from sdaug.classify.models import create_network
 from sdaug.classify.probe import RECIPE, SHARED
 from sdaug.classify.recipe import ArmTraining, Recipe
 from sdaug.classify.scores import score
@@ -245,14 +247,28 @@ def test_auxiliary_head_weighs_0_4() -> None:
     torch.testing.assert_close(both, F.cross_entropy(logits, targets) + 0.4 * F.cross_entropy(-logits, targets))
 
 
-def test_inception_learns_with_its_auxiliary_head() -> None:
-    """At its true size, since the head has no room in smaller images."""
+def test_inception_learns_with_its_auxiliary_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In images that are too small for timm's head alone, too."""
+    knobs = {"architecture": "inception_v3", "options": {"aux_logits": True}, "image_size": 75}
+    knobs |= {"steps": 1, "epochs": None, "batch_size": 2, "data": (IMAGES[:2], LABELS[:2]), "validation": NOTHING}
+    helped = train(**knobs)
+    monkeypatch.setattr(training, "AUXILIARY_WEIGHT", 0.0)
+    name = "Mixed_6e.branch_pool.conv.weight"  # under both heads
+    assert not torch.equal(helped.weights[name], train(**knobs).weights[name])
 
-    def head_after(num_steps: int) -> torch.Tensor:
-        knobs = {"architecture": "inception_v3", "options": {"aux_logits": True}, "image_size": 299}
-        data = IMAGES[:2], LABELS[:2]
-        trained = train(**knobs, steps=num_steps, epochs=None, batch_size=2, data=data, validation=NOTHING)
-        assert predict(trained.build(), data[0], trained.card).shape == (2, 3)
-        return trained.weights["AuxLogits.fc.bias"]
 
-    assert not torch.equal(head_after(1), head_after(2))
+def test_auxiliary_head_is_not_kept() -> None:
+    knobs = {"architecture": "inception_v3", "image_size": 75, "steps": 1, "epochs": None, "batch_size": 2}
+    trained = train(**knobs, options={"aux_logits": True}, data=(IMAGES[:2], LABELS[:2]))
+    assert trained.card.options == {} and not any("Aux" in name for name in trained.weights)
+    assert predict(trained.build(), IMAGES[:2], trained.card).shape == (2, 3)
+
+
+def test_auxiliary_head_has_all_its_places_at_its_true_size() -> None:
+    """From 299 pixels on, timm's own model is what runs."""
+    model = create_network("inception_v3", 3, {"aux_logits": True})
+    plain = timm.create_model("inception_v3", num_classes=3, aux_logits=True)
+    plain.load_state_dict(model.state_dict())
+    images = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images), plain.eval()(images), rtol=1.0e-4, atol=0.0)

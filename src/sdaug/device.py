@@ -38,6 +38,11 @@ def torch_stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on the device; a GPU fetches it by itself while the host goes on."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def check_finite(loss: torch.Tensor, *, where: str) -> float:
     """The value of a loss, or a ValueError that names the step at which it exploded."""
     value = float(loss.detach())

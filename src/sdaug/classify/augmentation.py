@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from sdaug.classify.recipe import ArmTraining
+from sdaug.device import to_device
 
 
 class Augmentation:
@@ -82,7 +83,7 @@ class Augmentation:
     def _uniform(self, images: torch.Tensor, low: float, high: float) -> torch.Tensor:
         """A number for each image, `(B, 1, 1, 1)`."""
         values = torch.rand(len(images), 1, 1, 1, generator=self._stream) * (high - low) + low
-        return values.to(images.device)
+        return to_device(values, images.device)
 
     def _integer(self, end: int) -> int:
         return int(torch.randint(end, (1,), generator=self._stream))
@@ -136,5 +137,6 @@ def blend(images: torch.Tensor, others: torch.Tensor, factor: torch.Tensor) -> t
 
 def to_grey(images: torch.Tensor) -> torch.Tensor:
     """The luma `(B, 1, H, W)` of `(B, 3, H, W)` images (ITU-R BT.601)."""
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    grey: torch.Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
+    return grey

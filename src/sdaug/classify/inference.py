@@ -1,5 +1,7 @@
 """From uint8 images to normalised batches, and from a model to probabilities."""
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,9 +24,14 @@ def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
     if images.shape[-1] != card.image_size:
         size = (card.image_size, card.image_size)
         images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-    mean = torch.tensor(card.mean, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(card.std, device=images.device).view(1, 3, 1, 1)
+    mean, std = (_by_channel(tuple(values), images.device) for values in (card.mean, card.std))
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@cache
+def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """`(1, C, 1, 1)`, sent to the device once."""
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sdaug.classify.auxiliary import make_room, options_without
 from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.matrix_conv import use_matrix_products
 from sdaug.classify.recipe import CUSTOM, Recipe
@@ -59,7 +60,7 @@ def build_model(
     normal = getattr(model, "pretrained_cfg", {}) if recipe.pretrained else {}
     card = ModelCard(
         architecture=recipe.architecture,
-        options=recipe.options,
+        options=options_without(recipe.options),
         classes=list(classes),
         image_size=recipe.image_size,
         mean=list(normal.get("mean", (0.5, 0.5, 0.5))),
@@ -92,6 +93,7 @@ def create_network(
         import timm  # seconds, which the custom network need not wait for
 
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
+        make_room(model)
     use_matrix_products(model)
     return model
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdaug.classify.augmentation import Augmentation
+from sdaug.classify.auxiliary import weights_without
 from sdaug.classify.batches import count_batches, count_epoch, cut_batches, draw_epoch
 from sdaug.classify.inference import as_pixels, predict, to_batch
 from sdaug.classify.losses import Loss, build_loss
@@ -18,7 +19,7 @@ from sdaug.classify.models import ModelCard, build_model, create_network, head_o
 from sdaug.classify.optimization import build_optimizer, build_schedule
 from sdaug.classify.recipe import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
-from sdaug.device import torch_stream
+from sdaug.device import to_device, torch_stream
 from sdaug.images import Square
 from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
@@ -169,7 +170,7 @@ class Loop:
         """The pixels `(B, 3, H, W)` and labels `(B,)` of a batch."""
         if self._resident is None:
             return as_pixels(self._images[chosen.numpy()], self._device), self._targets[chosen]
-        there = chosen.pin_memory().to(self._device, non_blocking=True)
+        there = to_device(chosen, self._device)
         return self._resident[there], self._targets[there]
 
 
@@ -196,7 +197,7 @@ class Selection:
         name = self._shared.selection
         if not scores or not self._epoch or rank(scores, name) > rank(self._scores, name):
             self._epoch, self._scores, self._predicted = epoch, scores, predicted
-            self._weights = deepcopy(model.state_dict())
+            self._weights = deepcopy(weights_without(model.state_dict()))
         patience = self._shared.early_stopping_epochs
         return patience is not None and epoch - self._epoch >= patience
 

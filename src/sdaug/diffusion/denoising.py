@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
+from sdaug.device import to_device
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -74,11 +76,6 @@ def denoising_loss(
 def draw_normal(shape: Sequence[int], stream: torch.Generator, device: torch.device) -> torch.Tensor:
     """Standard normal noise from a CPU generator, on its way to the device while the host goes on."""
     return to_device(torch.randn(shape, generator=stream), device)
-
-
-def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy that a GPU fetches by itself."""
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def denoising_target(
