@@ -1,8 +1,9 @@
-"""Trainings one after another and several at once, as `sdaug grid` runs them.
+"""Trainings one after another, as `dvc repro` starts them, and several at once, as `sdaug grid` does.
 
 Trains the classifiers of params.yaml named by `--models` on the packed data set `original` of this folder (`dvc repro
-split` makes it); nothing here is changed. In each round every training runs alone, then all of them `--jobs` at a time.
-The last line printed is one JSON object: seconds of both, and `serial_ratio`, the median over rounds.
+split` makes it); nothing here is changed. In each round every training runs alone in a process of its own, then all of
+them `--jobs` at a time, forked by a server whose start is part of the time; neither side includes what DVC does. The
+last line printed is one JSON object: seconds of both, and `serial_ratio`, the median over rounds.
 """
 
 import argparse
@@ -13,44 +14,44 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from queue import Queue
 
 from side_by_side import median_ratio
+from warm_stages import ROOT, warm_command, warm_stages
 
-from sdaug.grid import share_devices
-
-ROOT = Path(__file__).parents[1]
+from sdaug.grid import run_jobs, share_devices
 
 
-def train(model: str, seed: int, out: Path, environment: dict[str, str]) -> None:
-    """One training, as the stage runs it."""
+def train(training: tuple[str, int], environment: dict[str, str], out: Path) -> None:
+    """One training, as the stage runs it, in what it adds to the environment."""
+    model, seed = training
     name = f"{model}-{seed}-{time.monotonic_ns()}"
     words = f"--model {model} --dataset original --seed {seed} --data data/packed/original --out {out / name}"
     files = f"--metrics {out / name}.json --history {out / name}.csv"
     command = [sys.executable, "stages/train.py", *words.split(), *files.split()]
+    if "SHELL" in environment:
+        command = warm_command(command, environment)
     quiet = {"SDAUG_MLFLOW": "off"}
     subprocess.run(command, cwd=ROOT, env=os.environ | quiet | environment, check=True, stderr=subprocess.DEVNULL)
 
 
-def run_all(trainings: list[tuple[str, int]], num_jobs: int) -> float:
-    """Seconds of all trainings, so many at once."""
-    seats = Queue[dict[str, str]]()
-    for environment in share_devices(num_jobs, gpus=()):
-        seats.put(environment)
+def run_serially(trainings: list[tuple[str, int]]) -> float:
+    """Seconds of all trainings, one after another."""
     with tempfile.TemporaryDirectory() as out:
-
-        def take_seat(training: tuple[str, int]) -> None:
-            environment = seats.get()
-            try:
-                train(*training, Path(out), environment)
-            finally:
-                seats.put(environment)
-
         begin = time.monotonic()
-        with ThreadPoolExecutor(num_jobs) as pool:
-            list(pool.map(take_seat, trainings))
+        for training in trainings:
+            train(training, {}, Path(out))
+        return time.monotonic() - begin
+
+
+def run_side_by_side(trainings: list[tuple[str, int]], num_jobs: int) -> float:
+    """Seconds of all trainings, so many at once."""
+    with tempfile.TemporaryDirectory() as out:
+        begin = time.monotonic()
+        devices = share_devices(num_jobs, gpus=())
+        with warm_stages(ROOT, "train", environment=devices[0]) as warm:
+            run_jobs(partial(train, out=Path(out)), trainings, [device | warm for device in devices])
         return time.monotonic() - begin
 
 
@@ -64,8 +65,8 @@ def main() -> None:
     serial, parallel = [], []
     for number in range(args.rounds):
         trainings = [(args.models[k % len(args.models)], number * args.trainings + k) for k in range(args.trainings)]
-        serial.append(run_all(trainings, 1))
-        parallel.append(run_all(trainings, args.jobs))
+        serial.append(run_serially(trainings))
+        parallel.append(run_side_by_side(trainings, args.jobs))
         print({"serial_s": round(serial[-1], 1), "parallel_s": round(parallel[-1], 1)}, flush=True)
     result = {"jobs": args.jobs, "serial_s": statistics.median(serial), "parallel_s": statistics.median(parallel)}
     result["serial_ratio"] = median_ratio(parallel, serial)

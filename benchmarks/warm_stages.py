@@ -3,8 +3,9 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from sdaug.warm import warm_starts
 
@@ -18,14 +19,16 @@ def link_stages(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def warm_stages(folder: Path, *names: str) -> Iterator[dict[str, str]]:
+def warm_stages(
+    folder: Path, *names: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[dict[str, str]]:
     """A server for these stages, which imports when the first comes; what commands need in their environment."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     scripts = [Path("stages") / f"{name}.py" for name in names]
-    with contextlib.chdir(folder), warm_starts(scripts, {}) as environment:
-        if not environment:
+    with contextlib.chdir(folder), warm_starts(scripts, environment) as warm:
+        if not warm:
             sys.exit("warm starts: not on this machine, see sdaug.warm")
-        yield environment
+        yield warm
 
 
 def warm_command(command: Sequence[str], environment: dict[str, str]) -> list[str]:

@@ -2,11 +2,13 @@
 
 import os
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from sdaug.grid import Phase, list_gpus, run_chain, run_grid, share_devices, stale_chains
+from sdaug.grid import Phase, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
 CHAIN = ["train@vit-original-0", "evaluate@vit-original-0"]
@@ -80,3 +82,18 @@ def test_progress_is_passed_on_and_other_output_only_after_a_failure(
     shown = capsys.readouterr().err
     assert error is not None and "broken" in error
     assert "VAE: 3/9" in shown and "broken" not in shown
+
+
+def test_each_job_has_one_item_at_a_time_and_results_keep_their_order() -> None:
+    busy, lock = set[str](), threading.Lock()
+
+    def work(item: int, environment: dict[str, str]) -> int:
+        with lock:
+            assert environment["JOB"] not in busy
+            busy.add(environment["JOB"])
+        time.sleep(0.01 * (item % 3))
+        with lock:
+            busy.remove(environment["JOB"])
+        return item**2
+
+    assert run_jobs(work, range(12), [{"JOB": "a"}, {"JOB": "b"}]) == [item**2 for item in range(12)]

@@ -11,15 +11,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from queue import Queue
+from typing import TypeVar
 
 from sdaug.warm import warm_starts
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PROGRESS = re.compile(r": \d+/\d+, .* left$")
 
@@ -69,9 +72,9 @@ def run_grid(num_jobs: int) -> None:
         with starts as warm:
             _run(["dvc", "repro", *phase.first], os.environ | warm)
             chains = stale_chains(find_changes(), list_stages(), phase)
-            errors = run_chains(chains, [device | warm for device in devices])
-        if errors:
-            raise ValueError("\n".join(errors))
+            errors = run_jobs(run_chain, chains, [os.environ | device | warm for device in devices])
+        if any(errors):
+            raise ValueError("\n".join(filter(None, errors)))
     _run(["dvc", "repro"], os.environ)
 
 
@@ -120,22 +123,23 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     return [patience | {"CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(num_jobs)]
 
 
-def run_chains(chains: Iterable[Sequence[str]], jobs: Sequence[dict[str, str]]) -> list[str]:
-    """Run chains, one at a time for each job in what it adds to the environment; what went wrong."""
+def run_jobs(
+    work: Callable[[Item, dict[str, str]], Result], items: Iterable[Item], jobs: Sequence[dict[str, str]]
+) -> list[Result]:
+    """Work on all items, one at a time for each job, given the item and the job's environment; results in order."""
     seats = Queue[dict[str, str]]()
-    for job in jobs:
-        seats.put(job)
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return [error for error in pool.map(partial(_take_seat, seats), chains) if error]
-
-
-def _take_seat(seats: Queue[dict[str, str]], chain: Sequence[str]) -> str | None:
-    """Run a chain in the environment of whichever job is free."""
-    environment = seats.get()
-    try:
-        return run_chain(chain, os.environ | environment)
-    finally:
+    for environment in jobs:
         seats.put(environment)
+
+    def take_seat(item: Item) -> Result:
+        environment = seats.get()
+        try:
+            return work(item, environment)
+        finally:
+            seats.put(environment)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(take_seat, items))
 
 
 def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
