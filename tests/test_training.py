@@ -272,3 +272,13 @@ def test_auxiliary_head_has_all_its_places_at_its_true_size() -> None:
     images = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(images), plain.eval()(images), rtol=1.0e-4, atol=0.0)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same() -> None:
+    """Takes minutes, and a C++ compiler."""
+    knobs = {"epochs": 1, "learning_rate": 1.0e-3, "optimizer": "sgd", "momentum": 0.0}
+    plain, compiled = (train(shared={"compile": is_on}, **knobs) for is_on in (False, True))
+    assert plain.weights.keys() == compiled.weights.keys()
+    for name, weight in plain.weights.items():
+        torch.testing.assert_close(compiled.weights[name], weight, rtol=1.0e-4, atol=1.0e-5)

@@ -33,7 +33,13 @@ RECIPE = Recipe(
     steps=None,
 )
 SHARED = TrainParams(
-    selection="loss", early_stopping_epochs=None, ema_decay=None, max_grad_norm=None, precision="fp32", num_threads=1
+    selection="loss",
+    early_stopping_epochs=None,
+    ema_decay=None,
+    max_grad_norm=None,
+    precision="fp32",
+    num_threads=1,
+    compile=False,
 )
 
 

@@ -134,6 +134,7 @@ class TrainParams:
     max_grad_norm: float | None
     precision: Literal["auto", "fp32", "bf16"]
     num_threads: int
+    compile: bool
 
     def __post_init__(self) -> None:
         patience, decay, norm = self.early_stopping_epochs, self.ema_decay, self.max_grad_norm

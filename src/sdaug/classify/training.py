@@ -116,6 +116,8 @@ class Loop:
         self._model, self._card, self._recipe, self._arm, self._shared = model, card, recipe, arm, shared
         self._title, self._device = title, next(model.parameters()).device
         model.to(memory_format=torch.channels_last)
+        if shared.compile:
+            model.compile()  # in place: weights keep their names
         self.dtype = resolve_precision(shared.precision, self._device)
         num_classes = len(card.classes)
         self._loss = build_loss(arm, self._labels, num_classes, self._device)
