@@ -23,7 +23,7 @@ def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
     """`(B, 3, H, W)` in [0, 1] as normalised `(B, 3, size, size)`, channels last in memory."""
     if images.shape[-1] != card.image_size:
         size = (card.image_size, card.image_size)
-        images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        images = F.interpolate(images.contiguous(), size=size, mode="bilinear", antialias=True, align_corners=False)
     mean, std = (_by_channel(tuple(values), images.device) for values in (card.mean, card.std))
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 

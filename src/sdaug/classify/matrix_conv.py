@@ -16,11 +16,15 @@ class MatrixConv2d(nn.Conv2d):
         """`(B, C, H, W)` -> `(B, out, H', W')`, channels last in memory."""
         B, C, H, W = x.shape
         rows, columns = (_Taps(size, self, axis) for axis, size in enumerate((H, W)))
-        # With more places than channels, gathering the neighbours of each place costs more than it saves.
-        if not x.is_cpu or (self.kernel_size != (1, 1) and B * rows.num_places * columns.num_places > C):
+        # With more places than channels, gathering the pixels that each place needs costs more than it saves.
+        is_gathered = self.kernel_size != (1, 1) or self.stride != (1, 1)
+        if not x.is_cpu or (is_gathered and B * rows.num_places * columns.num_places > C):
             return super().forward(x)
-        pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, *columns.padding, *rows.padding))
-        gathered = torch.cat([pixels[:, row][:, :, column] for row in rows.slices for column in columns.slices], dim=-1)
+        # Padding by nothing and a single tap would each cost a copy.
+        pixels, padding = x.permute(0, 2, 3, 1), (0, 0, *columns.padding, *rows.padding)
+        pixels = F.pad(pixels, padding) if any(padding) else pixels
+        taps = [pixels[:, row][:, :, column] for row in rows.slices for column in columns.slices]
+        gathered = taps[0] if len(taps) == 1 else torch.cat(taps, dim=-1)
         weights = columns.cut(rows.cut(self.weight, 2), 3).permute(0, 2, 3, 1).flatten(1)
         result = F.linear(gathered, weights, self.bias)
         return result.permute(0, 3, 1, 2)
