@@ -265,13 +265,13 @@ def test_auxiliary_head_is_not_kept() -> None:
 
 
 def test_auxiliary_head_has_all_its_places_at_its_true_size() -> None:
-    """From 299 pixels on, timm's own model is what runs."""
+    """From 299 pixels on, timm's own model is what learns."""
     model = create_network("inception_v3", 3, {"aux_logits": True})
     plain = timm.create_model("inception_v3", num_classes=3, aux_logits=True)
     plain.load_state_dict(model.state_dict())
-    images = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 299, 299, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(model.eval()(images), plain.eval()(images), rtol=1.0e-4, atol=0.0)
+        torch.testing.assert_close(model.train()(images), plain.train()(images), rtol=1.0e-3, atol=1.0e-4)
 
 
 @pytest.mark.slow

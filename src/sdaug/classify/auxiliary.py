@@ -13,10 +13,14 @@ SIDE = 17  # places a side of the map that the head gets of an image of 299 pixe
 
 
 def make_room(model: nn.Module) -> None:
-    """Let the head, where there is one, look at smaller maps as if they had the size that it was made for."""
+    """Let the head, where there is one, look at smaller maps as if they had the size that it was made for.
+
+    Its answer comes with the other in training alone; timm's model gives both in evaluation, too.
+    """
     head = getattr(model, MODULE, None)
     if head is not None:
         head.register_forward_pre_hook(_enlarge)
+        model.register_forward_hook(_answer)
 
 
 def options_without(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,3 +37,7 @@ def _enlarge(_: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
     """`(B, C, h, w)` -> `(B, C, 17, 17)` where it is smaller: each place as many times as it takes."""
     (x,) = inputs
     return inputs if min(x.shape[-2:]) >= SIDE else (F.interpolate(x, size=(SIDE, SIDE), mode="nearest"),)
+
+
+def _answer(model: nn.Module, _: Any, both: tuple[torch.Tensor, torch.Tensor]) -> Any:
+    return both if model.training else both[0]

@@ -46,9 +46,7 @@ def predict(
     for start in range(0, len(images), EVALUATION_BATCH_SIZE):
         pixels = as_pixels(images[start : start + EVALUATION_BATCH_SIZE], device)
         with autocast(device, dtype):
-            output = model(to_batch(pixels.float().div(255.0), card))
-        # With its auxiliary head, timm's Inception gives two answers even here.
-        logits = output[0] if isinstance(output, tuple) else output
+            logits = model(to_batch(pixels.float().div(255.0), card))
         parts.append(logits.double().softmax(dim=1))
     for module, mode in was_training:
         module.training = mode
