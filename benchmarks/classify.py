@@ -33,6 +33,7 @@ import yaml
 from side_by_side import Training, means, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
+from sdaug.classify.auxiliary import options_without
 from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.recipe import CUSTOM
 from sdaug.data.packed import write_packed
@@ -51,6 +52,7 @@ PEER_NAME = "peer.py"
 PEER = """
 import runpy, sys
 from timm.models import register_model
+from sdaug.classify.auxiliary import options_without
 from sdaug.classify.custom import CustomNetwork
 
 @register_model
@@ -93,7 +95,8 @@ class Bench:
     def __init__(self, photos: Photos, model: str, *, precision: str, batch_size: int, size: int | None = None) -> None:
         self.photos, self.model, self.precision, self.batch_size = photos, model, precision, batch_size
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        self.entry = self.params["classifiers"][model]
+        entry = self.params["classifiers"][model]
+        self.entry = entry | {"options": options_without(entry["options"])}  # the peer knows no auxiliary head
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
         self.environment = {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
         self.knobs = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1.0e-4, "optimizer": "sgd"}
