@@ -52,7 +52,6 @@ PEER_NAME = "peer.py"
 PEER = """
 import runpy, sys
 from timm.models import register_model
-from sdaug.classify.auxiliary import options_without
 from sdaug.classify.custom import CustomNetwork
 
 @register_model
