@@ -41,7 +41,7 @@ class Phase:
     uses_all_cores: bool = False
 
     def scripts(self) -> list[Path]:
-        """The scripts of its stages."""
+        """The scripts of its stages; `holdout` shares that of `split`."""
         paths = [Path("stages") / f"{stage}.py" for stage in (*self.first, *self.chain, *self.beside)]
         return [path for path in paths if path.is_file()]
 

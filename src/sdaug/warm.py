@@ -47,7 +47,8 @@ def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iter
             listener.bind(address)
         except OSError:  # the name of a socket holds about 100 bytes
             address = ""
-        if not address or not shell.is_file() or not is_ours("python"):
+        # Libraries of macOS do not survive a fork.
+        if not address or not shell.is_file() or not is_ours("python") or sys.platform != "linux":
             yield {}
             return
         listener.listen()
