@@ -47,6 +47,7 @@ ROOT = Path(__file__).parents[1]
 QUIET = {"SDAUG_MLFLOW": "off"}
 LABELS = ("score_1", "score_3", "score_4")
 NUM_PHOTOS = 24
+SAMPLE_BATCH_SIZE = 25  # of class images, on all sides
 ENDLESS = 1_000_000  # steps of a training that is stopped
 
 
@@ -68,6 +69,7 @@ class Study:
             "num_images": num_class_images,
             "guidance_scale": 7.5,
             "inference_steps": 50,
+            "batch_size": SAMPLE_BATCH_SIZE,
             "precision": precision,
         }
         self.params["dreambooth"] |= {
@@ -122,9 +124,10 @@ class Study:
             *("--instance_data_dir", f"instances/{label}", "--class_data_dir", class_images),
             *("--instance_prompt", self.params["concepts"][label]["instance_prompt"], "--class_prompt", self.prompt),
             *("--with_prior_preservation", "--prior_loss_weight", str(knobs["prior_loss_weight"])),
-            *("--num_class_images", str(self.params["class_images"]["num_images"]), "--sample_batch_size", "16"),
-            *("--resolution", str(self.size_pixels), "--train_batch_size", str(self.batch_size)),
-            *("--max_train_steps", str(num_steps), "--checkpointing_steps", "1000000", "--seed", "0"),
+            *("--num_class_images", str(self.params["class_images"]["num_images"])),
+            *("--sample_batch_size", str(SAMPLE_BATCH_SIZE), "--resolution", str(self.size_pixels)),
+            *("--train_batch_size", str(self.batch_size), "--max_train_steps", str(num_steps)),
+            *("--checkpointing_steps", "1000000", "--seed", "0"),
             *("--learning_rate", str(knobs["learning_rate"]), "--lr_scheduler", "constant", "--lr_warmup_steps", "0"),
             *("--mixed_precision", {"fp32": "no"}.get(self.precision, self.precision)),
             *("--pre_compute_text_embeddings", "--set_grads_to_none"),

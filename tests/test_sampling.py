@@ -1,5 +1,7 @@
 """Drawing: an image is a function of its seed, wherever in a batch it is."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from smallest import SMALLEST
 
 from sdaug.diffusion.choices import SamplerName
-from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images, draw_pixels, to_uint8
+from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images, draw_pixels, map_on_cores, to_uint8
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.names import PrecisionName
 
@@ -70,6 +72,42 @@ def test_image_does_not_depend_on_the_size_of_the_batch(
 ) -> None:
     other = draw(pipeline, replace(DRAWING, batch_size=4))
     assert all(is_near(image, drawn[seed]) for seed, image in other.items())
+
+
+@pytest.fixture(params=[1, 2, 3])
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many cores for torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_image_does_not_depend_on_the_number_of_cores(
+    pipeline: StableDiffusionPipeline, drawn: dict[int, NDArray[np.uint8]], num_threads: int
+) -> None:
+    again = draw(pipeline, replace(DRAWING, batch_size=1))
+    assert torch.get_num_threads() == num_threads
+    assert all(is_near(image, drawn[seed]) for seed, image in again.items())
+
+
+def test_cores_are_shared_by_what_runs_side_by_side(num_threads: int) -> None:
+    found = list(map_on_cores(lambda item: (item, torch.get_num_threads()), range(2)))
+    assert found == [(0, num_threads // min(2, num_threads)), (1, num_threads // min(2, num_threads))]
+
+
+def test_what_fails_on_a_core_is_raised_and_the_rest_is_left(num_threads: int) -> None:
+    done = []
+
+    def work(item: int) -> None:
+        done.append(item)
+        if item == 0:
+            raise ValueError("no")
+        time.sleep(0.01)
+
+    with pytest.raises(ValueError, match="no"):
+        list(map_on_cores(work, range(1000)))
+    assert len(done) < 900 and torch.get_num_threads() == num_threads
 
 
 def test_image_depends_on_its_seed(drawn: dict[int, NDArray[np.uint8]]) -> None:

@@ -1,8 +1,9 @@
 """Start-up without torch's compiler.
 
-`torch._dynamo` takes as long to load as the rest of torch. Classifiers are not compiled here, yet torchvision imports
-it for one function that we never call, and each optimizer for decorators that keep it from being compiled. These few
-names get stand-ins; whatever asks for more (diffusers does, and `torch.compile`) gets the real one.
+`torch._dynamo` takes as long to load as the rest of torch. Nothing is compiled here by default, yet torchvision and
+transformers import it for functions that are never called, and diffusers and each optimizer for decorators that keep
+something from being compiled. These few names get stand-ins; whatever asks for more (`torch.compile` does) gets the
+real one.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "torch._dynamo"
+STAND_INS = tuple(f"{PACKAGE}{name}" for name in ("", ".utils", ".eval_frame", "._trace_wrapped_higher_order_op"))
 
 
 class _Postponed(ModuleType):
@@ -49,17 +51,25 @@ def postpone_compiler() -> None:
     """Put stand-ins in the compiler's place, unless it has been loaded already."""
     if PACKAGE in sys.modules:
         return
-    package, utils = _Postponed(PACKAGE), _Postponed(f"{PACKAGE}.utils")
+    package, utils, eval_frame, tracing = (_Postponed(name) for name in STAND_INS)
     vars(utils).update(is_compile_supported=lambda _: False)
+    vars(eval_frame).update(OptimizedModule=type("OptimizedModule", (), {}))  # what nothing is an instance of
+    vars(tracing).update(TransformGetItemToIndex=_real_when_called(tracing.__name__, "TransformGetItemToIndex"))
     vars(package).update(
-        __path__=[], utils=utils, disable=_as_it_is, allow_in_graph=_as_it_is, graph_break=lambda: None
+        __path__=[],
+        utils=utils,
+        eval_frame=eval_frame,
+        disable=_as_it_is,
+        allow_in_graph=_as_it_is,
+        assume_constant_result=_as_it_is,
+        graph_break=lambda: None,
     )
-    sys.modules.update({module.__name__: module for module in (package, utils)})
+    sys.modules.update({module.__name__: module for module in (package, utils, eval_frame, tracing)})
     sys.meta_path.insert(0, _Finder())
 
 
 def _load_compiler() -> None:
-    for name in (PACKAGE, f"{PACKAGE}.utils"):
+    for name in STAND_INS:
         if isinstance(sys.modules.get(name), _Postponed):
             del sys.modules[name]
     importlib.import_module(PACKAGE)
@@ -68,3 +78,13 @@ def _load_compiler() -> None:
 def _as_it_is(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
     """A decorator that changes nothing, with or without brackets."""
     return function or _as_it_is
+
+
+def _real_when_called(module: str, name: str) -> Callable[..., Any]:
+    """A class or function of the compiler that loads it when it is called first."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        _load_compiler()
+        return getattr(importlib.import_module(module), name)(*arguments, **named)
+
+    return call

@@ -1,8 +1,8 @@
 """Stages that start with their libraries imported: a server imports them once and forks for each stage.
 
 Importing diffusers takes longer than many a stage works. DVC runs a command as `$SHELL -c COMMAND`, and `sdaug.shell`
-is such a shell. The server imports nothing of this package for a stage, so each runs the source files as they are when
-it starts.
+is such a shell. The server imports nothing of this package that a stage computes with, so each runs the source files
+as they are when it starts.
 """
 
 import contextlib
@@ -24,9 +24,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from sdaug.compiler import postpone_compiler
 from sdaug.imports import imported_libraries
 from sdaug.shell import DECLINED, SOCKET
 
+LOG_BOOK = ("mlflow", "sqlalchemy")
 # What MLflow imports when a run is opened.
 LATE = ("mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite")
 OWNER = 0  # stdin, which closes when whoever started the server is gone
@@ -73,8 +75,11 @@ def is_ours(command: str) -> bool:
 
 
 def import_libraries(scripts: Sequence[Path]) -> None:
-    """Import whatever the scripts import somewhere, of other packages than ours."""
+    """Import whatever the scripts import somewhere, of other packages than ours; but no log book that is off."""
+    postpone_compiler()
     for module, names in [*sorted(imported_libraries(scripts, Path("src"))), *((module, ()) for module in LATE)]:
+        if module.startswith(LOG_BOOK) and os.environ.get("SDAUG_MLFLOW") == "off":
+            continue
         with contextlib.suppress(Exception):  # whatever is wrong, a stage that needs it will say so
             importlib.__import__(module, fromlist=names)
     gc.collect()

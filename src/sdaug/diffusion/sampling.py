@@ -1,11 +1,13 @@
 """Drawing images from a pipeline: an image is a function of the weights, the prompts, its seed and the settings.
 
 The loop is that of `StableDiffusionPipeline.__call__`, with the prompts encoded once, batches of one size, and
-weights laid out for the hardware.
+weights laid out for the hardware. On a CPU, cores draw batches of their own where images are small.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +35,10 @@ SAMPLERS = {
     "euler": EulerDiscreteScheduler,
     "pndm": PNDMScheduler,
 }
+SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; with more of them, cores share the work of one batch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +64,33 @@ def draw_images(
     An image that the weights cannot draw holds NaN.
     """
     prompts = guided_prompts(pipeline, drawing)
-    starts = range(0, len(seeds), drawing.batch_size)
-    for start in progress(starts, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):
+    for part in (pipeline.unet, pipeline.vae):
+        part.to(memory_format=torch.channels_last)
+
+    def draw(start: int) -> tuple[Sequence[int], NDArray[np.float32]]:
         wanted = seeds[start : start + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
         latents = draw_latents(pipeline, drawing, prompts, filled)
-        yield from zip(wanted, decode_latents(pipeline, latents, drawing), strict=False)
+        return wanted, decode_latents(pipeline, latents, drawing)
+
+    starts = range(0, len(seeds), drawing.batch_size)
+    is_small = drawing.batch_size * drawing.height * drawing.width <= SMALL_BATCH_PIXELS
+    drawn = map_on_cores(draw, starts) if is_small and pipeline.device.type == "cpu" else map(draw, starts)
+    batches = progress(drawn, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size)
+    for wanted, images in batches:
+        yield from zip(wanted, images, strict=False)
+
+
+def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """What `work` makes of each item, in order; several items at a time share the threads of torch among them."""
+    num_threads = torch.get_num_threads()
+    num_workers = max(1, min(num_threads, len(items)))
+    # Threads that wait for each other in each of many short operations cost half of what a second core brings.
+    with ThreadPoolExecutor(num_workers, "draw", torch.set_num_threads, (num_threads // num_workers,)) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            torch.set_num_threads(num_threads)  # a part of it is the same for all Python threads
 
 
 def draw_pixels(
@@ -93,7 +120,7 @@ def draw_latents(
     pipeline: StableDiffusionPipeline, drawing: Drawing, prompts: torch.Tensor, seeds: Sequence[int]
 ) -> torch.Tensor:
     """`(B, C, h, w)` latents, one a seed: each starts from a noise of its own and never meets its neighbours."""
-    unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
+    unet, device = pipeline.unet, pipeline.device
     # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
     sampler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
     sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step
@@ -116,7 +143,7 @@ def draw_latents(
 
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> NDArray[np.float32]:
     """`(B, H, W, 3)` images in [0, 1] of latents."""
-    vae = pipeline.vae.to(memory_format=torch.channels_last)
+    vae = pipeline.vae
     size = vae_batch_size(drawing.height, drawing.width)
     with torch.inference_mode(), autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
         batches = (latents / vae.config.scaling_factor).split(size)
