@@ -20,6 +20,7 @@ from sdaug.device import torch_stream
 from sdaug.diffusion.adapters import adapt
 from sdaug.diffusion.denoising import Latents, denoising_loss, encode_prompts
 from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
+from sdaug.diffusion.flat import FlatWeights
 from sdaug.diffusion.pretraining import encode_images, to_pixels
 from sdaug.precision import autocast, resolve_precision
 from sdaug.progress import progress
@@ -67,6 +68,8 @@ def train_dreambooth(
     device = pipeline.device
     dtype = resolve_precision(params.precision, device)
     weights = adapt(pipeline, params, dtype, seed=derive_seed(params.seed, "adapter"))
+    flat = FlatWeights(weights) if device.type == "cpu" else None
+    weights = [flat.tensor] if flat else weights
     optimizer = build_optimizer(weights, params)
     schedule = get_scheduler(
         SCHEDULES[params.schedule],
@@ -86,6 +89,8 @@ def train_dreambooth(
             loss = torch.stack([half.weight * value for half, value in zip(halves, losses, strict=True)]).sum()
             scaler.scale(loss / params.gradient_accumulation_steps).backward()
             watch.add(step, losses)
+        if flat:
+            flat.gather_gradients()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(weights, params.max_grad_norm)
         scaler.step(optimizer)
