@@ -31,6 +31,14 @@ def test_committed_params_are_the_quick_preset() -> None:
     assert PARAMS.read_bytes() == (ROOT / "presets" / "quick.yaml").read_bytes()
 
 
+def test_arms_and_the_default_share_their_generators() -> None:
+    default, arms = read_params(PARAMS), read_params(ROOT / "presets" / "arms.yaml")
+    shared = [section for section in default if section not in ("synthesize", "datasets", "classifiers")]
+    assert [section for section in shared if arms[section] != default[section]] == []
+    assert {**arms["synthesize"], "multiple_of_missing": 1.0} == default["synthesize"]
+    assert arms["classifiers"].items() <= default["classifiers"].items()
+
+
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_an_experiment_changes_no_line_but_its_own(path: Path, tmp_path: Path) -> None:
     own = tmp_path / "params.yaml"

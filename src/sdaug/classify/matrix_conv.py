@@ -4,6 +4,8 @@ Where an image has shrunk to a few places and has hundreds of channels, a convol
 rearranging its weights. One matrix product for all places of a batch needs no other order than channels last.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,14 +22,40 @@ class MatrixConv2d(nn.Conv2d):
         is_gathered = self.kernel_size != (1, 1) or self.stride != (1, 1)
         if not x.is_cpu or (is_gathered and B * rows.num_places * columns.num_places > C):
             return super().forward(x)
-        # Padding by nothing and a single tap would each cost a copy.
-        pixels, padding = x.permute(0, 2, 3, 1), (0, 0, *columns.padding, *rows.padding)
-        pixels = F.pad(pixels, padding) if any(padding) else pixels
-        taps = [pixels[:, row][:, :, column] for row in rows.slices for column in columns.slices]
-        gathered = taps[0] if len(taps) == 1 else torch.cat(taps, dim=-1)
+        gathered = _Gather.apply(x.permute(0, 2, 3, 1), rows, columns) if is_gathered else x.permute(0, 2, 3, 1)
         weights = columns.cut(rows.cut(self.weight, 2), 3).permute(0, 2, 3, 1).flatten(1)
         result = F.linear(gathered, weights, self.bias)
         return result.permute(0, 3, 1, 2)
+
+
+class _Gather(torch.autograd.Function):
+    """Beside each place, the pixels under all taps of the kernel: `(B, H, W, C)` -> `(B, H', W', taps * C)`.
+
+    Autograd would give each tap's gradient a buffer of its own, as large as the padded image.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: torch.Tensor, rows: "_Taps", columns: "_Taps") -> torch.Tensor:
+        ctx.shape, ctx.rows, ctx.columns = pixels.shape, rows, columns
+        padded = _pad(pixels, rows, columns, 1)
+        taps = [padded[:, row][:, :, column] for row in rows.slices for column in columns.slices]
+        return torch.cat(taps, dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        B, H, W, C = ctx.shape
+        height, width = H + sum(ctx.rows.padding), W + sum(ctx.columns.padding)
+        padded = gradient.new_zeros(B, height, width, C)
+        slices = [(row, column) for row in ctx.rows.slices for column in ctx.columns.slices]
+        for (row, column), part in zip(slices, gradient.split(C, dim=-1), strict=True):
+            padded[:, row][:, :, column] += part
+        return _pad(padded, ctx.rows, ctx.columns, -1), None, None
+
+
+def _pad(pixels: torch.Tensor, rows: "_Taps", columns: "_Taps", sign: int) -> torch.Tensor:
+    """Zeros around `(B, H, W, C)`, or with the sign -1 without them; padding by nothing would cost a copy."""
+    padding = [0, 0, *(sign * width for width in (*columns.padding, *rows.padding))]
+    return F.pad(pixels, padding) if any(padding) else pixels
 
 
 class _Taps:
