@@ -120,19 +120,12 @@ class Bench:
         options = [f"{key}={value}" for key, value in self.entry["options"].items()]
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
-            *(
-                sys.executable,
-                str(self.photos.folder / PEER_NAME),
-                str(script),
-                "--data-dir",
-                "photos",
-                "--device",
-                "cpu",
-            ),
+            *(sys.executable, str(self.photos.folder / PEER_NAME), str(script), "--data-dir", "photos"),
+            *("--device", prepare_device().type, "--channels-last", "--workers", "2"),
             *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
             *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),
-            *("--batch-size", str(self.batch_size)),
-            *("--opt", "sgd", "--lr", lr, "--momentum", momentum, "--weight-decay", decay),
+            *("--batch-size", str(self.batch_size), "--opt", "sgd", "--lr", lr),
+            *("--momentum", momentum, "--weight-decay", decay),
             *("--epochs", str(num_epochs), "--sched", "cosine", "--sched-on-updates", "--warmup-epochs", "0"),
             *("--cooldown-epochs", "0", "--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0"),
             *("--hflip", "0.5", "--smoothing", "0", "--crop-pct", "1", "--train-interpolation", "bilinear"),

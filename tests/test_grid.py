@@ -74,6 +74,12 @@ def test_gpus_that_are_set_are_those_that_are_used(monkeypatch: pytest.MonkeyPat
     assert list_gpus() == ["2", "3"]
 
 
+@pytest.mark.parametrize("value", ["", "-1", "-1,0"])
+def test_gpus_that_are_hidden_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert list_gpus() == []
+
+
 def test_progress_is_passed_on_and_other_output_only_after_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,9 +36,10 @@ def test_focal_loss_is_at_most_the_cross_entropy() -> None:
     assert focal_loss(LOGITS, LABELS, gamma=2.0) < F.cross_entropy(LOGITS, LABELS)
 
 
-def test_gradient_is_finite_where_the_model_is_certain() -> None:
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_gradient_is_finite_where_the_model_is_certain(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
-    focal_loss(logits, torch.tensor([0, 0]), gamma=2.0).backward()
+    focal_loss(logits, torch.tensor([0, 0]), gamma=gamma).backward()
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
 
 
@@ -101,3 +102,9 @@ def test_mixed_labels_of_one_class_give_the_loss_of_its_index(loss: str, weights
     if loss == "cross_entropy" and weights != "none":
         each = each * torch.tensor(weights)[LABELS]  # torch divides by the weights of indices, not of shares
     torch.testing.assert_close(built(LOGITS, shares), each.mean())
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [-1.0, 2.0], []])
+def test_weights_that_leave_a_class_out_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"class_weights: .*need more than 0 for each class"):
+        ArmTraining(class_weights=weights)

@@ -63,3 +63,10 @@ def test_large_images_take_the_convolution(monkeypatch: pytest.MonkeyPatch) -> N
 def test_other_convolutions_stay_as_they_are(conv: nn.Conv2d) -> None:
     use_matrix_products(conv)
     assert type(conv) is nn.Conv2d
+
+
+def test_an_image_smaller_than_the_kernel_is_refused_as_ever() -> None:
+    conv = nn.Conv2d(64, 8, 3)
+    use_matrix_products(conv)
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+        conv(torch.zeros(1, 64, 2, 2))

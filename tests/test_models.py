@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from sdaug.classify.inference import predict
-from sdaug.classify.models import build_model, load_model, save_model
+from sdaug.classify.models import build_model, check_model, create_network, load_model, save_model
 from sdaug.classify.probe import RECIPE
 from sdaug.classify.recipe import ClassifierParams, Recipe, resolve_recipe
 from sdaug.params import read_section
@@ -122,3 +124,31 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match=r"do not fit .*run `dvc repro train`"):
         load_model(tmp_path, CPU)
+
+
+def test_damaged_card_is_named(tmp_path: Path) -> None:
+    model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
+    save_model(tmp_path, model.state_dict(), card)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: config.json and .*run `dvc repro train`"):
+        load_model(tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "reason"),
+    [("vit_tiny_patch16_224", 48, "doesn't match model"), ("inception_v3", 48, "Kernel size"), ("vgg11", 16, "small")],
+)
+def test_image_size_that_the_model_cannot_take_is_refused(architecture: str, size: int, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"image_size: {size} is none that {architecture} .*{reason}.*give another"):
+        check_model(recipe(architecture=architecture, options={}, image_size=size), CLASSES)
+
+
+def test_both_heads_of_pretrained_inception_are_new(tmp_path: Path) -> None:
+    given = timm.create_model("inception_v3", aux_logits=True).state_dict()
+    save_file(given, tmp_path / "model.safetensors")
+    cfg = {"file": str(tmp_path / "model.safetensors"), "hf_hub_id": None, "num_classes": 1000}
+    options = {"aux_logits": True, "pretrained_cfg_overlay": cfg}
+    found = create_network("inception_v3", 3, options, pretrained=True).state_dict()
+    changed = {name for name, weight in found.items() if weight.shape != given[name].shape}
+    assert changed == {"fc.weight", "fc.bias", "AuxLogits.fc.weight", "AuxLogits.fc.bias"}
+    assert all(torch.equal(weight, given[name]) for name, weight in found.items() if name not in changed)

@@ -51,6 +51,16 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert [decays[id(weight)] for weight in model.parameters()] == [0.1, 0.0, 0.0, 0.0]
 
 
+def test_positions_and_tokens_do_not_decay() -> None:
+    options = {"img_size": 32, "patch_size": 16, "depth": 1, "embed_dim": 24, "num_heads": 2}
+    recipe = replace(RECIPE, architecture="vit_tiny_patch16_224", options=options, weight_decay=0.1)
+    model, _ = build_model(recipe, ["a", "b"], prepared_pixels=32)
+    groups = build_optimizer(model, recipe).param_groups
+    decaying = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    found = {name for name, weight in model.named_parameters() if id(weight) in decaying}
+    assert "patch_embed.proj.weight" in found and not found & {"pos_embed", "cls_token"}
+
+
 def test_layer_decay_slows_the_first_layers_of_a_transformer() -> None:
     options = {"img_size": 32, "patch_size": 16, "depth": 3, "embed_dim": 24, "num_heads": 2}
     recipe = replace(RECIPE, architecture="vit_tiny_patch16_224", options=options, layer_decay=0.5, learning_rate=1.0)

@@ -233,7 +233,7 @@ def test_weights_that_explode_in_the_last_step_name_the_epoch(monkeypatch: pytes
 
 
 def test_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"batch_size: 14; there are 13 training images"):
+    with pytest.raises(ValueError, match=r"batch_size: 14 \(small\); there are 13 training images"):
         train(batch_size=14)
 
 
@@ -282,3 +282,17 @@ def test_a_compiled_model_learns_the_same() -> None:
     assert plain.weights.keys() == compiled.weights.keys()
     for name, weight in plain.weights.items():
         torch.testing.assert_close(compiled.weights[name], weight, rtol=1.0e-4, atol=1.0e-5)
+
+
+def test_weights_that_explode_without_validation_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loss(monkeypatch, lambda logits, targets: F.cross_entropy(logits, targets) * 1.0e38)
+    with pytest.raises(ValueError, match=r"^small: epoch 1: after step 1: the predictions are not finite; lower the"):
+        train(optimizer="sgd", learning_rate=10.0, batch_size=13, epochs=1, validation=NOTHING)
+
+
+def test_a_frozen_backbone_keeps_its_statistics_and_its_dropout() -> None:
+    model = timm.create_model("test_resnet", num_classes=3, drop_rate=0.5)
+    frozen = {"architecture": "test_resnet", "pretrained": True, "freeze_backbone": True}
+    training.set_training(model, Recipe(**{**vars(RECIPE), **SMALL, **frozen}))
+    assert model.training
+    assert not any(module.training for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-OPTION = "aux_logits"  # of timm.create_model
+OPTION, OVERLAY = "aux_logits", "pretrained_cfg_overlay"  # of timm.create_model
 MODULE = "AuxLogits"
 SIDE = 17  # places a side of the map that the head gets of an image of 299 pixels (arXiv 1512.00567, table 1)
 
@@ -21,6 +21,13 @@ def make_room(model: nn.Module) -> None:
     if head is not None:
         head.register_forward_pre_hook(_enlarge)
         model.register_forward_hook(_answer)
+
+
+def untaken_heads(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm has to be told of pretrained weights: both heads know other classes, not the last one alone."""
+    if not options.get(OPTION):
+        return {}
+    return {OVERLAY: {"classifier": ("fc", f"{MODULE}.fc")} | options.get(OVERLAY, {})}
 
 
 def options_without(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,4 +71,6 @@ def focal_loss(
         shares = shares * (1.0 - label_smoothing) + label_smoothing / K
     if weight is not None:
         shares = shares * weight
-    return -(shares * (1.0 - log_p.exp()) ** gamma * log_p).sum(dim=1).mean()
+    # The power of nothing has no slope where gamma is under 1.
+    doubt = (1.0 - log_p.exp()).clamp_min(torch.finfo(log_p.dtype).tiny)
+    return -(shares * doubt**gamma * log_p).sum(dim=1).mean()

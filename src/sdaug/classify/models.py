@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sdaug.classify.auxiliary import make_room, options_without
+from sdaug.classify.auxiliary import make_room, options_without, untaken_heads
 from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.matrix_conv import use_matrix_products
+from sdaug.classify.pooling import spread_small_maps
 from sdaug.classify.recipe import CUSTOM, Recipe
 from sdaug.files import read_json, write_json
 from sdaug.images import Square
@@ -73,13 +75,24 @@ def build_model(
 
 
 def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
-    """Refuse a model that cannot be built; pretrained weights are fetched into the hub's cache on the way.
+    """Refuse a model that cannot be built or meets images of another size than it takes.
+
+    Pretrained weights are fetched into the hub's cache on the way.
 
     Raises:
-        ValueError: no such architecture or option, no such weights, or the hub cannot be reached.
+        ValueError: no such architecture or option, no such weights, the hub cannot be reached, or the image size.
     """
-    with torch.device("cpu" if recipe.pretrained else "meta"):
-        build_model(recipe, classes, prepared_pixels=recipe.image_size)
+    size = recipe.image_size
+    with torch.device("cpu" if recipe.pretrained else "meta"), torch.no_grad():
+        model, _ = build_model(recipe, classes, prepared_pixels=size)
+        try:
+            model.eval()(torch.zeros(1, 3, size, size))
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"params.yaml: classifiers: image_size: {size} is none that {recipe.architecture} with options "
+                f"{recipe.options} takes ({' '.join(str(error).split())[:200]}); give another, or options such as "
+                "img_size"
+            ) from error
 
 
 def create_network(
@@ -92,8 +105,10 @@ def create_network(
     else:
         import timm  # seconds, which the custom network need not wait for
 
+        options = {**options, **untaken_heads(options)} if pretrained else options
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
         make_room(model)
+        spread_small_maps(model)
     use_matrix_products(model)
     return model
 
@@ -134,7 +149,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard
         card = ModelCard(**read_json(folder / CARD))
         model = create_network(card.architecture, len(card.classes), card.options)
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, TypeError, SafetensorError) as error:
+    except (RuntimeError, TypeError, JSONDecodeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not fit ({reason}); run `dvc repro train`") from error
     return model.to(device).to(memory_format=torch.channels_last).eval(), card

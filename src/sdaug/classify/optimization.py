@@ -22,8 +22,9 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
     """Weights with their decay and learning rate.
 
-    Biases and the weights of norms do not decay. With `layer_decay` each layer learns that much more slowly than the
-    one after it (Clark et al., arXiv 2003.10555), by timm's order of layers.
+    Biases, the weights of norms, and what a model of timm's names besides (tokens, positions) do not decay. With
+    `layer_decay` each layer learns that much more slowly than the one after it (Clark et al., arXiv 2003.10555), by
+    timm's order of layers.
     """
     if recipe.layer_decay < 1:
         from timm.optim import param_groups_layer_decay
@@ -33,8 +34,12 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]
         )
         scales = [group.pop("lr_scale") for group in groups]
         return [{**group, "lr": recipe.learning_rate * scale} for group, scale in zip(groups, scales, strict=True)]
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    kinds = (([w for w in learning if w.ndim > 1], recipe.weight_decay), ([w for w in learning if w.ndim <= 1], 0.0))
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
+    decaying, others = list[nn.Parameter](), list[nn.Parameter]()
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            (decaying if weight.ndim > 1 and name not in spared else others).append(weight)
+    kinds = ((decaying, recipe.weight_decay), (others, 0.0))
     return [{"params": weights, "weight_decay": decay} for weights, decay in kinds if weights]
 
 

@@ -51,7 +51,8 @@ class Recipe:
         require(self.layer_decay == 1 or not is_custom, "layer_decay", self.layer_decay, "custom has none; need 1")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "need 0 or more and less than 1")
         require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "need 0 to 1")
-        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "need 0 or more")
+        is_fit = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
+        require(is_fit, "warmup_steps", self.warmup_steps, "need 0 or more, and fewer than steps")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "need 2 or more")
         require(
             (self.epochs is None) != (self.steps is None),
@@ -111,8 +112,9 @@ class ArmTraining:
         beta = self.effective_number_beta
         require(0 <= beta < 1, "effective_number_beta", beta, "need 0 or more and less than 1")
         if isinstance(self.class_weights, list):
-            is_valid = min(self.class_weights, default=0) >= 0 < sum(self.class_weights)
-            require(is_valid, "class_weights", self.class_weights, "need 0 or more for each class, in their order")
+            is_valid = min(self.class_weights, default=0) > 0
+            rule = "need more than 0 for each class, in their order"
+            require(is_valid, "class_weights", self.class_weights, rule)
         require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "need 0 to 180")
         require(0 < self.crop_scale <= 1, "crop_scale", self.crop_scale, "need more than 0, at most 1 (none)")
         for key in ("brightness", "contrast", "saturation"):

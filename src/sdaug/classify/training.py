@@ -15,7 +15,7 @@ from sdaug.classify.auxiliary import weights_without
 from sdaug.classify.batches import count_batches, count_epoch, cut_batches, draw_epoch
 from sdaug.classify.inference import as_pixels, predict, to_batch
 from sdaug.classify.losses import Loss, build_loss
-from sdaug.classify.models import ModelCard, build_model, create_network, head_of
+from sdaug.classify.models import ModelCard, build_model, create_network
 from sdaug.classify.optimization import build_optimizer, build_schedule
 from sdaug.classify.recipe import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
@@ -75,7 +75,8 @@ def train_classifier(
     """
     if recipe.batch_size > len(training[1]):
         raise ValueError(
-            f"params.yaml: classifiers: batch_size: {recipe.batch_size}; there are {len(training[1])} training images"
+            f"params.yaml: classifiers: batch_size: {recipe.batch_size} ({title}); "
+            f"there are {len(training[1])} training images"
         )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, "initialisation"))
@@ -85,14 +86,19 @@ def train_classifier(
         selection = Selection(shared)
         for epoch in progress(range(1, loop.num_epochs + 1), title=title, total=loop.num_epochs, unit="epoch"):
             row = {"train_loss": loop.train_epoch(epoch)}
-            predicted = predict(loop.kept, validation[0], card, dtype=loop.dtype) if len(validation[0]) else None
-            if predicted is not None and not np.isfinite(predicted).all():
-                raise ValueError(f"{title}: epoch {epoch}: the predictions are not finite; lower the learning rate")
-            scores = {} if predicted is None else score(predicted, validation[1])
+            has_validation = len(validation[0]) > 0
+            seen = validation[0] if has_validation else training[0][: recipe.batch_size]
+            predicted = predict(loop.kept, seen, card, dtype=loop.dtype)
+            if not np.isfinite(predicted).all():  # the last step's loss says nothing of what it did to the weights
+                raise ValueError(
+                    f"{title}: epoch {epoch}: after step {loop.num_epoch_steps}: the predictions are not finite; "
+                    "lower the learning rate"
+                )
+            scores = score(predicted, validation[1]) if has_validation else {}
             row |= {f"validation_{name}": value for name, value in scores.items()}
             if report is not None:
                 report(epoch, row)
-            if selection.add(epoch, row, scores, predicted, loop.kept):
+            if selection.add(epoch, row, scores, predicted if has_validation else None, loop.kept):
                 break
     return selection.result(card, num_classes=len(classes))
 
@@ -127,7 +133,7 @@ class Loop:
         num_batches = count_batches(count_epoch(self._labels, arm.sampler), recipe.batch_size)
         self._num_steps = recipe.steps or num_batches * (recipe.epochs or 1)
         self.num_epochs = -(-self._num_steps // num_batches)
-        self._step = 0
+        self._step = self.num_epoch_steps = 0  # in all, and in the last epoch
         self._optimizer = build_optimizer(model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
@@ -151,6 +157,7 @@ class Loop:
             loss = self._train_step(chosen)
             watch.add(number, [loss], num_images=len(chosen))
         self._step += len(batches)
+        self.num_epoch_steps = len(batches)
         return watch.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
 
     def _train_step(self, chosen: torch.Tensor) -> torch.Tensor:
@@ -229,8 +236,11 @@ def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None
 
 def set_training(model: nn.Module, recipe: Recipe) -> None:
     """Training mode; a frozen backbone keeps its norms' statistics as well."""
-    model.train(not recipe.freeze_backbone)
-    head_of(model).train()
+    model.train()
+    if recipe.freeze_backbone:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def combined_loss(
