@@ -121,7 +121,7 @@ class Bench:
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
             *(sys.executable, str(self.photos.folder / PEER_NAME), str(script), "--data-dir", "photos"),
-            *("--device", prepare_device().type, "--channels-last", "--workers", "2"),
+            *("--device", prepare_device().type, "--channels-last", "--workers", "1"),
             *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
             *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),
             *("--batch-size", str(self.batch_size), "--opt", "sgd", "--lr", lr),

@@ -75,7 +75,7 @@ def make_base(
     elif model.suffix == ".safetensors" and params.config is not None:
         pipeline = load_checkpoint(model, params.config)
     elif model.is_dir():
-        pipeline = load_pipeline(model, device)
+        pipeline = load_pipeline(model, device, variant=params.variant)
     else:
         pipeline = download_pipeline(params.model, params.revision, params.variant)
     return pipeline.to(device)

@@ -55,7 +55,11 @@ def main() -> None:
             if params.num_preview_images:
                 size_pixels = photos.shape[1]
                 drawn = draw_previews(
-                    pipeline, concept.instance_prompt, params.num_preview_images, size_pixels=size_pixels
+                    pipeline,
+                    concept.instance_prompt,
+                    params.num_preview_images,
+                    size_pixels=size_pixels,
+                    guidance_scale=params.preview_guidance_scale,
                 )
                 rows.append((f"step {step}", drawn))
                 log.picture(f"{args.label}.png", grid(rows, tile_pixels=64, columns=params.num_preview_images))

@@ -89,6 +89,55 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
         load_pipeline(tmp_path / "base", CPU)
 
 
+def as_variant(folder: Path, target: Path) -> Path:
+    """A copy of a folder whose weights are of the variant fp16 alone."""
+    for weights in copied(folder, target).rglob("*.safetensors"):
+        weights.rename(weights.with_suffix(".fp16.safetensors"))
+    return target
+
+
+def test_folder_of_another_variant_is_loaded_if_it_is_named(folder: Path, tmp_path: Path) -> None:
+    loaded = load_pipeline(as_variant(folder, tmp_path / "base"), CPU, variant="fp16").unet.state_dict()
+    assert all(
+        torch.equal(tensor, loaded[name]) for name, tensor in load_pipeline(folder, CPU).unet.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize("variant", [None, "bf16"])
+def test_folder_of_another_variant_names_what_it_has(folder: Path, tmp_path: Path, variant: str | None) -> None:
+    other = as_variant(folder, tmp_path / "base")
+    with pytest.raises(ValueError, match=r"unet has no weights.*but diffusion_pytorch_model\.fp16.*set base\.variant"):
+        load_pipeline(other, CPU, variant=variant)
+
+
+@pytest.mark.parametrize("name", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_folder_without_a_config_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    (copied(folder, tmp_path / "base") / name).unlink()
+    with pytest.raises(ValueError, match=f"no {name}; need a Stable Diffusion"):
+        load_pipeline(tmp_path / "base", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model_index.json", "model_index.json is damaged"),
+        ("unet/config.json", "a part is damaged"),
+        ("vae/diffusion_pytorch_model.safetensors", "a part is damaged"),
+    ],
+)
+def test_damaged_file_is_named(folder: Path, tmp_path: Path, name: str, message: str) -> None:
+    (copied(folder, tmp_path / "base") / name).write_text("{")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/base: {message} .*copy"):
+        load_pipeline(tmp_path / "base", CPU)
+
+
+def test_latents_are_not_clipped_whatever_the_base_draws_with(folder: Path, tmp_path: Path) -> None:
+    config = copied(folder, tmp_path / "base") / "scheduler" / "scheduler_config.json"
+    values = {key: value for key, value in json.loads(config.read_text()).items() if not key.startswith("clip_sample")}
+    config.write_text(json.dumps(values | {"_class_name": "PNDMScheduler"}))
+    assert load_pipeline(tmp_path / "base", CPU).scheduler.config.clip_sample is False
+
+
 def test_other_kind_of_pipeline_is_refused(folder: Path, tmp_path: Path) -> None:
     index = copied(folder, tmp_path / "base") / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
@@ -135,9 +184,11 @@ ANSWERS = {  # what the hub says of an id: status and its own code of the error
     "layout": (404, "EntryNotFound", "it has no model_index.json, so it is not in the diffusers layout"),
     "other": (200, "", "a StableDiffusionXLPipeline; supported are Stable Diffusion 1.x and 2.x"),
     "weights": (200, "", "no safetensors weights to be had from the hub"),
+    "variant": (200, "", "no safetensors weights of variant 'fp16' to be had from the hub"),
+    "busy": (200, "", "it could not be fetched"),
 }
 PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
-INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}, "weights": PIPELINE}
+INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}}
 FILES = [{"rfilename": name} for name in ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin")]
 ASK = """
 import sys, time
@@ -145,7 +196,7 @@ time.sleep = lambda _: None  # the hub's client waits most of a minute before it
 from sdaug.diffusion.pipelines import download_pipeline
 for name in sys.argv[1:]:
     try:
-        download_pipeline(f"someone/{name}", "v9", None)
+        download_pipeline(f"someone/{name}", "v9", "fp16" if name == "variant" else None)
     except ValueError as error:
         print(name, error, sep="\\t")
 """
@@ -159,9 +210,12 @@ class Hub(BaseHTTPRequestHandler):
         status, code, _ = ANSWERS[name]
         body = b""
         if status == 200 and "model_index" in self.path:
-            body = json.dumps(INDEXES[name]).encode()
+            body = json.dumps(INDEXES.get(name, PIPELINE)).encode()
+        elif name == "busy":
+            status = 503
         elif status == 200 and self.path.startswith("/api/models/"):
-            body = json.dumps({"id": f"someone/{name}", "sha": "0" * 40, "siblings": FILES}).encode()
+            files = [*FILES, {"rfilename": "unet/diffusion_pytorch_model.safetensors"}] if name == "variant" else FILES
+            body = json.dumps({"id": f"someone/{name}", "sha": "0" * 40, "siblings": files}).encode()
         self.send_response(status if body or status != 200 else 404)
         for key, value in {"X-Error-Code": code, "X-Repo-Commit": "0" * 40, "ETag": f'"{name}"'}.items():
             self.send_header(key, value)

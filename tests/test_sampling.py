@@ -8,12 +8,23 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
 
 from sdaug.diffusion.choices import SamplerName
-from sdaug.diffusion.sampling import SAMPLERS, Drawing, draw_images, draw_pixels, map_on_cores, to_uint8
+from sdaug.diffusion.sampling import (
+    SAMPLERS,
+    Drawing,
+    decode_latents,
+    draw_images,
+    draw_latents,
+    draw_pixels,
+    guided_prompts,
+    map_on_cores,
+    one_ahead,
+)
+from sdaug.diffusion.synthesis import cast_weights
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.names import PrecisionName
 
@@ -120,15 +131,19 @@ def test_sampler_draws_an_image_that_is_not_of_one_shade(pipeline: StableDiffusi
     assert image.std() > 0
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])
 @pytest.mark.parametrize("name", get_args(SamplerName))
 def test_images_are_those_of_the_pipeline_itself(
-    pipeline: StableDiffusionPipeline, name: SamplerName, guidance_scale: float
+    pipeline: StableDiffusionPipeline, name: SamplerName, guidance_scale: float, kind: str
 ) -> None:
     drawing = replace(
         DRAWING, sampler=name, inference_steps=5, guidance_scale=guidance_scale, negative_prompt="dark", batch_size=3
     )
-    ours = np.stack([image for _, image in draw_images(pipeline, drawing, SEEDS, title="test")])
+    pipeline = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=kind)
+    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, drawing), SEEDS)
+    ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
     plain = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
     plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config)
     plain.set_progress_bar_config(disable=True)
@@ -159,8 +174,34 @@ def test_half_precision_needs_a_gpu(pipeline: StableDiffusionPipeline) -> None:
             draw(pipeline, replace(DRAWING, precision="fp16"))
 
 
-def test_what_is_not_a_number_becomes_black() -> None:
-    assert to_uint8(np.array([[[np.nan, 0.0, 1.0]]], dtype=np.float32)).tolist() == [[[0, 0, 255]]]
+def test_weights_that_are_cast_draw_nearly_the_same(drawn: dict[int, NDArray[np.uint8]]) -> None:
+    cast, drawing = build_tiny(SMALLEST, size_pixels=16), replace(DRAWING, precision="bf16")
+    cast_weights(cast, drawing)
+    assert {part.dtype for part in (cast.unet, cast.vae)} == {torch.bfloat16}
+    other = draw(cast, drawing)
+    assert max(np.abs(other[seed].astype(int) - drawn[seed]).mean() for seed in SEEDS) < 8
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_not_finite_is_told_apart(value: str) -> None:
+    broken = build_tiny(SMALLEST, size_pixels=16)
+    broken.vae.decoder.conv_out.bias.data[0] = float(value)
+    images = list(draw_images(broken, DRAWING, SEEDS, title="test"))
+    assert [image.seed for image in images] == SEEDS and not any(image.is_finite for image in images)
+    assert {image.pixels.dtype for image in images} == {np.dtype(np.uint8)}
+
+
+@pytest.mark.parametrize("num_items", [0, 1, 3])
+def test_next_item_is_begun_before_a_result_is_used(num_items: int) -> None:
+    begun, used = list[int](), list[tuple[int, int]]()
+
+    def work(item: int) -> int:
+        begun.append(item)
+        return item
+
+    for item in one_ahead(work, range(num_items)):
+        used.append((item, len(begun)))
+    assert used == [(item, min(item + 2, num_items)) for item in range(num_items)]
 
 
 def test_every_name_has_its_sampler() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from test_sampling import DRAWING
 from sdaug import cli
 from sdaug.diffusion import synthesis
 from sdaug.diffusion.pipelines import save_pipeline
+from sdaug.diffusion.sampling import DrawnImage
 from sdaug.diffusion.synthesis import drawing_of, find_fault, find_row, image_seed, redraw, synthesize
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.images import read_png
+from sdaug.precision import name_precision, resolve_precision
 
-NOISE = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 DULL = np.zeros_like(NOISE)
-DULL[:, :8] = 0.5
+DULL[:, :8] = 128
 
 
 @pytest.fixture(scope="module")
@@ -45,39 +48,42 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def fake_images(monkeypatch: pytest.MonkeyPatch, images: dict[int, NDArray[np.float32]]) -> None:
+def fake_images(monkeypatch: pytest.MonkeyPatch, images: dict[int, DrawnImage]) -> None:
     """Draw these for some seeds, and noise of its own for any other."""
 
-    def draw(_: Any, __: Any, seeds: Sequence[int], *, title: str) -> list[tuple[int, NDArray[np.float32]]]:
+    def draw(_: Any, __: Any, seeds: Sequence[int], *, title: str) -> list[DrawnImage]:
         del title
-        return [(s, images.get(s, np.random.default_rng(s).random((16, 16, 3)).astype(np.float32))) for s in seeds]
+        noise = {s: np.random.default_rng(s).integers(0, 256, NOISE.shape, dtype=np.uint8) for s in seeds}
+        return [images.get(s, DrawnImage(s, noise[s], True)) for s in seeds]
 
     monkeypatch.setattr(synthesis, "draw_images", draw)
 
 
 @pytest.mark.parametrize(
-    ("image", "fault"),
+    ("pixels", "is_finite", "fault"),
     [
-        (NOISE, None),
-        (np.full_like(NOISE, 0.3), "constant"),
-        (DULL, "few_levels"),
-        (np.where(NOISE > 0.999, np.float32("nan"), NOISE), "not_finite"),
+        (NOISE, True, None),
+        (np.full_like(NOISE, 77), True, "constant"),
+        (DULL, True, "few_levels"),
+        (NOISE, False, "not_finite"),
     ],
 )
-def test_fault_of_an_image(image: NDArray[np.float32], fault: str | None) -> None:
-    assert find_fault(image, set()) == fault
+def test_fault_of_an_image(pixels: NDArray[np.uint8], is_finite: bool, fault: str | None) -> None:
+    assert find_fault(DrawnImage(0, pixels, is_finite), set()) == fault
 
 
 def test_second_image_of_the_same_bytes_is_a_duplicate() -> None:
     seen: set[bytes] = set()
-    assert [find_fault(image, seen) for image in (NOISE, 1.0 - NOISE, NOISE)] == [None, None, "duplicate"]
+    images = [DrawnImage(0, pixels, True) for pixels in (NOISE, 255 - NOISE, NOISE)]
+    assert [find_fault(image, seen) for image in images] == [None, None, "duplicate"]
 
 
 def test_rejected_images_are_counted_and_drawn_with_their_next_seed(
     pipeline: StableDiffusionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds = [image_seed(0, "rare", index, 0) for index in range(4)]
-    fake_images(monkeypatch, {seeds[1]: np.full_like(NOISE, np.nan), seeds[2]: NOISE, seeds[3]: NOISE})
+    broken = {seeds[1]: DrawnImage(seeds[1], DULL, False)}
+    fake_images(monkeypatch, broken | {seed: DrawnImage(seed, NOISE, True) for seed in seeds[2:]})
     counts = synthesize(pipeline, DRAWING, label="rare", num_images=4, seed=0, out_dir=tmp_path)
     assert counts == {"num_images": 4, "num_not_finite": 1, "num_constant": 0, "num_few_levels": 0, "num_duplicate": 1}
     with (tmp_path / "manifest.csv").open(newline="") as stream:
@@ -102,6 +108,13 @@ def test_number_of_images_in_one_run_does_not_change_an_image(folder: Path, tmp_
 
 def test_manifest_row_holds_all_settings(folder: Path) -> None:
     assert {drawing_of(row, where="row") for row in read_rows(folder)} == {DRAWING}
+
+
+def test_manifest_row_says_what_auto_meant(pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    synthesize(pipeline, replace(DRAWING, precision="auto"), label="rare", num_images=1, seed=0, out_dir=tmp_path)
+    with (tmp_path / "manifest.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["precision"] == name_precision(resolve_precision("auto", pipeline.device))
 
 
 def test_redrawn_image_is_the_same(folder: Path, pipeline: StableDiffusionPipeline) -> None:

@@ -1,8 +1,11 @@
 """Where arithmetic runs, and how it is made to give the same bytes each time."""
 
 import ctypes
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from sdaug.compiler import postpone_compiler
 
@@ -41,6 +44,21 @@ def torch_stream(seed: int) -> torch.Generator:
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A tensor of the CPU on the device; a GPU fetches it by itself while the host goes on."""
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(tensor: torch.Tensor) -> Callable[[], NDArray[Any]]:
+    """Begin to copy a tensor to the host; what comes back waits for it, and for no later work of the device."""
+    copied = tensor.to("cpu", non_blocking=True)
+    done = torch.cuda.Event() if tensor.is_cuda else None
+    if done is not None:
+        done.record()
+
+    def wait() -> NDArray[Any]:
+        if done is not None:
+            done.synchronize()
+        return copied.numpy()
+
+    return wait
 
 
 def check_finite(loss: torch.Tensor, *, where: str) -> float:

@@ -18,6 +18,12 @@ def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
+def name_precision(dtype: torch.dtype) -> PrecisionName:
+    """The name that means this format on any device."""
+    names: dict[torch.dtype, PrecisionName] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    return names[dtype]
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16 products, rather than an emulation."""
     if device.type == "cuda":

@@ -11,7 +11,8 @@ from sdaug.params import require
 
 TINY = "tiny"
 LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
-WEIGHTED = ("unet", "vae", "text_encoder")
+CONFIGS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json")
+WEIGHTED = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 SUPPORTED = "supported are Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -43,7 +44,7 @@ class BaseParams:
 
     def __post_init__(self) -> None:
         factor = 2 ** (len(self.vae_channels) - 1)
-        check_source(self.model, self.config)
+        check_source(self.model, self.config, self.variant)
         require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
@@ -59,7 +60,7 @@ class BaseParams:
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
 
 
-def check_source(model: str, config: Path | None) -> None:
+def check_source(model: str, config: Path | None, variant: str | None = None) -> None:
     """Refuse what can be no Stable Diffusion, as far as this machine can tell before anything is loaded.
 
     Raises:
@@ -73,25 +74,42 @@ def check_source(model: str, config: Path | None) -> None:
         rule = "a single file needs a local folder of configs: the diffusers layout of its kind, weights left out"
         require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
     elif path.is_dir():
-        check_layout(path, where=f"model: {model!r}")
+        check_layout(path, where=f"model: {model!r}", variant=variant)
     else:
         is_fit = model == TINY or HUB_ID.fullmatch(model) is not None
         rule = "need `tiny`, a hub id such as owner/name, a folder in the diffusers layout or a .safetensors file"
         require(is_fit, "model", model, rule)
 
 
-def check_layout(folder: Path, *, where: str) -> None:
+def check_layout(folder: Path, *, where: str, variant: str | None = None) -> None:
     """A folder that holds a Stable Diffusion in the diffusers layout, its weights as safetensors."""
     absent = [name for name in LAYOUT if not (folder / name).exists()]
+    absent = absent or [name for name in CONFIGS if not (folder / name).is_file()]
     if absent:
         raise ValueError(f"{where}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
-    check_pipeline_class(json.loads((folder / LAYOUT[0]).read_text(encoding="utf-8")), where=where)
-    for part in WEIGHTED:
-        if not any((folder / part).glob("*.safetensors")):
-            raise ValueError(
-                f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run a stranger's "
-                "code); save it again with `save_pretrained(..., safe_serialization=True)`"
-            )
+    try:
+        index = json.loads((folder / LAYOUT[0]).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{where}: {LAYOUT[0]} is damaged ({error}); copy the folder again") from error
+    check_pipeline_class(index, where=where)
+    for part, stem in WEIGHTED.items():
+        names = [file.name for file in (folder / part).glob("*.safetensors*")]
+        kinds = [variant, None] if variant else [None]
+        if any(_is_variant(name, stem, kind) for name in names for kind in kinds):
+            continue
+        if any(name.endswith(".safetensors") for name in names):
+            rule = f"no weights{f' of variant {variant!r}' if variant else ''}, but {', '.join(sorted(names))}"
+            raise ValueError(f"{where}: {part} has {rule}; set base.variant to what stands before .safetensors")
+        raise ValueError(
+            f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run a stranger's "
+            "code); save it again with `save_pretrained(..., safe_serialization=True)`"
+        )
+
+
+def _is_variant(name: str, stem: str, variant: str | None) -> bool:
+    """Whether a file holds the weights of a variant (None for the plain ones), or lists the files that do."""
+    infix = f".{variant}" if variant else ""
+    return name in (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
 
 
 def check_pipeline_class(index: Mapping[str, Any], *, where: str) -> None:

@@ -34,15 +34,12 @@ class Latents:
         return mean + std * draw_normal(mean.shape, stream, mean.device)
 
 
-def encode_prompts(
-    pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, with_gradients: bool = False
-) -> list[torch.Tensor]:
+@torch.no_grad()
+def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[torch.Tensor]:
     """One `(1, T, D)` embedding a prompt, as the pipeline itself would make it."""
-    with torch.set_grad_enabled(with_gradients):
-        return [
-            pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0]
-            for prompt in prompts
-        ]
+    return [
+        pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0] for prompt in prompts
+    ]
 
 
 def denoising_loss(

@@ -80,7 +80,7 @@ def train_dreambooth(
     average = build_average(weights, params)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     stream = torch_stream(derive_seed(params.seed, concept.instance_prompt))
-    prompts = Prompts(pipeline, halves, params)
+    prompts = Prompts(pipeline, halves, params, dtype)
     watch = Watch([f"{half.name}_loss" for half in halves], device)
     _set_training(pipeline, params, is_on=True)
     for step in progress(range(1, params.training_steps + 1), title="DreamBooth", total=params.training_steps):
@@ -145,15 +145,25 @@ def half_losses(
 class Prompts:
     """The embeddings `(halves, T, D)`: made once, or anew at each step where the text encoder learns."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams) -> None:
-        self._pipeline = pipeline
-        self._texts = [half.prompt for half in halves]
-        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, self._texts))
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
+    ) -> None:
+        texts = [half.prompt for half in halves]
+        self._pipeline, self._dtype = pipeline, dtype
+        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
+        length = pipeline.tokenizer.model_max_length
+        tokens = pipeline.tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).to(pipeline.device)
+        has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
+        self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
 
     def __call__(self) -> torch.Tensor:
         if self._fixed is not None:
             return self._fixed
-        return torch.cat(encode_prompts(self._pipeline, self._texts, with_gradients=True))
+        with autocast(self._pipeline.device, self._dtype):
+            embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
+        return embeddings
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:

@@ -25,6 +25,8 @@ class ClassImagesParams:
         require(bool(self.prompt.strip()), "prompt", self.prompt, "need a prompt")
         for key in ("num_images", "inference_steps", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        has_enough = self.sampler != "pndm" or self.inference_steps >= 4
+        require(has_enough, "inference_steps", self.inference_steps, "need 4 or more for pndm")
         require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
 
 
@@ -54,6 +56,7 @@ class DreamBoothParams:
     precision: PrecisionName
     flip_horizontal: bool
     preview_steps: int
+    preview_guidance_scale: float
     num_preview_images: int
     seed: int
 
@@ -62,6 +65,8 @@ class DreamBoothParams:
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
         for key in ("warmup_steps", "preview_steps", "num_preview_images"):
             require(getattr(self, key) >= 0, key, getattr(self, key), "need 0 or more")
+        scale = self.preview_guidance_scale
+        require(scale >= 1, "preview_guidance_scale", scale, "need 1 (no guidance) or more")
         require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None

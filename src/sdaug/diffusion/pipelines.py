@@ -1,12 +1,15 @@
 """Loading and saving Stable Diffusion in the diffusers layout: safetensors only, no code from strangers."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
@@ -15,17 +18,21 @@ from sdaug.diffusion.base_params import SUPPORTED, check_layout, check_pipeline_
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
 
 
-def load_pipeline(folder: Path, device: torch.device) -> StableDiffusionPipeline:
+def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> StableDiffusionPipeline:
     """A pipeline from a folder, its noise schedule ready for training, every part in evaluation mode.
 
     Raises:
-        ValueError: a part of the diffusers layout is not there, another kind of pipeline, or weights that are pickled.
+        ValueError: a part of the diffusers layout is not there or damaged, another kind of pipeline, or weights that
+            are pickled.
     """
-    check_layout(folder, where=str(folder))
+    check_layout(folder, where=str(folder), variant=variant)
     _hush()
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, **NO_CHECKER
-    )
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder, variant=variant, use_safetensors=True, local_files_only=True, **NO_CHECKER
+        )
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder}: a part is damaged ({_short(error)}); copy or make the folder again") from error
     return _ready(pipeline).to(device)
 
 
@@ -50,16 +57,36 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
     Raises:
         ValueError: one line for each way in which the hub says no, with the way out.
     """
-    from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
     where = f"params.yaml: base.model: {model!r}"
-    try:
+    with _hub_errors(where, revision):
         index = hf_hub_download(model, "model_index.json", revision=revision)
-        check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
-        )
+    check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
+    with _hub_errors(where, revision):
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
+            )
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:  # a full disk, say
+                raise
+            _ask_again(model, revision)
+            kind = f" of variant {variant!r}" if variant else ""
+            raise ValueError(
+                f"{where}: no safetensors weights{kind} to be had from the hub ({_short(error)}); "
+                "correct base.variant, or choose a revision with safetensors"
+            ) from error
+    return _ready(pipeline)
+
+
+@contextmanager
+def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
+    """Whatever the hub answers, as an error that says what to do."""
+    from huggingface_hub import errors as hub
+
+    try:
+        yield
     except hub.GatedRepoError as error:
         raise ValueError(
             f"{where}: its licence is not accepted here; accept it on the model's page, then `hf auth login`"
@@ -80,11 +107,18 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
             f"{where}: it has no model_index.json, so it is not in the diffusers layout; {SUPPORTED}"
         ) from error
     except OSError as error:
-        raise ValueError(
-            f"{where}: no safetensors weights{f' of variant {variant!r}' if variant else ''} to be had from the hub "
-            f"({_short(error)}); correct base.variant, or choose a revision with safetensors"
-        ) from error
-    return _ready(pipeline)
+        reason = f"{where}: it could not be fetched ({_short(error)})"
+        raise ValueError(f"{reason}; check the network and the room on the disk, and try again") from error
+
+
+def _ask_again(model: str, revision: str | None) -> None:
+    """See whether the hub answers at all: diffusers goes on with what is cached where it does not."""
+    from huggingface_hub import model_info
+
+    try:
+        model_info(model, revision=revision)
+    except Exception as error:  # the hub's client has changed its library for HTTP, and with it the errors
+        raise OSError(str(error)) from error
 
 
 def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
@@ -102,7 +136,8 @@ def save_part(part: Any, folder: Path) -> None:
 
 
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    # A configuration of another kind does not say that latents are not to be clipped, as DDIM otherwise would.
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):

@@ -4,6 +4,7 @@ The loop is that of `StableDiffusionPipeline.__call__`, with the prompts encoded
 weights laid out for the hardware. On a CPU, cores draw batches of their own where images are small.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
+from torch import nn
 
-from sdaug.device import torch_stream
+from sdaug.device import to_device, to_host, torch_stream
 from sdaug.diffusion.choices import SamplerName
 from sdaug.diffusion.denoising import encode_prompts
 from sdaug.names import PrecisionName
@@ -56,29 +58,46 @@ class Drawing:
     precision: PrecisionName
 
 
+@dataclass(frozen=True)
+class DrawnImage:
+    """`pixels` are `(H, W, 3)`; what the weights cannot draw is not finite, and black there."""
+
+    seed: int
+    pixels: NDArray[np.uint8]
+    is_finite: bool
+
+
 def draw_images(
     pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Each seed with its `(H, W, 3)` image in [0, 1], in order; every batch has one size, the last one is filled up.
-
-    An image that the weights cannot draw holds NaN.
-    """
+) -> Iterator[DrawnImage]:
+    """The image of each seed, in order; every batch has one size, the last one is filled up."""
     prompts = guided_prompts(pipeline, drawing)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
 
-    def draw(start: int) -> tuple[Sequence[int], NDArray[np.float32]]:
+    def draw(start: int) -> Callable[[], list[DrawnImage]]:
         wanted = seeds[start : start + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
-        latents = draw_latents(pipeline, drawing, prompts, filled)
-        return wanted, decode_latents(pipeline, latents, drawing)
+        images = decode_latents(pipeline, draw_latents(pipeline, drawing, prompts, filled), drawing)
+        is_finite = to_host(images.isfinite().flatten(1).all(dim=1))
+        pixels = to_host((images.clamp(0, 1).nan_to_num() * 255).round().to(torch.uint8))
+        return lambda: [DrawnImage(*one) for one in zip(wanted, pixels(), is_finite().tolist(), strict=False)]
 
     starts = range(0, len(seeds), drawing.batch_size)
     is_small = drawing.batch_size * drawing.height * drawing.width <= SMALL_BATCH_PIXELS
-    drawn = map_on_cores(draw, starts) if is_small and pipeline.device.type == "cpu" else map(draw, starts)
-    batches = progress(drawn, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size)
-    for wanted, images in batches:
-        yield from zip(wanted, images, strict=False)
+    drawn = map_on_cores(draw, starts) if is_small and pipeline.device.type == "cpu" else one_ahead(draw, starts)
+    for fetch in progress(drawn, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):
+        yield from fetch()
+
+
+def one_ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """What `work` makes of each item, in order; a GPU has the next one to do while a result is looked at."""
+    results = deque[Result]()
+    for item in items:
+        results.append(work(item))
+        if len(results) > 1:
+            yield results.popleft()
+    yield from results
 
 
 def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -96,18 +115,13 @@ def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
 def draw_pixels(
     pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
 ) -> NDArray[np.uint8]:
-    """The images of some seeds as `(N, H, W, 3)` pixels; what is NaN becomes black."""
-    return np.stack([to_uint8(image) for _, image in draw_images(pipeline, drawing, seeds, title=title)])
+    """The images of some seeds as `(N, H, W, 3)` pixels; what is not finite becomes black or white."""
+    return np.stack([image.pixels for image in draw_images(pipeline, drawing, seeds, title=title)])
 
 
 def vae_batch_size(height: int, width: int) -> int:
     """How many images a VAE meets at once: large ones would take more memory than the UNet does."""
     return max(1, min(16, 2**20 // (height * width)))
-
-
-def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Pixels in [0, 1] as bytes."""
-    return np.asarray((np.nan_to_num(image) * 255).round().astype(np.uint8))
 
 
 def guided_prompts(pipeline: StableDiffusionPipeline, drawing: Drawing) -> torch.Tensor:
@@ -123,17 +137,19 @@ def draw_latents(
     unet, device = pipeline.unet, pipeline.device
     # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
     sampler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
-    sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step
+    sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step, nor be told
+    times = to_device(sampler.timesteps, device)
     factor = pipeline.vae_scale_factor
     shape = (unet.config.in_channels, drawing.height // factor, drawing.width // factor)
     noise = torch.stack([torch.randn(shape, generator=torch_stream(seed)) for seed in seeds])
     latents: torch.Tensor = noise.to(device, memory_format=torch.channels_last) * sampler.init_noise_sigma
     num_prompts = len(prompts)
-    with torch.inference_mode(), autocast(device, resolve_precision(drawing.precision, device)):
-        for timestep in sampler.timesteps:
+    prompts = prompts.to(unet.dtype)
+    with torch.inference_mode(), _products(unet, drawing, device):
+        for timestep, time in zip(sampler.timesteps, times, strict=True):
             noisy = sampler.scale_model_input(latents.repeat(num_prompts, 1, 1, 1), timestep)
-            noisy = noisy.contiguous(memory_format=torch.channels_last)
-            predicted = unet(noisy, timestep, encoder_hidden_states=prompts, return_dict=False)[0].float()
+            noisy = noisy.to(unet.dtype, memory_format=torch.channels_last)
+            predicted = unet(noisy, time, encoder_hidden_states=prompts, return_dict=False)[0].float()
             if num_prompts == 2:
                 without, with_prompt = predicted.chunk(2)
                 predicted = without + drawing.guidance_scale * (with_prompt - without)
@@ -141,25 +157,30 @@ def draw_latents(
     return latents
 
 
-def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> NDArray[np.float32]:
-    """`(B, H, W, 3)` images in [0, 1] of latents."""
+def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:
+    """`(B, H, W, 3)` images of latents, in [0, 1] but for what still has to be cut off."""
     vae = pipeline.vae
     size = vae_batch_size(drawing.height, drawing.width)
-    with torch.inference_mode(), autocast(pipeline.device, resolve_precision(drawing.precision, pipeline.device)):
-        batches = (latents / vae.config.scaling_factor).split(size)
+    with torch.inference_mode(), _products(vae, drawing, pipeline.device):
+        batches = (latents / vae.config.scaling_factor).to(vae.dtype).split(size)
         decoded = torch.cat([vae.decode(part, return_dict=False)[0] for part in batches])
-        images = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        return np.asarray(images.cpu().numpy())
+        return (decoded.float() / 2 + 0.5).permute(0, 2, 3, 1)
+
+
+def _products(part: nn.Module, drawing: Drawing, device: torch.device) -> torch.autocast:
+    """Autocast to the precision of the drawing, or none where the weights are in it already."""
+    dtype = resolve_precision(drawing.precision, device)
+    return autocast(device, torch.float32 if part.dtype == dtype else dtype)
 
 
 def draw_previews(
-    pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int
+    pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
 ) -> list[NDArray[np.uint8]]:
     """A few images to look at: the same seeds each time, so that two previews show what changed between them."""
     drawing = Drawing(
         prompt=prompt,
         negative_prompt="",
-        guidance_scale=1.0,
+        guidance_scale=guidance_scale,
         inference_steps=20,
         sampler="dpm_solver",
         height=size_pixels,

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.diffusion.sampling import Drawing, draw_images, draw_pixels, to_uint8
+from sdaug.diffusion.sampling import Drawing, DrawnImage, draw_images, draw_pixels
 from sdaug.files import read_csv, write_csv
 from sdaug.images import save_png
 from sdaug.params import convert
-from sdaug.precision import resolve_precision
+from sdaug.precision import name_precision, resolve_precision
 from sdaug.seeding import derive_seed
 
 MIN_LEVELS = 8  # grey levels that an image must use; a constant one has 1, a photo dozens
@@ -35,6 +35,8 @@ def synthesize(
         ValueError: the generator draws no acceptable image in several attempts.
     """
     cast_weights(pipeline, drawing)
+    # What `auto` means here, since a manifest may be read elsewhere.
+    drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
     rejected = dict.fromkeys(REASONS, 0)
     seen: set[bytes] = set()
     rows: dict[int, dict[str, Any]] = {}
@@ -45,14 +47,14 @@ def synthesize(
             seeds = [image_seed(seed, label, index, attempt) for index in open_indices]
             again = []
             images = draw_images(pipeline, drawing, seeds, title=label)
-            for index, (its_seed, image) in zip(open_indices, images, strict=True):
+            for index, image in zip(open_indices, images, strict=True):
                 reason = find_fault(image, seen)
                 if reason:
                     rejected[reason] += 1
                     again.append(index)
                     continue
-                rows[index] = manifest_row(its_seed, label, drawing)
-                files.append(pool.submit(save_png, out_dir / rows[index]["file"], to_uint8(image)))
+                rows[index] = manifest_row(image.seed, label, drawing)
+                files.append(pool.submit(save_png, out_dir / rows[index]["file"], image.pixels))
             open_indices = again
             if not open_indices:
                 break
@@ -74,18 +76,17 @@ def image_seed(seed: int, label: str, index: int, attempt: int) -> int:
     return derive_seed(seed, *purpose) >> 31
 
 
-def find_fault(image: NDArray[np.float32], seen: set[bytes]) -> str | None:
-    """Why a `(H, W, 3)` image cannot be right, or None; `seen` remembers the images that can be."""
-    if not np.isfinite(image).all():
+def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:
+    """Why an image cannot be right, or None; `seen` remembers the images that can be."""
+    if not image.is_finite:
         return "not_finite"
-    pixels = to_uint8(image)
-    levels = np.bincount(pixels.mean(axis=2).round().astype(np.int64).ravel(), minlength=256)
+    levels = np.bincount(image.pixels.mean(axis=2).round().astype(np.int64).ravel(), minlength=256)
     num_levels = np.count_nonzero(levels)
     if num_levels <= 1:
         return "constant"
     if num_levels < MIN_LEVELS:
         return "few_levels"
-    digest = hashlib.sha256(pixels.tobytes()).digest()
+    digest = hashlib.sha256(image.pixels.tobytes()).digest()
     if digest in seen:
         return "duplicate"
     seen.add(digest)
