@@ -6,7 +6,7 @@ of some seconds. `whole` is three classes with their class images, from process 
 other, in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag;
 ours draws them once, the peer for each class, or once as well with `--share-class-images`. Ours runs each stage as
 `dvc repro` does, and, for `warm`, as `sdaug grid` does, whose server imports libraries once, which is part of the time.
-Neither logs to a tracker.
+Neither logs to a tracker. A profile of our steps is printed beside.
 
 The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
 favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
@@ -41,7 +41,7 @@ from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
 from sdaug.names import PrecisionName
 from sdaug.params import read_section
-from sdaug.precision import autocast, resolve_precision
+from sdaug.precision import autocast, name_precision, resolve_precision
 
 ROOT = Path(__file__).parents[1]
 QUIET = {"SDAUG_MLFLOW": "off"}
@@ -243,10 +243,9 @@ def main() -> None:
     parser.add_argument("--share-class-images", action="store_true", help="the peer draws them once for all classes")
     parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="leave out where our time goes")
     args = parser.parse_args()
-    kind = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-    precision = kind[resolve_precision(args.precision, prepare_device())]
+    precision = name_precision(resolve_precision(args.precision, prepare_device()))
     script = args.peer.resolve() if args.peer else None
 
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}

@@ -25,7 +25,6 @@ from sdaug.diffusion.sampling import SAMPLERS, Drawing, guided_prompts
 from sdaug.diffusion.synthesis import cast_weights, synthesize
 from sdaug.diffusion.tiny import build_tiny
 from sdaug.params import read_section
-from sdaug.precision import autocast, resolve_precision
 
 ROOT = Path(__file__).parents[1]
 PIPELINE_BATCH_SIZE = 4
@@ -67,10 +66,12 @@ def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
     side = drawing.height // pipeline.vae_scale_factor
     noisy = torch.randn(len(prompts), unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
+    noisy, prompts, timestep = noisy.to(unet.dtype), prompts.to(unet.dtype), torch.tensor(500, device=device)
     begin = time.monotonic()
-    with autocast(device, resolve_precision(drawing.precision, device)):
-        for _ in range(-(-num_images // drawing.batch_size) * drawing.inference_steps):
-            unet(noisy, torch.tensor(500), encoder_hidden_states=prompts, return_dict=False)
+    for _ in range(-(-num_images // drawing.batch_size) * drawing.inference_steps):
+        unet(noisy, timestep, encoder_hidden_states=prompts, return_dict=False)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     return time.monotonic() - begin
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,57 @@ def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> 
     did_run = re.findall(r"^Running stage '(\S+)':$", output, re.MULTILINE)
     assert sorted(did_run) == sorted({"check", "split@half", "report", *names})
     assert "up to date" in run(study, "dvc", "status")
+
+
+@pytest.fixture
+def clean(study: Path) -> Iterator[Path]:
+    """The study as it was committed, before and afterwards."""
+    for moment in range(2):
+        run(study, "git", "restore", ".")
+        run(study, "dvc", "checkout", "-q", "--force")
+        if moment == 0:
+            yield study
+
+
+def results(study: Path) -> dict[str, bytes]:
+    """All that git keeps of a run."""
+    files = [study / "dvc.lock", *(study / "metrics").rglob("*"), *(study / "report").rglob("*")]
+    return {path.relative_to(study).as_posix(): path.read_bytes() for path in files if path.is_file()}
+
+
+def test_several_at_once_leave_what_one_after_the_other_leaves(clean: Path) -> None:
+    before = results(clean)
+    edit_params(clean, classifiers__other__learning_rate=2.0e-3)
+    run(clean, "dvc", "repro")
+    wanted = results(clean)
+    run(clean, "git", "restore", ".")
+    run(clean, "dvc", "checkout", "-q", "--force")
+    edit_params(clean, classifiers__other__learning_rate=2.0e-3)
+    output = run(clean, "sdaug", "grid", "--jobs", "2")
+    assert re.search(r"train@other-augmented-0, evaluate@other-augmented-0: \d+ s", output)
+    assert results(clean) == wanted != before
+
+
+def test_a_training_that_fails_leaves_the_others_to_finish(clean: Path) -> None:
+    edit_params(
+        clean,
+        classifiers__custom__by_dataset={"augmented": {"batch_size": 400}},
+        classifiers__other__learning_rate=3.0e-3,
+    )
+    output = run(clean, "sdaug", "grid", "--jobs", "2", ok=False)
+    assert "train@custom-augmented-0, evaluate@custom-augmented-0: FAILED" in output
+    assert re.search(r"batch_size: 400 .*there are \d+ training images", output.splitlines()[-1] + output)
+    stale = json.loads(run(clean, "dvc", "status", "--json"))
+    assert {stage for stage in stale if "@" in stage} == {"train@custom-augmented-0", "evaluate@custom-augmented-0"}
+
+
+def test_a_class_without_training_images_is_named(study: Path) -> None:
+    packed = study.parent / "no_stripes"
+    shutil.copytree(study / "data" / "packed" / "original", packed)
+    table = packed / "examples.csv"
+    table.chmod(0o644)
+    table.write_text(re.sub(r"(,stripes,\w+,)train", r"\1validation", table.read_text()))
+    words = "--model custom --dataset original --seed 0 --out model --metrics metrics.json --history history.csv"
+    output = run(study, sys.executable, "stages/train.py", *words.split(), "--data", str(packed), ok=False)
+    assert output.startswith("error: ") and "no training image of stripes; each class needs one" in output
+    assert not (study / "model").exists()

@@ -1,5 +1,7 @@
 """Classifiers: those of params.yaml can be built, and what is saved is what comes back."""
 
+import ast
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from sdaug.classify.inference import predict
@@ -19,6 +22,7 @@ CLASSES = ["score_1", "score_2", "score_3"]
 CLASSIFIERS = read_section(Path(__file__).parents[1] / "params.yaml", "classifiers", dict[str, ClassifierParams])
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
 
 
 def recipe(**changes: object) -> Recipe:
@@ -152,3 +156,19 @@ def test_both_heads_of_pretrained_inception_are_new(tmp_path: Path) -> None:
     changed = {name for name, weight in found.items() if weight.shape != given[name].shape}
     assert changed == {"fc.weight", "fc.bias", "AuxLogits.fc.weight", "AuxLogits.fc.bias"}
     assert all(torch.equal(weight, given[name]) for name, weight in found.items() if name not in changed)
+
+
+def test_readme_shows_how_timm_alone_uses_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "models" / "classifiers" / "resnet18-original-0"
+    folder.mkdir(parents=True)
+    model, card = build_model(recipe(architecture="resnet18", options={}, image_size=32), CLASSES, prepared_pixels=32)
+    save_model(folder, model.state_dict(), card)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("teat.jpg", format="PNG")
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(snippet, {})
+    wanted = predict(load_model(folder, CPU)[0], pixels[None], card)[0]
+    assert ast.literal_eval(capsys.readouterr().out) == pytest.approx(dict(zip(CLASSES, wanted, strict=True)), abs=1e-4)
