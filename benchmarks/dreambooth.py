@@ -1,16 +1,19 @@
 """DreamBooth side by side: ours, the bare UNet, and a copy of diffusers' examples/dreambooth/train_dreambooth.py.
 
-All train the same small pipeline on the same photos with the same prior preservation, learning rate and precision;
-the peer encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take turns
-of some seconds. `whole` is three classes with their class images, from process start to weights on disk, one after the
-other, in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag;
-ours draws them once, the peer for each class, or once as well with `--share-class-images`. Ours runs each stage as
-`dvc repro` does, and, for `warm`, as `sdaug grid` does, whose server imports libraries once, which is part of the time.
-Neither logs to a tracker. A profile of our steps is printed beside.
+With `--method lora` the copy is one of train_dreambooth_lora.py. `--base 1.5 --size 512` trains Stable Diffusion at its
+true size with random weights, which wants a GPU.
+
+All train the same pipeline on the same photos with the same prior preservation, learning rate and precision; the peer
+encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take turns of some
+seconds. `whole` is three classes with their class images, from process start to weights on disk, one after the other,
+in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag; ours draws
+them once, the peer for each class, or once as well with `--share-class-images`. Ours runs each stage as `dvc repro`
+does, and, for `warm`, as `sdaug grid` does, whose server imports libraries once, which is part of the time. Neither
+logs to a tracker. A profile of our steps is printed beside.
 
 The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
 favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
-peer's.
+peer's (of the GPU's memory, if there is one).
 """
 
 import argparse
@@ -23,20 +26,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from bases import VERSIONS, build_base
 from side_by_side import Training, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
 from sdaug.device import prepare_device
-from sdaug.diffusion.base_params import BaseParams
+from sdaug.diffusion.adapters import adapt
+from sdaug.diffusion.base_params import TINY
 from sdaug.diffusion.denoising import encode_prompts
+from sdaug.diffusion.dreambooth_params import DreamBoothParams
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.tiny import build_tiny
 from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
 from sdaug.names import PrecisionName
@@ -54,25 +60,24 @@ ENDLESS = 1_000_000  # steps of a training that is stopped
 class Study:
     """A folder with a base, photos of three classes and the params of one batch size."""
 
-    def __init__(
-        self, folder: Path, *, batch_size: int, precision: str, num_class_images: int, is_shared: bool
-    ) -> None:
-        self.folder, self.batch_size, self.precision, self.is_shared = folder, batch_size, precision, is_shared
-        base = read_section(ROOT / "params.yaml", "base", BaseParams)
+    def __init__(self, folder: Path, *, batch_size: int, precision: str, args: argparse.Namespace) -> None:
+        self.folder, self.batch_size, self.precision = folder, batch_size, precision
+        self.is_shared, self.method = args.share_class_images, args.method
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        self.size_pixels = self.params["prepare"]["size_pixels"]
+        self.size_pixels = self.params["prepare"]["size_pixels"] = args.size or self.params["prepare"]["size_pixels"]
         self.prompt = self.params["class_images"]["prompt"]
-        save_pipeline(build_tiny(base, size_pixels=self.size_pixels), folder / "base")
+        save_pipeline(build_base(args.base, self.size_pixels), folder / "base")
         self._write_photos()
         link_stages(folder)
         self.params["class_images"] |= {
-            "num_images": num_class_images,
+            "num_images": args.class_images,
             "guidance_scale": 7.5,
             "inference_steps": 50,
             "batch_size": SAMPLE_BATCH_SIZE,
             "precision": precision,
         }
         self.params["dreambooth"] |= {
+            "method": self.method,
             "batch_size": batch_size,
             "ema_decay": None,  # the peer keeps none
             "flip_horizontal": False,
@@ -108,7 +113,7 @@ class Study:
         """The command of the bare UNet."""
         return [
             *(sys.executable, str(Path(__file__).resolve()), "--bare", "base", self.prompt),
-            *(str(self.batch_size), str(self.size_pixels), self.precision),
+            *(str(self.batch_size), str(self.size_pixels), self.precision, self.method),
         ]
 
     def our_class_images(self) -> list[str]:
@@ -130,7 +135,8 @@ class Study:
             *("--checkpointing_steps", "1000000", "--seed", "0"),
             *("--learning_rate", str(knobs["learning_rate"]), "--lr_scheduler", "constant", "--lr_warmup_steps", "0"),
             *("--mixed_precision", {"fp32": "no"}.get(self.precision, self.precision)),
-            *("--pre_compute_text_embeddings", "--set_grads_to_none"),
+            "--pre_compute_text_embeddings",
+            *(("--rank", str(knobs["lora_rank"])) if self.method == "lora" else ("--set_grads_to_none",)),
         ]
 
     def run(self, command: list[str], **environment: str) -> float:
@@ -151,22 +157,26 @@ class Study:
         return time.monotonic() - begin
 
 
-def train_bare(folder: Path, prompt: str, *, batch_size: int, size_pixels: int, precision: PrecisionName) -> None:
+def train_bare(
+    folder: Path, prompt: str, *, batch_size: int, size_pixels: int, precision: PrecisionName, method: str
+) -> None:
     """The UNet alone, without end: forward, backward, clipping, fused AdamW; nothing is drawn or encoded."""
     device = prepare_device()
     pipeline = load_pipeline(folder, device)
-    unet = pipeline.unet.train().to(memory_format=torch.channels_last)
+    params = replace(read_section(ROOT / "params.yaml", "dreambooth", DreamBoothParams), method=method)
+    weights = adapt(pipeline, params, resolve_precision(precision, device), seed=0)
+    unet = pipeline.unet.train()
     side, num_images = size_pixels // pipeline.vae_scale_factor, 2 * batch_size
     noisy = torch.randn(num_images, unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     timesteps = torch.randint(1000, (num_images,), device=device)
     prompts = encode_prompts(pipeline, [prompt])[0].expand(num_images, -1, -1)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=1.0e-6, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=1.0e-6, fused=True)
     while True:
         with autocast(device, resolve_precision(precision, device)):
             loss = unet(noisy, timesteps, encoder_hidden_states=prompts).sample.float().square().mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -231,10 +241,14 @@ def profile(study: Study) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--bare"]:
-        folder, prompt, batch_size, size_pixels, dtype = sys.argv[2:]
-        train_bare(Path(folder), prompt, batch_size=int(batch_size), size_pixels=int(size_pixels), precision=dtype)
+        folder, prompt, batch_size, size_pixels, name, method = sys.argv[2:]
+        sizes = {"batch_size": int(batch_size), "size_pixels": int(size_pixels)}
+        train_bare(Path(folder), prompt, **sizes, precision=name, method=method)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="a copy of train_dreambooth.py; without it, ours and the bare UNet")
+    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="which Stable Diffusion")
+    parser.add_argument("--size", type=int, help="pixels (default: as in params.yaml)")
+    parser.add_argument("--method", default="full", choices=("full", "lora"))
     parser.add_argument("--rounds", type=int, default=11, help="turns of each side")
     parser.add_argument("--turn-seconds", type=float, default=4.0)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
@@ -251,13 +265,7 @@ def main() -> None:
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
     for batch_size in args.batch_sizes:
         with tempfile.TemporaryDirectory() as folder:
-            study = Study(
-                Path(folder),
-                batch_size=batch_size,
-                precision=precision,
-                num_class_images=args.class_images,
-                is_shared=args.share_class_images,
-            )
+            study = Study(Path(folder), batch_size=batch_size, precision=precision, args=args)
             found = measure(study, script, args.rounds, args.turn_seconds)
             if args.whole_steps:
                 found |= measure_whole(study, script, args.whole_rounds, args.whole_steps)

@@ -17,12 +17,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Runs a script with its arguments, and notes in a file when each step has ended.
+# Runs a script with its arguments, and notes in a file when each step has ended and how much of a GPU it has needed.
 TIMED = """
-import pathlib, runpy, sys, time
+import pathlib, runpy, sys, time, torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 stream = open(sys.argv[1], "w", buffering=1)
-register_optimizer_step_post_hook(lambda *_: print(time.monotonic(), file=stream))
+def note(*_):
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    print(time.monotonic(), torch.cuda.max_memory_allocated() / 2**20, file=stream)
+register_optimizer_step_post_hook(note)
 sys.argv = sys.argv[2:]
 sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -56,7 +60,7 @@ def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
 def take_turns(
     trainings: Mapping[str, Training], *, num_rounds: int, turn_seconds: float, warm_up_steps: int = 5
 ) -> tuple[dict[str, list[NDArray[np.float64]]], dict[str, float]]:
-    """The steps of each round in milliseconds, and each training's peak memory in MiB.
+    """The steps of each round in milliseconds, and each training's peak memory in MiB: of the GPU, if there is one.
 
     The trainings must not come to their end by themselves; they are killed.
     """
@@ -111,17 +115,21 @@ class _Runner:
         return 1000 * np.diff(self._read()[num_before:])[1:]
 
     def end(self) -> float:
-        """Kill it; its peak memory in MiB."""
+        """Kill it; its peak memory in MiB, of the GPU if there is one."""
         if self._peak_mib is None:
             self._signal(signal.SIGKILL)
             _, status, usage = os.wait4(self._process.pid, 0)
             self._process.returncode = os.waitstatus_to_exitcode(status)
-            self._peak_mib = usage.ru_maxrss / 1024
+            on_gpu = max((peak for _, peak in self._lines()), default=0.0)
+            self._peak_mib = on_gpu or usage.ru_maxrss / 1024
         return self._peak_mib
 
     def _read(self) -> list[float]:
+        return [moment for moment, _ in self._lines()]
+
+    def _lines(self) -> list[tuple[float, float]]:
         lines = self._moments.read_text().split("\n")[:-1] if self._moments.exists() else []
-        return [float(line) for line in lines]
+        return [(float(moment), float(peak)) for moment, peak in map(str.split, lines)]
 
     def _signal(self, which: signal.Signals) -> None:
         os.killpg(self._process.pid, which)

@@ -16,17 +16,15 @@ import time
 from pathlib import Path
 
 import torch
+from bases import VERSIONS, build_base
 from diffusers import StableDiffusionPipeline
 
 from sdaug.device import prepare_device
-from sdaug.diffusion.base_params import BaseParams
+from sdaug.diffusion.base_params import TINY
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import SAMPLERS, Drawing, guided_prompts
 from sdaug.diffusion.synthesis import cast_weights, synthesize
-from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
 
-ROOT = Path(__file__).parents[1]
 PIPELINE_BATCH_SIZE = 4
 
 
@@ -84,6 +82,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=7.5)
     parser.add_argument("--sampler", default="dpm_solver", choices=tuple(SAMPLERS))
     parser.add_argument("--size", type=int, default=64, help="pixels")
+    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="which Stable Diffusion")
     args = parser.parse_args()
 
     device = prepare_device()
@@ -98,10 +97,9 @@ def main() -> None:
         batch_size=args.batch_size,
         precision="auto",
     )
-    base = read_section(ROOT / "params.yaml", "base", BaseParams)
     seconds: dict[str, list[float]] = {"ours": [], "pipeline": [], "bare": []}
     with tempfile.TemporaryDirectory() as folder:
-        save_pipeline(build_tiny(base, size_pixels=args.size), Path(folder) / "base")
+        save_pipeline(build_base(args.base, args.size), Path(folder) / "base")
         plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
         own = load_pipeline(Path(folder) / "base", device)
     for timed in (time_bare, time_ours):

@@ -168,7 +168,8 @@ def test_readme_shows_how_timm_alone_uses_a_model(
     save_model(folder, model.state_dict(), card)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("teat.jpg", format="PNG")
-    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (snippet,) = (block for block in blocks if "timm.create_model" in block)
     exec(snippet, {})
     wanted = predict(load_model(folder, CPU)[0], pixels[None], card)[0]
     assert ast.literal_eval(capsys.readouterr().out) == pytest.approx(dict(zip(CLASSES, wanted, strict=True)), abs=1e-4)

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from sdaug.files import write_csv, write_json
 from sdaug.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
-from sdaug.verdict.summary import Study, draw_groups, estimate, read_study, sibling_accuracy, summarize
+from sdaug.verdict.summary import Study, draw_groups, estimate, estimate_mean, read_study, sibling_accuracy, summarize
 
 CLASSES = ("score_1", "score_2", "score_3")
 MODELS = ("resnet18", "tiny")
@@ -161,6 +161,24 @@ def test_grouped_images_widen_the_interval() -> None:
     alone = estimate(correct, labels, draw_groups([str(n) for n in range(200)]))["test_accuracy"]
     grouped = estimate(correct, labels, draw_groups([str(n // 4) for n in range(200)]))["test_accuracy"]
     assert grouped.standard_error > 1.5 * alone.standard_error
+
+
+def test_trainings_that_disagree_widen_the_interval_of_their_mean() -> None:
+    stream, labels = np.random.default_rng(0), np.zeros(400, dtype=np.int64)
+    weights = draw_groups([str(n) for n in range(400)])
+    gains = (stream.random((8, 400)) < np.linspace(0.1, 0.5, 8)[:, None]).astype(float)
+    both, images = estimate_mean(gains, labels, weights), estimate(gains.mean(axis=0), labels, weights)
+    found, alone = both["test_accuracy"], images["test_accuracy"]
+    assert found.value == pytest.approx(alone.value)
+    # Variances add: of the images, and of eight trainings drawn with replacement.
+    expected = np.hypot(alone.standard_error, gains.mean(axis=1).std() / np.sqrt(8))
+    assert found.standard_error == pytest.approx(expected, rel=0.1)
+
+
+def test_one_training_has_the_luck_of_the_images_alone() -> None:
+    gain, labels = np.random.default_rng(0).integers(-1, 2, 60).astype(float), np.arange(60) % 3
+    weights = draw_groups([str(n) for n in range(60)])
+    assert estimate_mean(gain[None], labels, weights) == estimate(gain, labels, weights)
 
 
 def photo(name: str, label: str, group: str, split: str) -> Photo:

@@ -118,7 +118,7 @@ def _difference_table(study: Study) -> Table:
     return Table(
         title="Augmented minus original",
         note="Percentage points, paired on the same test images; in brackets the 95 % interval, not corrected for the "
-        "number of models.",
+        "number of models. That of the mean also holds the luck of the trainings.",
         header=("model", "valid acc", "test acc", "test bal acc"),
         rows=(*(cells(model, gains[model], study.differences[model]) for model in study.differences), mean),
         num_names=1,
@@ -192,7 +192,9 @@ def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | N
     seeds = "one training seed" if len(study.seeds) == 1 else f"{len(study.seeds)} training seeds, averaged"
     limits = [
         f"A first look: one split of the photos and {seeds}. The intervals hold the luck of the test images (bootstrap "
-        f"over {num_groups} groups of {num_images} images), not that of the training or the split.",
+        f"over {num_groups} groups of {num_images} images), that of the mean difference also the luck of the trainings "
+        f"(bootstrap over {_plural(len(study.models) * len(study.seeds), 'pair')} of them); none holds that of the "
+        "generators or of the split.",
         f"{rarest} has {_plural(fewest, 'test image')}: one image more or less is {100 / fewest:.1f} points of its "
         f"recall and {100 / fewest / num_classes:.1f} points of balanced accuracy.",
     ]
@@ -200,7 +202,7 @@ def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | N
         # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
         seen = 2.8 * study.mean_difference["test_accuracy"].standard_error
         limits.append(
-            f"The smallest true mean change in accuracy that this test set would show four times out of five is about "
+            f"The smallest true mean change in accuracy that this study would show four times out of five is about "
             f"{100 * seen:.1f} points."
         )
     if set(study.datasets) == {BASELINE, TREATED}:
@@ -274,7 +276,7 @@ def render_page(tables: Sequence[Table], **values: Any) -> str:
 def _effect(interval: Interval) -> str:
     if interval.low > 0:
         return "it helped"
-    return "it harmed" if interval.high < 0 else "no effect that this test set could show"
+    return "it harmed" if interval.high < 0 else "no effect that this study could show"
 
 
 def _percent(fraction: float) -> str:

@@ -131,7 +131,7 @@ def read_study(
         for dataset in datasets
     }
     gains = {
-        model: results[model, TREATED].correct - results[model, BASELINE].correct
+        model: _gains(results[model, BASELINE], results[model, TREATED])
         for model in models
         if {BASELINE, TREATED} <= set(datasets)
     }
@@ -142,8 +142,8 @@ def read_study(
         seeds=tuple(seeds),
         test=test,
         results=results,
-        differences={model: estimate(gain, test.labels, weights) for model, gain in gains.items()},
-        mean_difference=estimate(np.mean(list(gains.values()), axis=0), test.labels, weights) if gains else {},
+        differences={model: estimate(gain.mean(axis=0), test.labels, weights) for model, gain in gains.items()},
+        mean_difference=estimate_mean(np.concatenate(list(gains.values())), test.labels, weights) if gains else {},
     )
 
 
@@ -158,14 +158,41 @@ def draw_groups(groups: Sequence[str]) -> Floats:
 def estimate(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
     """Test accuracy and balanced accuracy, or differences in them, from a value (N,) for each image."""
     point = _score(correct, labels, np.ones((1, len(labels))))
-    draws = _score(correct, labels, weights)
-    intervals = {}
-    for name, values in draws.items():
-        low, high = np.quantile(values, [0.025, 0.975])
-        intervals[name] = Interval(
-            value=float(point[name][0]), low=float(low), high=float(high), standard_error=float(values.std(ddof=1))
+    return {name: _interval(float(point[name][0]), values) for name, values in _score(correct, labels, weights).items()}
+
+
+def estimate_mean(gains: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
+    """The mean over trainings of differences (M, N) in being right, with the luck of the images and of the trainings.
+
+    Each draw of images is one of trainings as well: two trainings of one recipe on the same photos differ by more
+    than chance among the test images lets them.
+    """
+    M, _ = gains.shape
+    draws, _ = weights.shape
+    shares = numpy_stream(0, "report", "trainings").multinomial(M, np.full(M, 1 / M), size=draws) / M
+    points = [_score(gain, labels, np.ones((1, len(labels)))) for gain in gains]
+    drawn = [_score(gain, labels, weights) for gain in gains]
+    return {
+        name: _interval(
+            float(np.mean([point[name] for point in points])),
+            (shares * np.stack([scores[name] for scores in drawn], axis=1)).sum(axis=1),
         )
-    return intervals
+        for name in points[0]
+    }
+
+
+def _gains(baseline: Result, treated: Result) -> Floats:
+    """(seeds, N): 1 where the treated training of a seed is right and the other is not, -1 where it is the reverse."""
+    labels = baseline.runs[0].test.labels
+    pairs = zip(baseline.runs, treated.runs, strict=True)
+    return np.stack(
+        [(after.predicted == labels) - (before.predicted == labels).astype(float) for before, after in pairs]
+    )
+
+
+def _interval(value: float, draws: Floats) -> Interval:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(value=value, low=float(low), high=float(high), standard_error=float(draws.std(ddof=1)))
 
 
 def _score(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Floats]:

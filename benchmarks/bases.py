@@ -1,0 +1,104 @@
+"""Bases with random weights: the tiny one, Stable Diffusion 1.5 and 2.1 in their exact configurations; no download."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from sdaug.diffusion.base_params import TINY, BaseParams
+from sdaug.diffusion.tiny import build_tiny, build_tokenizer
+from sdaug.params import read_section
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """What differs between stable-diffusion-v1-5 and stable-diffusion-2-1."""
+
+    num_weights: int  # of the UNet
+    sample_size: int
+    unet: dict[str, Any]
+    text_width: int
+    text: dict[str, Any]
+    prediction_type: str
+
+
+VERSIONS = {
+    "1.5": Version(
+        num_weights=859_520_964,
+        sample_size=64,
+        unet={"attention_head_dim": 8},
+        text_width=768,
+        text={"num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768},
+        prediction_type="epsilon",
+    ),
+    "2.1": Version(
+        num_weights=865_910_724,
+        sample_size=96,
+        unet={"attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True, "upcast_attention": True},
+        text_width=1024,
+        text={"num_hidden_layers": 23, "num_attention_heads": 16, "projection_dim": 512, "hidden_act": "gelu"},
+        prediction_type="v_prediction",
+    ),
+}
+
+
+def build_full_size(version: Version) -> StableDiffusionPipeline:
+    """A pipeline of one version; the tokenizer is ours, since its vocabulary would be a download."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=version.sample_size,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        block_out_channels=(320, 640, 1280, 1280),
+        layers_per_block=2,
+        cross_attention_dim=version.text_width,
+        **version.unet,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=8 * version.sample_size,
+    )
+    text = CLIPTextConfig(
+        vocab_size=49408,
+        hidden_size=version.text_width,
+        intermediate_size=4 * version.text_width,
+        max_position_embeddings=77,
+        **version.text,
+    )
+    scheduler = PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=version.prediction_type,
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text).eval(),
+        tokenizer=build_tokenizer(),
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def build_base(name: str, size_pixels: int) -> StableDiffusionPipeline:
+    """The tiny pipeline of params.yaml, or Stable Diffusion by its version."""
+    if name != TINY:
+        return build_full_size(VERSIONS[name])
+    return build_tiny(read_section(ROOT / "params.yaml", "base", BaseParams), size_pixels=size_pixels)
