@@ -16,7 +16,7 @@ from sdaug.files import read_csv, read_json, write_csv, write_json
 from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
 from sdaug.verdict.page import Table, render_page, render_text
-from sdaug.verdict.pictures import CAPTIONS
+from sdaug.verdict.pictures import CAPTIONS, styles_of
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 MISSING = {"score_1": 2, "score_3": 5}
@@ -154,6 +154,13 @@ def test_pictures_hold_no_metadata(study_dir: Path) -> None:
     for file in CAPTIONS:
         with Image.open(study_dir / "report" / file) as image:
             assert not set(image.info) - {"dpi"}, file
+
+
+def test_no_two_data_sets_look_the_same() -> None:
+    """The arms preset has thirteen of them, more than there are colours."""
+    styles = styles_of(13)
+    assert len({(colour, marker) for colour, marker, _ in styles}) == 13
+    assert len({(colour, dash) for colour, _, dash in styles}) == 13
 
 
 def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:

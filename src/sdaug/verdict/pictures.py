@@ -35,6 +35,8 @@ STYLES = (
     ("#56B4E9", "P"),
     ("#000000", "X"),
 )
+DASHES = ("-", "--", ":", "-.")  # of the first arms, of those for whom colours begin again, and so on
+MAX_LEGEND = len(STYLES)  # with more arms, each row of the comparison is named where it stands
 
 
 def draw_all(
@@ -93,10 +95,10 @@ def draw_curves(path: Path, study: Study) -> None:
         len(study.models), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6), share_axes=True
     )
     for axes, model in zip(panels, study.models, strict=True):
-        for dataset, (colour, marker) in _styles(study):
+        for dataset, (colour, marker, dash) in _styles(study):
             for run in study.results[model, dataset].runs:
                 label = dataset if run.seed == study.seeds[0] else None
-                axes.plot(run.epochs, run.validation_curve, color=colour, linewidth=1.5, label=label)
+                axes.plot(run.epochs, run.validation_curve, dash, color=colour, linewidth=1.5, label=label)
                 kept = run.epochs == run.best_epoch
                 axes.plot(run.epochs[kept], run.validation_curve[kept], marker, color=colour, mfc="white", markersize=7)
         axes.set_title(model)
@@ -133,18 +135,19 @@ def draw_confusion(path: Path, study: Study) -> None:
 def draw_comparison(path: Path, study: Study) -> None:
     """Test scores with their 95 % intervals and validation scores, by model and data set."""
     num_models, num_datasets = len(study.models), len(study.datasets)
+    has_legend = num_datasets <= MAX_LEGEND
     height = 1.3 + num_models * (0.25 + 0.2 * num_datasets)
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES if has_legend else 1.3 * WIDTH_INCHES, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(num_models)[:, None] + (np.arange(num_datasets) - (num_datasets - 1) / 2) * 0.7 / num_datasets
     counts = np.array([count for count in study.num_test.values() if count])
     floors = (
         (left, "accuracy", counts.max() / counts.sum(), "always the largest class"),
         (right, "balanced_accuracy", 1 / len(counts), "chance"),
     )
     for axes, score, floor, floor_label in floors:
-        for d, (dataset, (colour, marker)) in enumerate(_styles(study)):
+        for (dataset, (colour, marker, _)), y in zip(_styles(study), places.T, strict=True):
             results = [study.results[model, dataset] for model in study.models]
-            y = np.arange(num_models) + (d - (num_datasets - 1) / 2) * 0.7 / num_datasets
             spans = [result.intervals[f"test_{score}"] for result in results]
             axes.hlines(y, [span.low for span in spans], [span.high for span in spans], color=colour, linewidth=2)
             axes.plot([span.value for span in spans], y, marker, color=colour, label=dataset)
@@ -155,8 +158,11 @@ def draw_comparison(path: Path, study: Study) -> None:
         axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % interval, hollow: validation", fontsize=9)
         axes.set_ylim(num_models - 0.4, -0.85)
         _tidy(axes, grid_axis="x")
-    left.set_yticks(range(num_models), study.models)
-    _legend(figure, left)
+    if has_legend:
+        left.set_yticks(range(num_models), study.models)
+        _legend(figure, left)
+    else:
+        left.set_yticks(places.ravel(), [f"{model}, {dataset}" for model in study.models for dataset in study.datasets])
     _save(figure, path)
 
 
@@ -176,8 +182,16 @@ def _panels(
     return figure, panels[:count]
 
 
-def _styles(study: Study) -> list[tuple[str, tuple[str, str]]]:
-    return [(dataset, STYLES[d % len(STYLES)]) for d, dataset in enumerate(study.datasets)]
+def styles_of(num_datasets: int) -> list[tuple[str, str, str]]:
+    """For each data set a colour, a marker and dashes; where the colours begin again, the others differ."""
+    turns = (divmod(d, len(STYLES)) for d in range(num_datasets))
+    return [
+        (STYLES[place][0], STYLES[(place + turn) % len(STYLES)][1], DASHES[turn % len(DASHES)]) for turn, place in turns
+    ]
+
+
+def _styles(study: Study) -> list[tuple[str, tuple[str, str, str]]]:
+    return list(zip(study.datasets, styles_of(len(study.datasets)), strict=True))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
