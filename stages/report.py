@@ -6,7 +6,7 @@ from typing import Any
 
 from sdaug.data.split_params import SplitParams
 from sdaug.files import fresh_dir, read_csv, read_json, write_csv, write_json, write_text
-from sdaug.manifest import count_labels, read_manifest, training_photos
+from sdaug.manifest import count_labels, read_manifest, training_photos, validation_photos
 from sdaug.params import read_section
 from sdaug.stage import run_stage
 from sdaug.verdict import page, pictures
@@ -57,7 +57,14 @@ def main() -> None:
     looks = looks_table(read_json(require_file(args.metrics / "fidelity.json", stage="fidelity")))
     tables = [*page.build_tables(study, counts), looks]
     verdict = page.find_verdict(study)
-    limits = page.find_limits(study, protocol=split.protocol, sibling_accuracy=sibling_accuracy(photos, classes))
+    validating = validation_photos(photos, fold=split.fold) if split.protocol == "clean" else []
+    limits = page.find_limits(
+        study,
+        protocol=split.protocol,
+        sibling_accuracy=sibling_accuracy(photos, classes),
+        selection=read_section(args.params, "train.selection", str),
+        num_validation=count_labels(validating, classes),
+    )
     text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"
     with fresh_dir(args.out) as out:
         write_text(out / "comparison.txt", text)

@@ -44,6 +44,7 @@ def write_photos(prepared_dir: Path) -> None:
             photos.append(photo)
     # The fold of validation, which is not counted as training.
     photos.append(Photo(id="fold0", label=CLASSES[0], group="fold0", split="train", fold=0, sha256=""))
+    write_image(prepared_dir / "images" / "fold0.png", 0)
     write_manifest(prepared_dir / "manifest.csv", photos)
 
 
@@ -70,6 +71,7 @@ def write_study(root: Path) -> None:
         "datasets": {dataset: {} for dataset in DATASETS},
         "seeds": list(SEEDS),
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
+        "train": {"selection": "balanced_accuracy"},
     }
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
@@ -154,6 +156,27 @@ def test_pictures_hold_no_metadata(study_dir: Path) -> None:
     for file in CAPTIONS:
         with Image.open(study_dir / "report" / file) as image:
             assert not set(image.info) - {"dpi"}, file
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "is_said"),
+    [
+        ("train", "selection", "balanced_accuracy", True),
+        ("train", "selection", "loss", False),
+        ("split", "protocol", "published", False),
+        ("split", "fold", "none", False),
+    ],
+)
+def test_limits_name_the_few_photos_that_chose_epochs(
+    own_study_dir: Path, section: str, key: str, value: str, is_said: bool
+) -> None:
+    path = own_study_dir / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params[section][key] = value
+    path.write_text(yaml.safe_dump(params))
+    report(own_study_dir)
+    said = f"{CLASSES[0]} has 1 validation image: one image more or less is 100.0 points of its recall"
+    assert (said in (own_study_dir / "report" / "comparison.md").read_text()) == is_said
 
 
 def test_no_two_data_sets_look_the_same() -> None:

@@ -183,21 +183,26 @@ def find_verdict(study: Study) -> list[str]:
     return sentences
 
 
-def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | None) -> list[str]:
-    """What a reader must know before believing the verdict."""
+def find_limits(
+    study: Study,
+    *,
+    protocol: Protocol,
+    sibling_accuracy: float | None,
+    selection: str,
+    num_validation: Mapping[str, int],
+) -> list[str]:
+    """What a reader must know before believing the verdict; `num_validation` counts real photos, if any validate."""
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
-    tested = {label: count for label, count in study.num_test.items() if count}
-    num_classes, rarest = len(tested), min(tested, key=lambda label: tested[label])
-    fewest = tested[rarest]
     seeds = "one training seed" if len(study.seeds) == 1 else f"{len(study.seeds)} training seeds, averaged"
     limits = [
         f"A first look: one split of the photos and {seeds}. The intervals hold the luck of the test images (bootstrap "
         f"over {num_groups} groups of {num_images} images), that of the mean difference also the luck of the trainings "
         f"(bootstrap over {_plural(len(study.models) * len(study.seeds), 'pair')} of them); none holds that of the "
         "generators or of the split.",
-        f"{rarest} has {_plural(fewest, 'test image')}: one image more or less is {100 / fewest:.1f} points of its "
-        f"recall and {100 / fewest / num_classes:.1f} points of balanced accuracy.",
+        f"{_weight_of_one(study.num_test, 'test image')}.",
     ]
+    if selection == "balanced_accuracy" and any(num_validation.values()):
+        limits.append(f"{_weight_of_one(num_validation, 'validation image')}, which chose the epochs that were kept.")
     if study.mean_difference:
         # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
         seen = 2.8 * study.mean_difference["test_accuracy"].standard_error
@@ -217,6 +222,17 @@ def find_limits(study: Study, *, protocol: Protocol, sibling_accuracy: float | N
             f"without any pixel, is {_percent(sibling_accuracy)} % accurate on test: read the models against that."
         )
     return limits
+
+
+def _weight_of_one(counts: Mapping[str, int], unit: str) -> str:
+    """What one image of the rarest class does to balanced accuracy."""
+    present = {label: count for label, count in counts.items() if count}
+    rarest = min(present, key=lambda label: present[label])
+    fewest = present[rarest]
+    return (
+        f"{rarest} has {_plural(fewest, unit)}: one image more or less is {100 / fewest:.1f} points of its "
+        f"recall and {100 / fewest / len(present):.1f} points of balanced accuracy"
+    )
 
 
 def describe_protocol(protocol: Protocol) -> str:
