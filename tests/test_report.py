@@ -4,6 +4,7 @@ import hashlib
 import io
 import runpy
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from sdaug.files import read_csv, read_json, write_csv, write_json
 from sdaug.images import save_png
 from sdaug.manifest import Photo, write_manifest
 from sdaug.verdict.page import Table, render_page, render_text
-from sdaug.verdict.pictures import CAPTIONS, styles_of
+from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
+from sdaug.verdict.summary import read_study
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 MISSING = {"score_1": 2, "score_3": 5}
@@ -184,6 +186,17 @@ def test_no_two_data_sets_look_the_same() -> None:
     styles = styles_of(13)
     assert len({(colour, marker) for colour, marker, _ in styles}) == 13
     assert len({(colour, dash) for colour, _, dash in styles}) == 13
+
+
+def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:
+    """A wider picture without a legend; few arms have one."""
+    study = read_study(study_dir / "metrics", classes=CLASSES, models=MODELS, datasets=DATASETS, seeds=SEEDS)
+    widths = []
+    for name, copies in (("few", 1), ("many", 7)):
+        draw_comparison(tmp_path / f"{name}.png", replace(study, datasets=study.datasets * copies))
+        with Image.open(tmp_path / f"{name}.png") as image:
+            widths.append(image.width)
+    assert widths[1] > widths[0]
 
 
 def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:
