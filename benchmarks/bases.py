@@ -8,9 +8,9 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdaug.diffusion.base_params import TINY, BaseParams
-from sdaug.diffusion.tiny import build_tiny, build_tokenizer
-from sdaug.params import read_section
+from sdaug.base.params import TINY, BaseParams
+from sdaug.base.tiny import build_tiny, build_tokenizer
+from sdaug.common.sections import read_section
 
 ROOT = Path(__file__).parents[1]
 

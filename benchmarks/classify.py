@@ -33,16 +33,18 @@ import yaml
 from side_by_side import Training, means, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
-from sdaug.classify.auxiliary import options_without
 from sdaug.classify.custom import CustomNetwork
-from sdaug.classify.recipe import CUSTOM
-from sdaug.data.packed import write_packed
-from sdaug.data.phantom import PhantomParams, draw_photo, plan_teats
-from sdaug.device import prepare_device
-from sdaug.images import save_png
-from sdaug.names import PrecisionName
-from sdaug.params import read_section
-from sdaug.precision import autocast, resolve_precision
+from sdaug.classify.inception_head import options_without
+from sdaug.classify.params import CUSTOM
+from sdaug.common.device import prepare_device
+from sdaug.common.images import save_png
+from sdaug.common.packed import write_packed
+from sdaug.common.params import PrecisionName
+from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.sections import read_section
+from sdaug.phantom.params import PhantomParams
+from sdaug.phantom.photo import draw_photo
+from sdaug.phantom.teats import plan_teats
 
 ROOT = Path(__file__).parents[1]
 NUM_VALIDATION = 32
@@ -94,7 +96,7 @@ class Bench:
     def __init__(self, photos: Photos, model: str, *, precision: str, batch_size: int, size: int | None = None) -> None:
         self.photos, self.model, self.precision, self.batch_size = photos, model, precision, batch_size
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        entry = self.params["classifiers"][model]
+        entry = self.params["recipe"] | self.params["classifiers"][model]
         self.entry = entry | {"options": options_without(entry["options"])}  # the peer knows no auxiliary head
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
         self.environment = {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}

@@ -37,17 +37,17 @@ from bases import VERSIONS, build_base
 from side_by_side import Training, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
-from sdaug.device import prepare_device
-from sdaug.diffusion.adapters import adapt
-from sdaug.diffusion.base_params import TINY
-from sdaug.diffusion.denoising import encode_prompts
-from sdaug.diffusion.dreambooth_params import DreamBoothParams
+from sdaug.base.params import TINY
+from sdaug.common.device import prepare_device
+from sdaug.common.images import save_png
+from sdaug.common.manifest import Photo, write_manifest
+from sdaug.common.params import PrecisionName
+from sdaug.common.precision import autocast, name_precision, resolve_precision
+from sdaug.common.sections import read_section
+from sdaug.diffusion.latents import encode_prompts
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.images import save_png
-from sdaug.manifest import Photo, write_manifest
-from sdaug.names import PrecisionName
-from sdaug.params import read_section
-from sdaug.precision import autocast, name_precision, resolve_precision
+from sdaug.dreambooth.adapters import adapt
+from sdaug.dreambooth.params import DreamBoothParams
 
 ROOT = Path(__file__).parents[1]
 QUIET = {"SDAUG_MLFLOW": "off"}
@@ -71,10 +71,13 @@ class Study:
         link_stages(folder)
         self.params["class_images"] |= {
             "num_images": args.class_images,
-            "guidance_scale": 7.5,
-            "inference_steps": 50,
-            "batch_size": SAMPLE_BATCH_SIZE,
-            "precision": precision,
+            "drawing": self.params["class_images"]["drawing"]
+            | {
+                "guidance_scale": 7.5,
+                "inference_steps": 50,
+                "batch_size": SAMPLE_BATCH_SIZE,
+                "precision": precision,
+            },
         }
         self.params["dreambooth"] |= {
             "method": self.method,

@@ -20,7 +20,7 @@ from pathlib import Path
 from side_by_side import median_ratio
 from warm_stages import ROOT, warm_command, warm_stages
 
-from sdaug.grid import run_jobs, share_devices
+from sdaug.run.grid import run_jobs, share_devices
 
 
 def train(training: tuple[str, int], environment: dict[str, str], out: Path) -> None:

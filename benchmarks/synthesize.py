@@ -19,24 +19,35 @@ import torch
 from bases import VERSIONS, build_base
 from diffusers import StableDiffusionPipeline
 
-from sdaug.device import prepare_device
-from sdaug.diffusion.base_params import TINY
+from sdaug.base.params import TINY
+from sdaug.common.device import prepare_device
+from sdaug.common.params import Drawing
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.sampling import SAMPLERS, Drawing, guided_prompts
-from sdaug.diffusion.synthesis import cast_weights, synthesize
+from sdaug.diffusion.sampling import SAMPLERS, cast_weights, guided_prompts
+from sdaug.synthesize.synthesis import synthesize
 
 PIPELINE_BATCH_SIZE = 4
+PROMPT = "a photo of a zwa teat end"
 
 
-def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
     """Seconds of the whole of synthesis, files and manifest included."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
-        synthesize(pipeline, drawing, label="rare", num_images=num_images, seed=0, out_dir=Path(folder))
+        synthesize(
+            pipeline,
+            PROMPT,
+            drawing,
+            label="rare",
+            size_pixels=size,
+            num_images=num_images,
+            seed=0,
+            out_dir=Path(folder),
+        )
         return time.monotonic() - begin
 
 
-def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
     """Seconds of diffusers' own pipeline, four prompts a call."""
     pipeline.scheduler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -44,11 +55,11 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
         begin = time.monotonic()
         for start in range(0, num_images, PIPELINE_BATCH_SIZE):
             images = pipeline(
-                [drawing.prompt] * PIPELINE_BATCH_SIZE,
+                [PROMPT] * PIPELINE_BATCH_SIZE,
                 guidance_scale=drawing.guidance_scale,
                 num_inference_steps=drawing.inference_steps,
-                height=drawing.height,
-                width=drawing.width,
+                height=size,
+                width=size,
             ).images
             for index, image in enumerate(images):
                 image.save(Path(folder) / f"{start + index}.png")
@@ -56,12 +67,12 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
 
 
 @torch.no_grad()
-def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int) -> float:
+def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
     """Seconds of the UNet calls alone, in our batches and precision."""
-    cast_weights(pipeline, drawing)
+    cast_weights(pipeline, drawing.precision)
     unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
-    prompts = guided_prompts(pipeline, drawing).repeat_interleave(drawing.batch_size, dim=0)
-    side = drawing.height // pipeline.vae_scale_factor
+    prompts = guided_prompts(pipeline, PROMPT, drawing).repeat_interleave(drawing.batch_size, dim=0)
+    side = size // pipeline.vae_scale_factor
     noisy = torch.randn(len(prompts), unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     noisy, prompts, timestep = noisy.to(unet.dtype), prompts.to(unet.dtype), torch.tensor(500, device=device)
@@ -87,13 +98,10 @@ def main() -> None:
 
     device = prepare_device()
     drawing = Drawing(
-        prompt="a photo of a zwa teat end",
         negative_prompt="",
         guidance_scale=args.guidance_scale,
         inference_steps=args.steps,
         sampler=args.sampler,
-        height=args.size,
-        width=args.size,
         batch_size=args.batch_size,
         precision="auto",
     )
@@ -103,11 +111,11 @@ def main() -> None:
         plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
         own = load_pipeline(Path(folder) / "base", device)
     for timed in (time_bare, time_ours):
-        timed(own, drawing, args.batch_size)  # the first calls choose their kernels
+        timed(own, drawing, args.batch_size, args.size)  # the first calls choose their kernels
     for _ in range(args.rounds):
-        seconds["bare"].append(time_bare(own, drawing, args.images))
-        seconds["ours"].append(time_ours(own, drawing, args.images))
-        seconds["pipeline"].append(time_pipeline(plain, drawing, args.images))
+        seconds["bare"].append(time_bare(own, drawing, args.images, args.size))
+        seconds["ours"].append(time_ours(own, drawing, args.images, args.size))
+        seconds["pipeline"].append(time_pipeline(plain, drawing, args.images, args.size))
         print({name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     result = {f"{name}_images_per_s": round(args.images / value, 2) for name, value in medians.items()}

@@ -17,11 +17,12 @@ STEP = """
 import sys, time
 from pathlib import Path
 import torch
-from sdaug.device import prepare_device, torch_stream
-from sdaug.diffusion.base_params import BaseParams
-from sdaug.diffusion.denoising import denoising_loss, encode_prompts
-from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
+from sdaug.common.device import prepare_device, torch_stream
+from sdaug.base.params import BaseParams
+from sdaug.diffusion.denoising import denoising_loss
+from sdaug.diffusion.latents import encode_prompts
+from sdaug.base.tiny import build_tiny
+from sdaug.common.sections import read_section
 
 prepare_device()
 params = read_section(Path("params.yaml"), "base", BaseParams)

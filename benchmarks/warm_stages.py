@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from sdaug.warm import warm_starts
+from sdaug.run.warm import warm_starts
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def warm_stages(
     scripts = [Path("stages") / f"{name}.py" for name in names]
     with contextlib.chdir(folder), warm_starts(scripts, environment) as warm:
         if not warm:
-            sys.exit("warm starts: not on this machine, see sdaug.warm")
+            sys.exit("warm starts: not on this machine, see sdaug.run.warm")
         yield warm
 
 

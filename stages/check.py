@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
+from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
-from sdaug.classify.recipe import resolve_recipe
-from sdaug.device import prepare_device
-from sdaug.files import write_json
-from sdaug.params import read_params
-from sdaug.stage import run_stage
-from sdaug.study import check_study
+from sdaug.common.device import prepare_device
+from sdaug.common.files import write_json
+from sdaug.common.sections import read_params
+from sdaug.common.stage import run_stage
 
 
 def main() -> None:
@@ -19,11 +18,8 @@ def main() -> None:
     args = parser.parse_args()
     study = check_study(read_params(args.params), args.params)
     prepare_device()
-    for model, classifier in study.classifiers.items():
-        check_model(classifier, study.classes)
-        for dataset in classifier.by_dataset:
-            recipe = resolve_recipe(classifier, dataset, where=f"{args.params}: classifiers.{model}")
-            check_model(recipe, study.classes)
+    for recipe in study.recipes():
+        check_model(recipe, study.classes)
     # Always the same bytes: that a knob has changed must reach only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from sdaug.device import prepare_device
-from sdaug.diffusion.class_images import draw_class_images, save_class_images
-from sdaug.diffusion.dreambooth_params import ClassImagesParams
+from sdaug.common.device import prepare_device
+from sdaug.common.files import fresh_dir
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
 from sdaug.diffusion.pipelines import load_pipeline
-from sdaug.files import fresh_dir
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.dreambooth.class_images import draw_class_images, save_class_images
+from sdaug.dreambooth.params import ClassImagesParams
 
 
 def main() -> None:

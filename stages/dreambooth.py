@@ -5,45 +5,37 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from sdaug.data.prepared import read_photos
-from sdaug.data.split_params import SplitParams
-from sdaug.device import prepare_device
-from sdaug.diffusion.adapters import save_generator
-from sdaug.diffusion.class_images import read_class_images
-from sdaug.diffusion.dreambooth import train_dreambooth
-from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
+import numpy as np
+from numpy.typing import NDArray
+
+from sdaug.common.device import prepare_device
+from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.images import grid
+from sdaug.common.manifest import read_manifest, read_photos, training_photos
+from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
-from sdaug.files import fresh_dir, write_csv
-from sdaug.images import grid
-from sdaug.manifest import read_manifest, training_photos
-from sdaug.params import read_section
-from sdaug.stage import run_stage
-from sdaug.tracking import track
+from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.class_images import read_class_images
+from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.dreambooth.training import train_dreambooth
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--class", dest="label", required=True)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--class-images", type=Path, required=True)
-    parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
-    args = parser.parse_args()
-
+    args = parse_args()
     params = read_section(args.params, "dreambooth", DreamBoothParams)
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     class_prompt = read_section(args.params, "class_images.prompt", str)
     split = read_section(args.params, "split", SplitParams)
-    seen = training_photos(read_manifest(args.prepared), protocol=split.protocol, fold=split.fold)
-    photos = read_photos(args.prepared, [photo for photo in seen if photo.label == args.label])
+    photos = read_class_photos(args.prepared, args.label, split)
     class_images = read_class_images(args.class_images)
     pipeline = load_pipeline(args.base, prepare_device())
 
     history: list[dict[str, float]] = []
-    rows = [("photos", list(photos)), ("base, class prompt", list(class_images))]
+    shown = [("photos", list(photos)), ("base, class prompt", list(class_images))]
     knobs = {"dreambooth": asdict(params), "concept": asdict(concept), "split": asdict(split)}
     with track(knobs, {"base": args.base, "prepared": args.prepared}) as log:
 
@@ -52,17 +44,17 @@ def main() -> None:
             history.append({"step": step, **values})
 
         def preview(step: int) -> None:
+            """A row more on the sheet that shows how the class emerges."""
             if params.num_preview_images:
-                size_pixels = photos.shape[1]
                 drawn = draw_previews(
                     pipeline,
                     concept.instance_prompt,
                     params.num_preview_images,
-                    size_pixels=size_pixels,
+                    size_pixels=photos.shape[1],
                     guidance_scale=params.preview_guidance_scale,
                 )
-                rows.append((f"step {step}", drawn))
-                log.picture(f"{args.label}.png", grid(rows, tile_pixels=64, columns=params.num_preview_images))
+                shown.append((f"step {step}", drawn))
+                log.picture(f"{args.label}.png", grid(shown, tile_pixels=64, columns=params.num_preview_images))
 
         preview(0)
         train_dreambooth(
@@ -79,6 +71,24 @@ def main() -> None:
             save_generator(pipeline, args.base, out_dir, params)
         preview(params.training_steps)
     write_csv(args.history, history)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--class", dest="label", required=True)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--class-images", type=Path, required=True)
+    parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    return parser.parse_args()
+
+
+def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> NDArray[np.uint8]:
+    """`(N, H, W, 3)` photos of the class that a generator may see."""
+    seen = training_photos(read_manifest(prepared_dir), split)
+    return read_photos(prepared_dir, [photo for photo in seen if photo.label == label])
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from pathlib import Path
 from sdaug.classify.inference import predict
 from sdaug.classify.models import load_model
 from sdaug.classify.scores import class_recalls, score
-from sdaug.data.packed import read_packed
-from sdaug.device import prepare_device
-from sdaug.files import write_csv, write_json
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.common.device import prepare_device
+from sdaug.common.files import write_csv, write_json
+from sdaug.common.packed import read_packed
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
 
 
 def main() -> None:

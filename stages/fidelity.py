@@ -4,22 +4,21 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sdaug.data.prepared import read_photos
-from sdaug.data.split_params import SplitParams
-from sdaug.device import prepare_device
-from sdaug.diffusion.fidelity import Judge, kernel_distance
-from sdaug.diffusion.fidelity_params import FidelityParams
+from sdaug.common.device import prepare_device
+from sdaug.common.files import write_json
+from sdaug.common.images import read_png
+from sdaug.common.manifest import label_indices, read_manifest, read_photos, training_photos
+from sdaug.common.params import SplitParams
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.common.synthetic import read_synthetic
+from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import load_pipeline
-from sdaug.diffusion.pretraining import reconstruct
 from sdaug.diffusion.sampling import draw_pixels
-from sdaug.diffusion.synthesis import drawing_of
-from sdaug.files import read_csv, write_json
-from sdaug.images import read_png
-from sdaug.manifest import read_manifest, training_photos
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.fidelity.judge import Judge, judge_images
+from sdaug.fidelity.params import FidelityParams
+from sdaug.fidelity.vae import measure_vae
 
 
 def main() -> None:
@@ -27,7 +26,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder a class")
+    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
 
@@ -35,41 +34,35 @@ def main() -> None:
     split = read_section(args.params, "split", SplitParams)
     classes = read_section(args.params, "classes", list[str])
     photos = read_manifest(args.prepared)
-    seen = {photo.id for photo in training_photos(photos, protocol=split.protocol, fold=split.fold)}
-    held_out = [photo for photo in photos if photo.id not in seen]
-    pixels = read_photos(args.prepared, held_out)
-    labels = np.array([classes.index(photo.label) for photo in held_out])
-    device = prepare_device()
-    pipeline = load_pipeline(args.base, device)
+    seen = training_photos(photos, split)
+    seen_ids = {photo.id for photo in seen}
+    held_out = [photo for photo in photos if photo.id not in seen_ids]
+    pipeline = load_pipeline(args.base, prepare_device())
+
+    # The VAE, on the photos that the base has seen.
+    seen_labels = label_indices(seen, classes)
+    vae = measure_vae(pipeline.vae, read_photos(args.prepared, seen), seen_labels, classes, seed=params.seed)
+
     # The judge also sees each photo as the VAE returns it: a softness that all generated images share is no class.
+    pixels, labels = read_photos(args.prepared, held_out), label_indices(held_out, classes)
     shown = np.concatenate([pixels, reconstruct(pipeline.vae, pixels)])
     judge = Judge(shown, np.concatenate([labels, labels]), classes, seed=params.seed)
 
-    metrics = {}
+    # Each class's images, and what the base drew for the same prompt and seeds before DreamBooth.
+    by_class = {}
     for folder in args.synthetic:
-        rows = read_csv(folder / "manifest.csv")[: params.num_images]
-        label = rows[0]["label"]
+        synthetic = read_synthetic(folder)[: params.num_images]
+        first, seeds = synthetic[0], [image.seed for image in synthetic]
+        label, size = first.label, {"height": first.height, "width": first.width}
         own = pixels[labels == classes.index(label)]
-        before = draw_pixels(
-            pipeline, drawing_of(rows[0], where=str(folder)), [int(row["seed"]) for row in rows], title=f"{label}, base"
-        )
-        after = np.stack([read_png(folder / row["file"]) for row in rows])
-        metrics[label] = {"num_photos": len(own), "num_images": len(rows)} | {
+        before = draw_pixels(pipeline, first.prompt, first.drawing, seeds, **size, title=f"{label}, base")
+        after = np.stack([read_png(folder / image.file_name) for image in synthetic])
+        by_class[label] = {"num_photos": len(own), "num_images": len(synthetic)} | {
             f"{key}_{when}": value
             for when, images in (("before", before), ("after", after))
             for key, value in judge_images(judge, own, images, label).items()
         }
-    write_json(args.metrics, metrics)
-
-
-def judge_images(
-    judge: Judge, photos: NDArray[np.uint8], images: NDArray[np.uint8], label: str
-) -> dict[str, float | None]:
-    """The figures of one class's images; the distance is None where there are fewer than two to compare."""
-    can_compare = min(len(photos), len(images)) > 1
-    distance = kernel_distance(judge.features(photos), judge.features(images)) if can_compare else None
-    share, probability = judge.verdict(images, label)
-    return {"class_share": share, "class_probability": probability, "kid": distance}
+    write_json(args.metrics, {"vae": vae, "classes": by_class})
 
 
 if __name__ == "__main__":

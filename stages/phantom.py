@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from sdaug.data.phantom import PhantomParams, write_phantom
-from sdaug.files import fresh_dir
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.common.files import fresh_dir
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.phantom.params import PhantomParams
+from sdaug.phantom.photos import write_phantom
 
 
 def main() -> None:

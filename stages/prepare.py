@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from sdaug.data.prepare import PrepareParams, prepare
-from sdaug.files import write_json
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.common.files import write_json
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.photos.params import PrepareParams
+from sdaug.photos.prepare import prepare
 
 
 def main() -> None:

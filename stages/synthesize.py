@@ -3,17 +3,15 @@
 import argparse
 from pathlib import Path
 
-from sdaug.data.split_params import SplitParams
-from sdaug.device import prepare_device
-from sdaug.diffusion.adapters import load_generator
-from sdaug.diffusion.dreambooth_params import ConceptParams
-from sdaug.diffusion.sampling import Drawing
-from sdaug.diffusion.synthesis import synthesize
-from sdaug.diffusion.synthesize_params import SynthesizeParams
-from sdaug.files import fresh_dir, write_json
-from sdaug.manifest import count_labels, missing_counts, read_manifest, training_photos
-from sdaug.params import read_section
-from sdaug.stage import run_stage
+from sdaug.common.device import prepare_device
+from sdaug.common.files import fresh_dir, write_json
+from sdaug.common.manifest import count_labels, missing_counts, read_manifest, training_photos
+from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.diffusion.generators import load_generator
+from sdaug.synthesize.params import SynthesizeParams
+from sdaug.synthesize.synthesis import synthesize
 
 
 def main() -> None:
@@ -27,11 +25,11 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
 
+    # How many images the class lacks.
     params = read_section(args.params, "synthesize", SynthesizeParams)
-    concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     split = read_section(args.params, "split", SplitParams)
     classes = read_section(args.params, "classes", list[str])
-    seen = training_photos(read_manifest(args.prepared), protocol=split.protocol, fold=split.fold)
+    seen = training_photos(read_manifest(args.prepared), split)
     missing = missing_counts(count_labels(seen, classes))[args.label]
     num_images = params.count(missing)
     if num_images < 1:
@@ -39,21 +37,21 @@ def main() -> None:
             f"{args.params}: concepts.{args.label}: the class lacks {missing} images to the largest one, so none are "
             "to be drawn; remove it from `concepts` and from the dependencies of `split` (`sdaug adopt` writes both)"
         )
-    drawing = Drawing(
-        prompt=concept.instance_prompt,
-        negative_prompt=params.negative_prompt,
-        guidance_scale=params.guidance_scale,
-        inference_steps=params.inference_steps,
-        sampler=params.sampler,
-        height=params.height,
-        width=params.width,
-        batch_size=params.batch_size,
-        precision=params.precision,
-    )
+
+    # Draw them.
+    concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
+    size_pixels = read_section(args.params, "prepare.size_pixels", int)
     pipeline = load_generator(args.generator, args.base, prepare_device())
     with fresh_dir(args.out) as out_dir:
         counts = synthesize(
-            pipeline, drawing, label=args.label, num_images=num_images, seed=params.seed, out_dir=out_dir
+            pipeline,
+            concept.instance_prompt,
+            params.drawing,
+            label=args.label,
+            size_pixels=size_pixels,
+            num_images=num_images,
+            seed=params.seed,
+            out_dir=out_dir,
         )
     write_json(args.metrics, counts)
 

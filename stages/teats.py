@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from sdaug.data.teats import unpack_teats
-from sdaug.files import fresh_dir
-from sdaug.stage import run_stage
+from sdaug.common.files import fresh_dir
+from sdaug.common.stage import run_stage
+from sdaug.photos.teats import unpack_teats
 
 
 def main() -> None:

@@ -1,56 +1,37 @@
 """train: one classifier on one data set with one seed."""
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
-from sdaug.classify.training import train_classifier
-from sdaug.data.packed import read_packed
-from sdaug.device import prepare_device
-from sdaug.files import fresh_dir, write_csv, write_json
-from sdaug.images import Square
-from sdaug.params import convert, read_section
-from sdaug.stage import run_stage
-from sdaug.tracking import track
+from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
+from sdaug.common.device import prepare_device
+from sdaug.common.files import fresh_dir, write_csv, write_json
+from sdaug.common.packed import Packed, read_packed
+from sdaug.common.params import Square
+from sdaug.common.sections import convert, read_section
+from sdaug.common.stage import run_stage
+from sdaug.common.tracking import track
+from sdaug.train.training import train_classifier
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
-    args = parser.parse_args()
-
-    key = f"classifiers.{args.model}"
-    classifier = read_section(args.params, key, ClassifierParams)
-    recipe = resolve_recipe(classifier, args.dataset, where=f"{args.params}: {key}")
+    args = parse_args()
+    recipe = read_recipe(args.params, args.model, args.dataset)
     arm = read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining)
     shared = read_section(args.params, "train", TrainParams)
+    square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
     classes = read_section(args.params, "classes", list[str])
     data = read_packed(args.data, classes)
+    require_every_class(data, classes, args.data)
     training, validation = data.part("train"), data.part("validation")
-    absent = [label for k, label in enumerate(classes) if k not in training[1]]
-    if absent:
-        raise ValueError(f"{args.data}: no training image of {absent[0]}; each class needs one, see datasets.images")
 
-    square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
-
-    knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared), "seed": args.seed}
-    with track({"model": args.model, "dataset": args.dataset, **knobs}, {"data": args.data}) as log:
-
-        def report(epoch: int, values: Mapping[str, float]) -> None:
-            log.metrics(epoch, values)
-
+    run = {"model": args.model, "dataset": args.dataset, "seed": args.seed}
+    knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared)}
+    with track({**run, **knobs}, {"data": args.data}) as log:
         trained = train_classifier(
             training,
             validation,
@@ -61,21 +42,43 @@ def main() -> None:
             seed=args.seed,
             device=prepare_device(shared.num_threads),
             square=square,
-            report=report,
+            report=log.metrics,
             title=f"{args.model} on {args.dataset}",
         )
         with fresh_dir(args.out) as out_dir:
             save_model(out_dir, trained.weights, trained.card)
-        final = {f"validation_{name}": value for name, value in trained.best.items()}
-        log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in final.items()})
+
+        scores = {f"validation_{name}": value for name, value in trained.best.items()}
+        log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in scores.items()})
         if log.is_on and len(validation[1]):
-            from sdaug.classify.confusion import draw_confusion  # matplotlib, which need not delay the start
+            from sdaug.train.confusion import draw_confusion  # matplotlib, which need not delay the start
 
             log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+
     parts = {f"num_{part}": int(np.sum(data.parts == part)) for part in ("train", "validation")}
-    run = {"model": args.model, "dataset": args.dataset, "seed": args.seed, "best_epoch": trained.best_epoch}
-    write_json(args.metrics, {**run, **parts, **final})
+    write_json(args.metrics, {**run, "best_epoch": trained.best_epoch, **parts, **scores})
     write_csv(args.history, trained.history)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    return parser.parse_args()
+
+
+def require_every_class(data: Packed, classes: list[str], where: Path) -> None:
+    """Refuse a data set without a training image of a class."""
+    _, labels = data.part("train")
+    absent = [label for k, label in enumerate(classes) if k not in labels]
+    if absent:
+        raise ValueError(f"{where}: no training image of {absent[0]}; each class needs one, see datasets.images")
 
 
 if __name__ == "__main__":

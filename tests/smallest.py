@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sdaug.diffusion.base_params import BaseParams
-from sdaug.params import read_section
+from sdaug.base.params import BaseParams
+from sdaug.common.sections import read_section
 
 SMALLEST = replace(
     read_section(Path(__file__).parents[1] / "params.yaml", "base", BaseParams),

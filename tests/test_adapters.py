@@ -12,14 +12,15 @@ from safetensors.torch import load_file
 from smallest import SMALLEST
 from test_dreambooth import KNOBS, tune
 from test_pipelines import contents
-from test_sampling import DRAWING
+from test_sampling import DRAWING, PROMPT, SIZE
 
-from sdaug.diffusion.adapters import LORA_WEIGHTS, load_generator, save_generator
+from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.attention import share_prompts
-from sdaug.diffusion.dreambooth_params import DreamBoothParams
+from sdaug.diffusion.generators import LORA_WEIGHTS, load_generator
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import draw_pixels
-from sdaug.diffusion.tiny import build_tiny
+from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.params import DreamBoothParams
 
 CPU = torch.device("cpu")
 LORA = replace(KNOBS, method="lora", learning_rate=0.05)
@@ -39,7 +40,7 @@ def tune_and_save(base: Path, out_dir: Path, knobs: DreamBoothParams) -> StableD
 
 
 def draw(pipeline: StableDiffusionPipeline) -> NDArray[np.uint8]:
-    return draw_pixels(pipeline, DRAWING, [1, 2], title="test")
+    return draw_pixels(pipeline, PROMPT, DRAWING, [1, 2], **SIZE, title="test")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
-from sdaug import cli
-from sdaug.data.adopt import adopted_graph
+from sdaug.run import cli
+from sdaug.run.adopt import adopted_graph
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,7 +117,7 @@ def test_adopt_refuses_a_folder_that_is_not_there() -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_adopt_refuses_an_unknown_preset() -> None:
-    with pytest.raises(SystemExit, match="there are arms, paper, photos-cpu, quick, teats"):
+    with pytest.raises(SystemExit, match="there are current, arms, paper, photos-cpu, teats"):
         cli.main(["adopt", "anything", "--preset", "huge"])
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sdaug.data.arms import Example, choose_synthetic, compose_arm, count_missing
-from sdaug.data.split_params import ArmImages, SplitParams
-from sdaug.manifest import Fold, Photo, Protocol, training_photos
+from sdaug.common.manifest import Photo, training_photos
+from sdaug.common.params import Fold, Protocol, SplitParams
+from sdaug.datasets.arms import Example, choose_synthetic, compose_arm, count_missing
+from sdaug.datasets.params import ArmImages
 
 REAL = {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21}
 SYNTHETIC = {"score_1": 41, "score_2": 0, "score_3": 304, "score_4": 470}
@@ -56,7 +57,7 @@ def compose(
 
 
 def of_training(times: float) -> dict[str, int]:
-    return count_missing(training_photos(PHOTOS, protocol="published", fold=0), times=times)
+    return count_missing(training_photos(PHOTOS, split("published", fold=0)), times=times)
 
 
 def split(protocol: Protocol, *, fold: Fold = 1, seed: int = 0) -> SplitParams:
@@ -113,7 +114,7 @@ def test_arms_differ_in_synthetic_images_alone() -> None:
 
 def test_generator_sees_neither_validation_nor_test() -> None:
     examples = compose(arm=arm(1.0), split=split("clean"))
-    seen = {photo.id for photo in training_photos(PHOTOS, protocol="clean", fold=1)}
+    seen = {photo.id for photo in training_photos(PHOTOS, split("clean", fold=1))}
     hidden = {example.id for example in part(examples, "validation")}
     hidden |= {photo.id for photo in PHOTOS if photo.split == "test"}
     assert not seen & hidden

@@ -9,8 +9,8 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from smallest import SMALLEST
 from torch.testing import assert_close
 
+from sdaug.base.tiny import TEXT_WIDTH, build_tiny
 from sdaug.diffusion.attention import SharedPrompts, share_prompts
-from sdaug.diffusion.tiny import TEXT_WIDTH, build_tiny
 
 NUM_IMAGES, NUM_PROMPTS = 6, 2
 

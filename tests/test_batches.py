@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdaug.classify.batches import count_batches, count_epoch, cut_batches, draw_epoch
+from sdaug.train.batches import count_batches, count_epoch, cut_batches, draw_epoch
 
 LABELS = np.array([0] * 7 + [1] * 3 + [2] * 2)
 

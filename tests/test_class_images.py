@@ -6,22 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from smallest import SMALLEST
+from test_sampling import DRAWING
 
-from sdaug.diffusion.class_images import draw_class_images, read_class_images, save_class_images
-from sdaug.diffusion.dreambooth_params import ClassImagesParams
-from sdaug.diffusion.synthesize_params import SynthesizeParams
-from sdaug.diffusion.tiny import build_tiny
-from sdaug.params import read_section
+from sdaug.base.tiny import build_tiny
+from sdaug.common.sections import read_section
+from sdaug.dreambooth.class_images import draw_class_images, read_class_images, save_class_images
+from sdaug.dreambooth.params import ClassImagesParams
+from sdaug.synthesize.params import SynthesizeParams
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 KNOBS = ClassImagesParams(
     prompt="a photo",
     num_images=3,
-    guidance_scale=1.0,
-    inference_steps=2,
-    sampler="ddim",
-    batch_size=2,
-    precision="fp32",
+    drawing=replace(DRAWING, guidance_scale=1.0, sampler="ddim"),
     seed=0,
 )
 

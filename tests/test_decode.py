@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdaug.data.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.decode import UnreadablePhotoError, decode_photo
 
 BEST: dict[str, Any] = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from sdaug.diffusion.denoising import Latents, denoising_loss, denoising_target
+from sdaug.diffusion.denoising import denoising_loss, denoising_target
+from sdaug.diffusion.latents import Latents
 
 LATENTS = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 PROMPTS = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(2))

@@ -13,11 +13,12 @@ from diffusers.training_utils import compute_snr
 from smallest import SMALLEST
 from torch import nn
 
-from sdaug.diffusion.denoising import encode_prompts
-from sdaug.diffusion.dreambooth import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
-from sdaug.diffusion.dreambooth_params import ConceptParams, DreamBoothParams
-from sdaug.diffusion.tiny import build_tiny
-from sdaug.seeding import derive_seed
+from sdaug.base.tiny import build_tiny
+from sdaug.common.params import ConceptParams
+from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.latents import encode_prompts
+from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.dreambooth.training import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
 
 KNOBS = DreamBoothParams(
     method="full",

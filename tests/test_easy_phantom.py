@@ -11,10 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sdaug.classify.recipe import ArmTraining, ClassifierParams, TrainParams, resolve_recipe
-from sdaug.classify.training import train_classifier
-from sdaug.data.phantom import PhantomParams, draw_photo, plan_teats
-from sdaug.params import read_section
+from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
+from sdaug.common.sections import read_section
+from sdaug.phantom.params import PhantomParams
+from sdaug.phantom.photo import draw_photo
+from sdaug.phantom.teats import plan_teats
+from sdaug.train.training import train_classifier
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 CLASSES = ["score_1", "score_4"]
@@ -50,13 +52,12 @@ def photos() -> dict[str, Part]:
     ["custom", *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)],
 )
 def test_classifier_learns(photos: dict[str, Part], model: str) -> None:
-    classifier = read_section(PARAMS, f"classifiers.{model}", ClassifierParams)
     shared = read_section(PARAMS, "train", TrainParams)
     trained = train_classifier(
         photos["train"],
         photos["test"],
         CLASSES,
-        recipe=resolve_recipe(classifier, "original", where="classifiers"),
+        recipe=read_recipe(PARAMS, model, "original"),
         arm=ArmTraining(flip_horizontal=True),
         shared=shared,
         seed=0,

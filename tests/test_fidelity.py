@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sdaug.diffusion.fidelity import Features, Judge, kernel_distance
+from sdaug.fidelity.judge import Features, Judge, kernel_distance
 
 CLASSES = ["dark", "light"]
 

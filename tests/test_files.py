@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.files import fresh_dir, read_csv, read_json, write_csv, write_json
+from sdaug.common.files import fresh_dir, read_csv, read_json, write_csv, write_json
 
 
 def test_failing_block_leaves_the_old_folder(tmp_path: Path) -> None:

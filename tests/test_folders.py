@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.data.folders import count_ignored, find_photos
+from sdaug.photos.folders import count_ignored, find_photos
 
 CLASSES = ["score_1", "score_2"]
 

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sdaug.data.folds import assign_folds, choose_test
+from sdaug.photos.folds import assign_folds, choose_test
 
 LABELS = ["a"] * 100 + ["b"] * 40
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from bases import VERSIONS, build_full_size
 from test_dreambooth import CONCEPT, KNOBS
-from test_sampling import DRAWING
+from test_sampling import DRAWING, PROMPT
 
-from sdaug.diffusion.adapters import load_generator, save_generator
-from sdaug.diffusion.dreambooth import train_dreambooth
+from sdaug.diffusion.generators import load_generator
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import draw_pixels
+from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.training import train_dreambooth
 
 CPU = torch.device("cpu")
 SIZE_PIXELS = 64
@@ -51,5 +52,5 @@ def test_full_size_goes_through_everything(base: Path, tmp_path: Path, method: s
     save_generator(pipeline, base, tmp_path / "rare", knobs)
     del pipeline
     generator = load_generator(tmp_path / "rare", base, CPU)
-    drawing = replace(DRAWING, height=SIZE_PIXELS, width=SIZE_PIXELS, batch_size=1, inference_steps=2)
-    assert draw_pixels(generator, drawing, [1], title="sample").std() > 0
+    drawing = replace(DRAWING, batch_size=1, inference_steps=2)
+    assert draw_pixels(generator, PROMPT, drawing, [1], height=SIZE_PIXELS, width=SIZE_PIXELS, title="sample").std() > 0

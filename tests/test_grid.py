@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.grid import Phase, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
+from sdaug.run.grid import Phase, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
 CHAIN = ["train@vit-original-0", "evaluate@vit-original-0"]

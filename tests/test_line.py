@@ -83,13 +83,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels[::4] += 120 if label == "stripes" else 0
             Image.fromarray(pixels).save(photos / label / f"{index}.jpg")
     run(folder, "git", "commit", "-qam", "forget results")
-    run(folder, "sdaug", "adopt", str(photos), "--preset", "quick", "--subject", "pattern")
+    run(folder, "sdaug", "adopt", str(photos), "--preset", "current", "--subject", "pattern")
     params = yaml.safe_load((folder / "params.yaml").read_text())
     custom = params["classifiers"]["custom"] | {"steps": 6, "batch_size": 4}
-    params["class_images"] |= {"num_images": 2, "inference_steps": 2}
+    params["class_images"]["num_images"] = 2
+    for section in ("class_images", "synthesize"):
+        params[section]["drawing"]["inference_steps"] = 2
     params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
     params["fidelity"] |= {"num_images": 2}
-    params["synthesize"] |= {"inference_steps": 2, "guidance_scale": 1.0}
     params["base"] |= {"vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
     params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
     params["prepare"]["num_folds"] = 3

@@ -6,11 +6,19 @@ from torch import nn
 
 from sdaug.classify.matrix_conv import MatrixConv2d, use_matrix_products
 
-KERNELS = [((3, 3), (1, 1)), ((1, 1), (0, 0)), ((1, 7), (0, 3)), ((7, 1), (3, 0)), ((3, 3), (0, 0)), ((5, 5), (2, 2))]
+KERNELS = [
+    ((3, 3), (1, 1)),
+    ((1, 1), (0, 0)),
+    ((1, 7), (0, 3)),
+    ((7, 1), (3, 0)),
+    ((3, 3), (0, 0)),
+    ((5, 5), (2, 2)),
+    ((1, 1), (1, 1)),
+]
 SIZES = [(1, 1), (2, 2), (3, 3), (5, 4)]
 CASES = [
     (kernel, padding, size, stride)
-    for (kernel, padding), size, stride in product(KERNELS, SIZES, (1, 2))
+    for (kernel, padding), size, stride in product(KERNELS, SIZES, (1, 2, 3))
     if all(n + 2 * p >= k for k, p, n in zip(kernel, padding, size, strict=True))
 ]
 

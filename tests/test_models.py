@@ -14,24 +14,24 @@ from safetensors.torch import save_file
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import build_model, check_model, create_network, load_model, save_model
-from sdaug.classify.probe import RECIPE
-from sdaug.classify.recipe import ClassifierParams, Recipe, resolve_recipe
-from sdaug.params import read_section
+from sdaug.classify.params import Recipe, RecipeParams, read_recipe, resolve_recipe
+from sdaug.common.sections import read_params, read_section
+from sdaug.fidelity.classifier import RECIPE
 
 CLASSES = ["score_1", "score_2", "score_3"]
-CLASSIFIERS = read_section(Path(__file__).parents[1] / "params.yaml", "classifiers", dict[str, ClassifierParams])
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
 
 
 def recipe(**changes: object) -> Recipe:
     return Recipe(**{**vars(RECIPE), **changes})
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", read_params(PARAMS)["classifiers"])
 def test_classifier_of_params_has_an_output_for_each_class(name: str) -> None:
-    chosen = resolve_recipe(CLASSIFIERS[name], "no data set of its own", where="test")
+    chosen = read_recipe(PARAMS, name, "no data set of its own")
     if chosen.pretrained:
         pytest.skip("its weights come from the hub")
     with torch.device("meta"):
@@ -42,11 +42,10 @@ def test_classifier_of_params_has_an_output_for_each_class(name: str) -> None:
 
 
 def test_knobs_of_a_data_set_replace_those_of_the_classifier() -> None:
-    own = ClassifierParams(**{**vars(RECIPE), "by_dataset": {"augmented": {"epochs": 3}}})
-    assert [resolve_recipe(own, dataset, where="x").epochs for dataset in ("augmented", "original")] == [
-        3,
-        RECIPE.epochs,
-    ]
+    shared = read_section(PARAMS, "recipe", RecipeParams)
+    entry = {"architecture": "custom", "steps": 9, "by_dataset": {"augmented": {"steps": 3}}}
+    steps = {dataset: resolve_recipe(shared, entry, dataset, where="x").steps for dataset in ("augmented", "original")}
+    assert steps == {"augmented": 3, "original": 9}
 
 
 def test_timm_model_predicts_probabilities() -> None:
@@ -147,6 +146,11 @@ def test_image_size_that_the_model_cannot_take_is_refused(architecture: str, siz
         check_model(recipe(architecture=architecture, options={}, image_size=size), CLASSES)
 
 
+def test_image_size_that_the_auxiliary_head_cannot_take_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"image_size: 75 is none that inception_v3 with options \{'aux_logits': True"):
+        check_model(recipe(architecture="inception_v3", options={"aux_logits": True}, image_size=75), CLASSES)
+
+
 def test_both_heads_of_pretrained_inception_are_new(tmp_path: Path) -> None:
     given = timm.create_model("inception_v3", aux_logits=True).state_dict()
     save_file(given, tmp_path / "model.safetensors")
@@ -158,7 +162,7 @@ def test_both_heads_of_pretrained_inception_are_new(tmp_path: Path) -> None:
     assert all(torch.equal(weight, given[name]) for name, weight in found.items() if name not in changed)
 
 
-def test_readme_shows_how_timm_alone_uses_a_model(
+def test_docs_show_how_timm_alone_uses_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -168,7 +172,7 @@ def test_readme_shows_how_timm_alone_uses_a_model(
     save_model(folder, model.state_dict(), card)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("teat.jpg", format="PNG")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "classifiers.md").read_text(), re.DOTALL)
     (snippet,) = (block for block in blocks if "timm.create_model" in block)
     exec(snippet, {})
     wanted = predict(load_model(folder, CPU)[0], pixels[None], card)[0]

@@ -6,8 +6,8 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from sdaug.classify.models import build_model
-from sdaug.classify.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
-from sdaug.classify.probe import RECIPE
+from sdaug.fidelity.classifier import RECIPE
+from sdaug.train.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])

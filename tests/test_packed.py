@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdaug.data.packed import read_packed, write_packed
-from sdaug.images import save_png
+from sdaug.common.images import save_png
+from sdaug.common.packed import read_packed, write_packed
 
 CLASSES = ["score_1", "score_2"]
 PARTS = ["train", "train", "validation"]

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdaug.data.phantom import CLASSES, PhantomParams, Teat, draw_photo, plan_teats, write_further, write_phantom
-from sdaug.images import read_png
+from sdaug.common.images import read_png
+from sdaug.phantom.params import CLASSES, PhantomParams
+from sdaug.phantom.photo import draw_photo
+from sdaug.phantom.photos import write_further, write_phantom
+from sdaug.phantom.teats import Teat, plan_teats
 
 
 def make_params(**changes: Any) -> PhantomParams:

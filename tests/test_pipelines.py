@@ -19,8 +19,8 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import save_file
 from smallest import SMALLEST
 
+from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.pipelines import load_checkpoint, load_pipeline, save_pipeline
-from sdaug.diffusion.tiny import build_tiny
 
 CPU = torch.device("cpu")
 

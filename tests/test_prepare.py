@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdaug.data.prepare import PrepareParams, prepare
-from sdaug.images import read_png
-from sdaug.manifest import read_manifest
+from sdaug.common.images import read_png
+from sdaug.common.manifest import read_manifest
+from sdaug.photos.params import PrepareParams
+from sdaug.photos.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["score_1", "score_2"]

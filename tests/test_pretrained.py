@@ -25,9 +25,10 @@ time.sleep = lambda _: None  # the hub's client waits most of a minute before it
 from dataclasses import replace
 from safetensors.torch import load
 from sdaug.classify.models import build_model, check_model
-from sdaug.classify.probe import RECIPE, SHARED
-from sdaug.classify.recipe import ArmTraining
-from sdaug.classify.training import train_classifier
+from sdaug.fidelity.classifier import RECIPE
+from sdaug.fidelity.classifier import TRAINING
+from sdaug.classify.params import ArmTraining
+from sdaug.train.training import train_classifier
 
 recipe = replace(RECIPE, architecture="test_resnet", pretrained=True, freeze_backbone=True, image_size=32, epochs=1)
 try:
@@ -38,7 +39,7 @@ model, card = build_model(recipe, ["a", "b"], prepared_pixels=32)
 images, labels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), np.arange(16) % 2
 data = (images, labels)
 trained = train_classifier(
-    data, data, ["a", "b"], recipe=recipe, arm=ArmTraining(), shared=SHARED, seed=0, device=torch.device("cpu")
+    data, data, ["a", "b"], recipe=recipe, arm=ArmTraining(), shared=TRAINING, seed=0, device=torch.device("cpu")
 )
 changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, trained.weights[name])]
 print(json.dumps({

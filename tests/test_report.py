@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from test_sampling import DRAWING
 from test_summary import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
 
-from sdaug.files import read_csv, read_json, write_csv, write_json
-from sdaug.images import save_png
-from sdaug.manifest import Photo, write_manifest
+from sdaug.common.files import read_csv, read_json, write_csv, write_json
+from sdaug.common.images import save_png
+from sdaug.common.manifest import Photo, write_manifest
+from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.verdict.page import Table, render_page, render_text
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
 from sdaug.verdict.summary import read_study
@@ -50,23 +52,25 @@ def write_photos(prepared_dir: Path) -> None:
     write_manifest(prepared_dir / "manifest.csv", photos)
 
 
-def write_synthetic(synthetic_dir: Path) -> None:
+def write_generated(synthetic_dir: Path) -> None:
     for k, (label, count) in enumerate(MISSING.items()):
-        rows = [{"id": f"s{n}", "label": label, "file": f"{n}.png", "seed": n} for n in range(count)]
-        for n, row in enumerate(rows):
-            write_image(synthetic_dir / label / str(row["file"]), 9, n, k)
-        write_csv(synthetic_dir / label / "manifest.csv", rows)
+        images = [
+            SyntheticImage(label=label, seed=n, prompt="a", height=16, width=16, drawing=DRAWING) for n in range(count)
+        ]
+        for n, image in enumerate(images):
+            write_image(synthetic_dir / label / image.file_name, 9, n, k)
+        write_synthetic(synthetic_dir / label, images)
 
 
 def write_study(root: Path) -> None:
     write_runs(root / "metrics")
     write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
-    write_json(root / "metrics" / "base.json", {"vae": {"accuracy": 0.5}})
     figures = {"num_photos": 9, "num_images": 8, "class_share_before": 0.125, "class_share_after": 0.625}
     figures |= {f"{key}_{when}": 0.5 for key in ("class_probability", "kid") for when in ("before", "after")}
-    write_json(root / "metrics" / "fidelity.json", {label: figures | {"kid_before": None} for label in MISSING})
+    by_class = {label: figures | {"kid_before": None} for label in MISSING}
+    write_json(root / "metrics" / "fidelity.json", {"vae": {"squared_error": 0.5}, "classes": by_class})
     write_photos(root / "prepared")
-    write_synthetic(root / "synthetic")
+    write_generated(root / "synthetic")
     params = {
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
@@ -151,7 +155,7 @@ def test_page_shows_every_picture(study_dir: Path) -> None:
 
 def test_page_shows_the_metrics_of_earlier_stages(study_dir: Path) -> None:
     html = (study_dir / "report" / "index.html").read_text()
-    assert "prepare.num_skipped</td><td>7<" in html and "base.vae.accuracy</td><td>0.5<" in html
+    assert "prepare.num_skipped</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
 
 
 def test_pictures_hold_no_metadata(study_dir: Path) -> None:

@@ -12,10 +12,11 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
 
-from sdaug.diffusion.choices import SamplerName
+from sdaug.base.tiny import build_tiny
+from sdaug.common.params import Drawing, PrecisionName, SamplerName
 from sdaug.diffusion.sampling import (
     SAMPLERS,
-    Drawing,
+    cast_weights,
     decode_latents,
     draw_images,
     draw_latents,
@@ -24,21 +25,17 @@ from sdaug.diffusion.sampling import (
     map_on_cores,
     one_ahead,
 )
-from sdaug.diffusion.synthesis import cast_weights
-from sdaug.diffusion.tiny import build_tiny
-from sdaug.names import PrecisionName
 
 DRAWING = Drawing(
-    prompt="a photo of a zwa",
     negative_prompt="",
     guidance_scale=2.0,
     inference_steps=2,
     sampler="dpm_solver",
-    height=16,
-    width=16,
     batch_size=2,
     precision="fp32",
 )
+PROMPT = "a photo of a zwa"
+SIZE = {"height": 16, "width": 16}
 SEEDS = [11, 12, 13]
 
 
@@ -50,7 +47,7 @@ def pipeline() -> StableDiffusionPipeline:
 def draw(
     pipeline: StableDiffusionPipeline, drawing: Drawing = DRAWING, seeds: list[int] = SEEDS
 ) -> dict[int, NDArray[np.uint8]]:
-    return dict(zip(seeds, draw_pixels(pipeline, drawing, seeds, title="test"), strict=True))
+    return dict(zip(seeds, draw_pixels(pipeline, PROMPT, drawing, seeds, **SIZE, title="test"), strict=True))
 
 
 def is_near(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
@@ -142,18 +139,17 @@ def test_images_are_those_of_the_pipeline_itself(
     )
     pipeline = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=kind)
-    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, drawing), SEEDS)
+    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing), SEEDS, **SIZE)
     ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
     plain = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
     plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config)
     plain.set_progress_bar_config(disable=True)
     theirs = plain(
-        [drawing.prompt] * 3,
+        [PROMPT] * 3,
         negative_prompt=[drawing.negative_prompt] * 3,
         guidance_scale=guidance_scale,
         num_inference_steps=drawing.inference_steps,
-        height=drawing.height,
-        width=drawing.width,
+        **SIZE,
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
         output_type="np",
     ).images
@@ -176,7 +172,7 @@ def test_half_precision_needs_a_gpu(pipeline: StableDiffusionPipeline) -> None:
 
 def test_weights_that_are_cast_draw_nearly_the_same(drawn: dict[int, NDArray[np.uint8]]) -> None:
     cast, drawing = build_tiny(SMALLEST, size_pixels=16), replace(DRAWING, precision="bf16")
-    cast_weights(cast, drawing)
+    cast_weights(cast, drawing.precision)
     assert {part.dtype for part in (cast.unet, cast.vae)} == {torch.bfloat16}
     other = draw(cast, drawing)
     assert max(np.abs(other[seed].astype(int) - drawn[seed]).mean() for seed in SEEDS) < 8
@@ -186,7 +182,7 @@ def test_weights_that_are_cast_draw_nearly_the_same(drawn: dict[int, NDArray[np.
 def test_what_is_not_finite_is_told_apart(value: str) -> None:
     broken = build_tiny(SMALLEST, size_pixels=16)
     broken.vae.decoder.conv_out.bias.data[0] = float(value)
-    images = list(draw_images(broken, DRAWING, SEEDS, title="test"))
+    images = list(draw_images(broken, PROMPT, DRAWING, SEEDS, **SIZE, title="test"))
     assert [image.seed for image in images] == SEEDS and not any(image.is_finite for image in images)
     assert {image.pixels.dtype for image in images} == {np.dtype(np.uint8)}
 

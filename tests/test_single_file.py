@@ -10,9 +10,9 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors.torch import save_file
 from smallest import SMALLEST
 
-from sdaug.diffusion.base_params import check_source
+from sdaug.base.params import check_source
+from sdaug.base.tiny import TEXT_WIDTH, build_tiny
 from sdaug.diffusion.pipelines import load_checkpoint, save_pipeline
-from sdaug.diffusion.tiny import TEXT_WIDTH, build_tiny
 
 Weights = Mapping[str, torch.Tensor]
 

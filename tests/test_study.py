@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from sdaug.params import read_params
-from sdaug.study import check_study
+from sdaug.check.study import check_study
+from sdaug.common.sections import read_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -27,8 +27,8 @@ def test_committed_file_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     check_study(read_params(path), path)
 
 
-def test_committed_params_are_the_quick_preset() -> None:
-    assert PARAMS.read_bytes() == (ROOT / "presets" / "quick.yaml").read_bytes()
+def test_no_preset_is_a_copy_of_the_default() -> None:
+    assert not [path for path in PRESETS if read_params(path) == read_params(PARAMS)]
 
 
 def test_arms_and_the_default_share_their_generators() -> None:
@@ -111,7 +111,14 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r"classifiers\.resnet18\.freeze_backbone: True; without pretrained weights",
         ),
         (put_oracle_of_another_size, r"datasets\.original\.images\.oracle: 1\.0; its photos are not resized"),
-        (put("synthesize", "height", value=256), r"synthesize\.height: 256; need prepare\.size_pixels"),
+        (
+            put("synthesize", "drawing", "sampler", value="magic"),
+            r"synthesize\.drawing\.sampler: 'magic' is not allowed",
+        ),
+        (put("recipe", "momentum", value=2.0), r"recipe\.momentum: 2\.0; need 0 or more and less than 1"),
+        (put("classifiers", "custom", "dropout", value=0.5), r"classifiers\.custom\.dropout: 0\.5; custom has none"),
+        (put("classifiers", "custom", "colour", value=1), r"classifiers\.custom\.colour: unknown key"),
+        (put("classifiers", "custom", value={"steps": 2}), r"classifiers\.custom\.architecture: missing"),
         (put("seeds", value=[1, 1]), r"seeds: \[1, 1\]; need at least one, and each once"),
         (put("seeds", value=[]), r"seeds: \[\]; need at least one"),
         (put("datasets", value={}), r"datasets: .*need at least one"),

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
-from sdaug.files import write_csv, write_json
-from sdaug.manifest import Photo
+from sdaug.common.files import write_csv, write_json
+from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
 from sdaug.verdict.summary import Study, draw_groups, estimate, estimate_mean, read_study, sibling_accuracy, summarize
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdaug.data.teats import GROUP_PATTERN, MAX_PHOTO_BYTES, Teat, read_labels, unpack_teats
+from sdaug.photos.teats import GROUP_PATTERN, MAX_PHOTO_BYTES, Teat, read_labels, unpack_teats
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ("Train_1.zip", "Train_2.zip", "Test.zip")

@@ -6,16 +6,10 @@ import numpy as np
 import torch
 from smallest import SMALLEST
 
-from sdaug.diffusion.pretraining import (
-    encode_images,
-    reconstruct,
-    squared_error,
-    to_pixels,
-    train_base,
-    train_vae,
-    whiten_latents,
-)
-from sdaug.diffusion.tiny import build_tiny, build_tokenizer
+from sdaug.base.pretraining import train_base, train_vae, whiten_latents
+from sdaug.base.tiny import build_tiny, build_tokenizer
+from sdaug.diffusion.latents import encode_images, reconstruct, to_pixels
+from sdaug.fidelity.vae import squared_error
 
 BASE = replace(SMALLEST, vae_steps=60, vae_batch_size=4, vae_learning_rate=5.0e-3, unet_steps=1, unet_batch_size=2)
 SHADES = np.random.default_rng(0).integers(0, 256, (6, 1, 1, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.tracking import flatten, track
+from sdaug.common.tracking import flatten, track
 
 
 def test_runs_are_logged_and_a_failing_one_ends_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.shell import stage_words
-from sdaug.warm import warm_starts
+from sdaug.run.shell import stage_words
+from sdaug.run.warm import warm_starts
 
 # A library that the stages import, which writes down each time that it is loaded.
 LIBRARY = "from pathlib import Path\nwith Path('loaded').open('a') as stream: stream.write('once')\n"

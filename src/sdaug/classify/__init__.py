@@ -1,1 +1,1 @@
-"""Classifiers: models, training and evaluation."""
+"""Classifiers: building, loading, inference and scores."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sdaug.classify.models import ModelCard
-from sdaug.precision import autocast
+from sdaug.common.precision import autocast
 
 EVALUATION_BATCH_SIZE = 64
 

@@ -17,13 +17,13 @@ class MatrixConv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, C, H, W)` -> `(B, out, H', W')`, channels last in memory."""
         B, C, H, W = x.shape
-        if not x.is_cpu or torch.compiler.is_compiling():  # gathering takes a C++ compiler minutes
-            return super().forward(x)
         rows, columns = (_Taps(size, self, axis) for axis, size in enumerate((H, W)))
         num_places = rows.num_places * columns.num_places
+        is_gathered = self.kernel_size != (1, 1) or self.stride != (1, 1) or self.padding != (0, 0)
         # With more places than channels, gathering the pixels that each place needs costs more than it saves.
-        is_gathered = self.kernel_size != (1, 1) or self.stride != (1, 1)
-        if (is_gathered and B * num_places > C) or min(rows.num_places, columns.num_places) < 1:
+        is_costly = is_gathered and B * num_places > C
+        is_empty = any(min(axis.num_places, axis.num_taps) < 1 for axis in (rows, columns))  # padding alone, say
+        if is_costly or is_empty:
             return super().forward(x)
         gathered = _Gather.apply(x.permute(0, 2, 3, 1), rows, columns) if is_gathered else x.permute(0, 2, 3, 1)
         weights = columns.cut(rows.cut(self.weight, 2), 3).permute(0, 2, 3, 1).flatten(1)

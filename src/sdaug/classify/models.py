@@ -11,13 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sdaug.classify.auxiliary import make_room, options_without, untaken_heads
 from sdaug.classify.custom import CustomNetwork
-from sdaug.classify.matrix_conv import use_matrix_products
-from sdaug.classify.pooling import spread_small_maps
-from sdaug.classify.recipe import CUSTOM, Recipe
-from sdaug.files import read_json, write_json
-from sdaug.images import Square
+from sdaug.classify.inception_head import answer_once_in_evaluation, options_without, untaken_heads
+from sdaug.classify.params import CUSTOM, Recipe
+from sdaug.classify.vgg_head import spread_small_maps
+from sdaug.common.files import read_json, write_json
+from sdaug.common.params import Square
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
 
@@ -103,13 +102,12 @@ def create_network(
     if architecture == CUSTOM:
         model = CustomNetwork(num_classes, **options)
     else:
-        import timm  # seconds, which the custom network need not wait for
+        import timm  # takes seconds, which the custom network need not wait for
 
         options = {**options, **untaken_heads(options)} if pretrained else options
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
-        make_room(model)
+        answer_once_in_evaluation(model)
         spread_small_maps(model)
-    use_matrix_products(model)
     return model
 
 

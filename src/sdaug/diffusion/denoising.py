@@ -1,45 +1,11 @@
-"""The training objective that base and DreamBooth share: cached latents, prompts, and the denoising loss."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+"""The training objective that base and DreamBooth share: the denoising loss."""
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from sdaug.device import to_device
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Posteriors of N images: `mean` and `std` are `(N, C, h, w)`, multiplied by the VAE's scaling factor."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.mean)
-
-    def spread(self) -> float:
-        """The standard deviation of a drawn latent, over all images and places."""
-        return float((self.mean.var() + self.std.square().mean()).sqrt())
-
-    def scaled(self, factor: float) -> "Latents":
-        return Latents(mean=self.mean * factor, std=self.std * factor)
-
-    def draw(self, chosen: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-        """New latents `(B, C, h, w)` of the chosen images, as an encoder run at this step would draw them."""
-        chosen = to_device(chosen, self.mean.device)
-        mean, std = self.mean[chosen], self.std[chosen]
-        return mean + std * draw_normal(mean.shape, stream, mean.device)
-
-
-@torch.no_grad()
-def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[torch.Tensor]:
-    """One `(1, T, D)` embedding a prompt, as the pipeline itself would make it."""
-    return [
-        pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0] for prompt in prompts
-    ]
+from sdaug.common.device import to_device
+from sdaug.diffusion.latents import draw_normal
 
 
 def denoising_loss(
@@ -68,11 +34,6 @@ def denoising_loss(
     target = denoising_target(scheduler, latents, noise, timesteps)
     losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
     return losses if min_snr_gamma is None else losses * snr_weights(scheduler, timesteps, min_snr_gamma)
-
-
-def draw_normal(shape: Sequence[int], stream: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard normal noise from a CPU generator, on its way to the device while the host goes on."""
-    return to_device(torch.randn(shape, generator=stream), device)
 
 
 def denoising_target(

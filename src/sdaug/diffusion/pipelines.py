@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
-from sdaug.diffusion.base_params import SUPPORTED, check_layout, check_pipeline_class
+from sdaug.diffusion.layout import SUPPORTED, check_layout, check_pipeline_class
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
 

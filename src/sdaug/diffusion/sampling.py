@@ -23,12 +23,11 @@ from diffusers import (
 from numpy.typing import NDArray
 from torch import nn
 
-from sdaug.device import to_device, to_host, torch_stream
-from sdaug.diffusion.choices import SamplerName
-from sdaug.diffusion.denoising import encode_prompts
-from sdaug.names import PrecisionName
-from sdaug.precision import autocast, resolve_precision
-from sdaug.progress import progress
+from sdaug.common.device import to_device, to_host, torch_stream
+from sdaug.common.params import Drawing, PrecisionName
+from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.progress import progress
+from sdaug.diffusion.latents import encode_prompts, vae_batch_size
 
 SAMPLERS = {
     "dpm_solver": DPMSolverMultistepScheduler,  # DPM-Solver++ 2M, arXiv 2211.01095
@@ -43,21 +42,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """What is drawn and how: all that an image depends on beside the weights and its seed."""
-
-    prompt: str
-    negative_prompt: str
-    guidance_scale: float
-    inference_steps: int
-    sampler: SamplerName
-    height: int
-    width: int
-    batch_size: int
-    precision: PrecisionName
-
-
 @dataclass(frozen=True)
 class DrawnImage:
     """`pixels` are `(H, W, 3)`; what the weights cannot draw is not finite, and black there."""
@@ -68,23 +52,31 @@ class DrawnImage:
 
 
 def draw_images(
-    pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
+    pipeline: StableDiffusionPipeline,
+    prompt: str,
+    drawing: Drawing,
+    seeds: Sequence[int],
+    *,
+    height: int,
+    width: int,
+    title: str,
 ) -> Iterator[DrawnImage]:
     """The image of each seed, in order; every batch has one size, the last one is filled up."""
-    prompts = guided_prompts(pipeline, drawing)
+    prompts = guided_prompts(pipeline, prompt, drawing)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
 
     def draw(start: int) -> Callable[[], list[DrawnImage]]:
         wanted = seeds[start : start + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
-        images = decode_latents(pipeline, draw_latents(pipeline, drawing, prompts, filled), drawing)
+        latents = draw_latents(pipeline, drawing, prompts, filled, height=height, width=width)
+        images = decode_latents(pipeline, latents, drawing)
         is_finite = to_host(images.isfinite().flatten(1).all(dim=1))
         pixels = to_host((images.clamp(0, 1).nan_to_num() * 255).round().to(torch.uint8))
         return lambda: [DrawnImage(*one) for one in zip(wanted, pixels(), is_finite().tolist(), strict=False)]
 
     starts = range(0, len(seeds), drawing.batch_size)
-    is_small = drawing.batch_size * drawing.height * drawing.width <= SMALL_BATCH_PIXELS
+    is_small = drawing.batch_size * height * width <= SMALL_BATCH_PIXELS
     drawn = map_on_cores(draw, starts) if is_small and pipeline.device.type == "cpu" else one_ahead(draw, starts)
     for fetch in progress(drawn, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):
         yield from fetch()
@@ -113,25 +105,34 @@ def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
 
 
 def draw_pixels(
-    pipeline: StableDiffusionPipeline, drawing: Drawing, seeds: Sequence[int], *, title: str
+    pipeline: StableDiffusionPipeline,
+    prompt: str,
+    drawing: Drawing,
+    seeds: Sequence[int],
+    *,
+    height: int,
+    width: int,
+    title: str,
 ) -> NDArray[np.uint8]:
     """The images of some seeds as `(N, H, W, 3)` pixels; what is not finite becomes black or white."""
-    return np.stack([image.pixels for image in draw_images(pipeline, drawing, seeds, title=title)])
+    images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title)
+    return np.stack([image.pixels for image in images])
 
 
-def vae_batch_size(height: int, width: int) -> int:
-    """How many images a VAE meets at once: large ones would take more memory than the UNet does."""
-    return max(1, min(16, 2**20 // (height * width)))
-
-
-def guided_prompts(pipeline: StableDiffusionPipeline, drawing: Drawing) -> torch.Tensor:
+def guided_prompts(pipeline: StableDiffusionPipeline, prompt: str, drawing: Drawing) -> torch.Tensor:
     """`(1, T, D)` embeddings of the prompt, or `(2, T, D)` with the negative one first where there is guidance."""
-    wanted = [drawing.negative_prompt, drawing.prompt] if drawing.guidance_scale > 1 else [drawing.prompt]
+    wanted = [drawing.negative_prompt, prompt] if drawing.guidance_scale > 1 else [prompt]
     return torch.cat(encode_prompts(pipeline, wanted))
 
 
 def draw_latents(
-    pipeline: StableDiffusionPipeline, drawing: Drawing, prompts: torch.Tensor, seeds: Sequence[int]
+    pipeline: StableDiffusionPipeline,
+    drawing: Drawing,
+    prompts: torch.Tensor,
+    seeds: Sequence[int],
+    *,
+    height: int,
+    width: int,
 ) -> torch.Tensor:
     """`(B, C, h, w)` latents, one a seed: each starts from a noise of its own and never meets its neighbours."""
     unet, device = pipeline.unet, pipeline.device
@@ -140,7 +141,7 @@ def draw_latents(
     sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step, nor be told
     times = to_device(sampler.timesteps, device)
     factor = pipeline.vae_scale_factor
-    shape = (unet.config.in_channels, drawing.height // factor, drawing.width // factor)
+    shape = (unet.config.in_channels, height // factor, width // factor)
     noise = torch.stack([torch.randn(shape, generator=torch_stream(seed)) for seed in seeds])
     latents: torch.Tensor = noise.to(device, memory_format=torch.channels_last) * sampler.init_noise_sigma
     num_prompts = len(prompts)
@@ -159,8 +160,8 @@ def draw_latents(
 
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:
     """`(B, H, W, 3)` images of latents, in [0, 1] but for what still has to be cut off."""
-    vae = pipeline.vae
-    size = vae_batch_size(drawing.height, drawing.width)
+    vae, factor = pipeline.vae, pipeline.vae_scale_factor
+    size = vae_batch_size(latents.shape[-2] * factor, latents.shape[-1] * factor)
     with torch.inference_mode(), _products(vae, drawing, pipeline.device):
         batches = (latents / vae.config.scaling_factor).to(vae.dtype).split(size)
         decoded = torch.cat([vae.decode(part, return_dict=False)[0] for part in batches])
@@ -173,19 +174,25 @@ def _products(part: nn.Module, drawing: Drawing, device: torch.device) -> torch.
     return autocast(device, torch.float32 if part.dtype == dtype else dtype)
 
 
+def cast_weights(pipeline: StableDiffusionPipeline, precision: PrecisionName) -> None:
+    """Weights in the precision of a drawing, once, instead of at each step."""
+    dtype = resolve_precision(precision, pipeline.device)
+    for part in (pipeline.unet, pipeline.vae):
+        if part.dtype != dtype:
+            part.to(dtype)
+
+
 def draw_previews(
     pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
 ) -> list[NDArray[np.uint8]]:
     """A few images to look at: the same seeds each time, so that two previews show what changed between them."""
     drawing = Drawing(
-        prompt=prompt,
         negative_prompt="",
         guidance_scale=guidance_scale,
         inference_steps=20,
         sampler="dpm_solver",
-        height=size_pixels,
-        width=size_pixels,
         batch_size=num_images,
         precision="auto",
     )
-    return list(draw_pixels(pipeline, drawing, range(num_images), title="previews"))
+    seeds = range(num_images)
+    return list(draw_pixels(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title="previews"))

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from sdaug.manifest import Protocol
+from sdaug.common.params import Protocol
 from sdaug.verdict.published import ROWS, find_published
 from sdaug.verdict.summary import BASELINE, METRICS, TREATED, Interval, Result, Study
+
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,9 +287,13 @@ def render_markdown(tables: Sequence[Table], *, verdict: Sequence[str], limits: 
 def render_page(tables: Sequence[Table], **values: Any) -> str:
     """The report as one HTML page; its pictures lie beside it."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(PAGE).render(tables=tables, **values) + "\n"
+    return environment.get_template(TEMPLATE.name).render(tables=tables, **values) + "\n"
 
 
 def _effect(interval: Interval) -> str:
@@ -305,89 +312,3 @@ def _signed(interval: Interval) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-PAGE = """\
-{% macro cells(tag, row, num_names) -%}
-<tr>
-{%- for cell in row -%}
-<{{ tag }}{% if loop.index0 < num_names %} class="name"{% endif %}>{{ cell }}</{{ tag }}>
-{%- endfor -%}
-</tr>
-{%- endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Does augmenting with Stable Diffusion help?</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; }
-.verdict { border-left: 4px solid #0072b2; padding-left: 1rem; font-size: 1.1rem; }
-.note, figcaption { color: #555; font-size: 0.9rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
-.name { text-align: left; }
-figure { margin: 1.5rem 0; }
-img { max-width: 100%; }
-</style>
-</head>
-<body>
-<h1>Does augmenting with Stable Diffusion help?</h1>
-{% for sentence in verdict %}
-<p class="verdict">{{ sentence }}</p>
-{% endfor %}
-
-<h2>What can and cannot be said</h2>
-<ul>
-{% for limit in limits %}
-<li>{{ limit }}</li>
-{% endfor %}
-</ul>
-
-<h2>What was compared</h2>
-<p>Classifiers: {{ study.models | join(", ") }}. Data sets: {{ study.datasets | join(", ") }}.
-Seeds: {{ study.seeds | join(", ") }}. Every model was tested on the same {{ study.test.ids | length }} photos.</p>
-<p>Protocol {{ protocol }}</p>
-{% for table in tables %}
-
-<h2>{{ table.title }}</h2>
-<p class="note">{{ table.note }}</p>
-<div class="wide">
-<table>
-<thead>{{ cells("th", table.header, table.num_names) }}</thead>
-<tbody>
-{% for row in table.rows %}
-{{ cells("td", row, table.num_names) }}
-{% endfor %}
-</tbody>
-</table>
-</div>
-{% endfor %}
-
-<h2>Pictures</h2>
-{% for file, caption in pictures.items() %}
-<figure>
-<img src="{{ file }}" alt="{{ caption }}">
-<figcaption>{{ caption }}</figcaption>
-</figure>
-{% endfor %}
-
-<h2>Earlier stages</h2>
-<div class="wide">
-<table>
-<tbody>
-{% for name, value in metrics.items() %}
-<tr><td class="name">{{ name }}</td><td>{{ value }}</td></tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
-</body>
-</html>
-"""

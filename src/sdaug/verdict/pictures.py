@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sdaug import images
-from sdaug.seeding import numpy_stream
+from sdaug.common import images
+from sdaug.common.seeding import numpy_stream
 from sdaug.verdict.summary import Study
 
 DPI = 100

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from sdaug.files import read_csv, read_json
-from sdaug.manifest import Photo
-from sdaug.seeding import numpy_stream
+from sdaug.common.files import read_csv, read_json
+from sdaug.common.manifest import Photo
+from sdaug.common.seeding import numpy_stream
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""The stage base: a Stable Diffusion to start from."""

@@ -1,0 +1,75 @@
+"""The section `base`: which Stable Diffusion the study starts from."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdaug.common.sections import require
+from sdaug.diffusion.layout import check_layout
+
+TINY = "tiny"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseParams:
+    """Section `base`: which Stable Diffusion the study starts from, and how a tiny one is trained."""
+
+    model: str
+    revision: str | None
+    variant: str | None
+    config: Path | None
+    caption: str
+    vae_channels: list[int]
+    latent_channels: int
+    vae_steps: int
+    vae_batch_size: int
+    vae_crop_pixels: int
+    vae_learning_rate: float
+    unet_channels: list[int]
+    unet_steps: int
+    unet_batch_size: int
+    unet_learning_rate: float
+    ema_decay: float
+    caption_dropout: float
+    flip_horizontal: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        factor = 2 ** (len(self.vae_channels) - 1)
+        check_source(self.model, self.config, self.variant)
+        require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
+        for key in ("vae_channels", "unet_channels"):
+            widths = getattr(self, key)
+            is_fit = bool(widths) and all(width >= 16 and width % 8 == 0 for width in widths)
+            require(is_fit, key, widths, "need widths that are multiples of 8, 16 or more")
+        for key in ("latent_channels", "vae_steps", "vae_batch_size", "unet_steps", "unet_batch_size"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        is_fit = self.vae_crop_pixels % factor == 0 and self.vae_crop_pixels > 0
+        require(is_fit, "vae_crop_pixels", self.vae_crop_pixels, f"need a multiple of {factor}, the VAE's reduction")
+        for key in ("vae_learning_rate", "unet_learning_rate"):
+            require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
+        for key in ("ema_decay", "caption_dropout"):
+            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
+
+
+def check_source(model: str, config: Path | None, variant: str | None = None) -> None:
+    """Refuse what can be no Stable Diffusion, as far as this machine can tell before anything is loaded.
+
+    Raises:
+        ValueError: one line for each way in which `model` is wrong.
+    """
+    path = Path(model)
+    is_pickle = path.suffix in PICKLES
+    require(not is_pickle, "model", model, "a pickle can run a stranger's code; convert it to .safetensors")
+    if path.suffix == ".safetensors":
+        require(path.is_file(), "model", model, "no such file; give the path of a .safetensors checkpoint")
+        rule = "a single file needs a local folder of configs: the diffusers layout of its kind, weights left out"
+        require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
+    elif path.is_dir():
+        check_layout(path, where=f"model: {model!r}", variant=variant)
+    else:
+        is_fit = model == TINY or HUB_ID.fullmatch(model) is not None
+        rule = "need `tiny`, a hub id such as owner/name, a folder in the diffusers layout or a .safetensors file"
+        require(is_fit, "model", model, rule)

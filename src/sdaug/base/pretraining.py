@@ -1,0 +1,143 @@
+"""Training the tiny base from scratch: the VAE on pixels, then the UNet on its latents, under one generic caption."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+
+from sdaug.base.params import BaseParams
+from sdaug.common.device import torch_stream
+from sdaug.common.loss_monitor import LossMonitor, check_finite
+from sdaug.common.progress import progress
+from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.denoising import denoising_loss
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+
+KL_WEIGHT = 1.0e-7  # enough to keep a little noise in the latents, too little to blur
+WARMUP_STEPS = 50
+REPORT_STEPS = 25
+
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+def train_base(
+    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
+) -> None:
+    """Train VAE and UNet in place on `(N, H, W, 3)` images."""
+    pixels = to_pixels(images)
+    train_vae(pipeline.vae, pixels, params, report=report)
+    whiten_latents(pipeline.vae, encode_images(pipeline.vae, pixels, flip_horizontal=False))
+    latents = encode_images(pipeline.vae, pixels, flip_horizontal=params.flip_horizontal)
+    pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
+    train_unet(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), params, report=report)
+
+
+def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, report: Report) -> None:
+    """Fit the VAE on random crops of `(N, 3, H, W)` pixels: small details weigh more in a crop, and it costs less."""
+    # Setup. A shorter memory of squared gradients than usual, since training is only some hundred steps long.
+    stream, device = torch_stream(derive_seed(params.seed, "vae")), vae.device
+    vae.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=params.vae_learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.vae_steps)
+
+    for step in progress(range(1, params.vae_steps + 1), title="VAE", total=params.vae_steps):
+        # Encode, draw a latent from the posterior, decode.
+        batch = random_crops(pixels, params, stream).to(device)
+        posterior = vae.encode(batch).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=stream).to(device)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+
+        # Optimizer step.
+        reconstruction = F.mse_loss(decoded, batch)
+        loss = reconstruction + 0.2 * F.l1_loss(decoded, batch) + KL_WEIGHT * posterior.kl().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+        # Report.
+        if step % REPORT_STEPS == 0 or step == params.vae_steps:
+            check_finite(loss, where=f"base: VAE step {step}")
+            report(step, {"vae_squared_error": float(reconstruction.detach())})
+    vae.eval().requires_grad_(False)
+
+
+def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generator) -> torch.Tensor:
+    """`(B, 3, crop, crop)` cut at random places from random images."""
+    num_images, _, height, width = pixels.shape
+    crop = min(params.vae_crop_pixels, height, width)
+    chosen = torch.randint(num_images, (params.vae_batch_size,), generator=stream).tolist()
+    tops = torch.randint(height - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
+    lefts = torch.randint(width - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
+    cuts = [pixels[i, :, t : t + crop, x : x + crop] for i, t, x in zip(chosen, tops, lefts, strict=True)]
+    return torch.stack(cuts).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
+    """Turn the latent space to its principal axes and give each of them mean 0 and variance 1.
+
+    The channels of a VAE trained this briefly share one strong component, beside which the details that the decoder
+    needs have a hundredth of the variance: a UNet that learns them by squared error leaves them out.
+    What the VAE reconstructs stays the same, since the map goes into the 1x1 convolutions on both sides of the
+    latents. The posterior's variance becomes one number a channel, its mean over `latents`.
+    """
+    num_channels = latents.mean.shape[1]
+    values = latents.mean.double().movedim(1, -1).reshape(-1, num_channels)
+    noise = latents.std.double().square().mean(dim=(0, 2, 3))
+    center = values.mean(dim=0)
+    variances, axes = torch.linalg.eigh(torch.cov(values.T, correction=0) + noise.diag())
+    forward = (axes / variances.sqrt()).T
+    backward = axes * variances.sqrt()
+
+    before, after = vae.quant_conv, vae.post_quant_conv
+    mean_rows = before.weight[:num_channels, :, 0, 0].double()
+    before.weight[:num_channels, :, 0, 0] = (forward @ mean_rows).float()
+    before.bias[:num_channels] = (forward @ (before.bias[:num_channels].double() - center)).float()
+    before.weight[num_channels:] = 0.0
+    before.bias[num_channels:] = (forward.square() @ noise).log().float()
+    columns = after.weight[:, :, 0, 0].double()
+    after.weight[:, :, 0, 0] = (columns @ backward).float()
+    after.bias += (columns @ center).float()
+
+
+def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, *, report: Report) -> None:
+    """Fit the UNet on scaled latents; what is kept is the moving average of its weights."""
+    # Setup. Captions are encoded once, since the text encoder does not learn.
+    unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
+    unet.train().to(memory_format=torch.channels_last)
+    caption, empty = encode_prompts(pipeline, [params.caption, ""])
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=params.unet_learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.unet_steps)
+    average = EMAModel(unet.parameters(), decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    monitor = LossMonitor(["unet_loss"], unet.device)
+
+    for step in progress(range(1, params.unet_steps + 1), title="UNet", total=params.unet_steps):
+        # Denoise a batch; some images lose their caption, so that guidance has something to compare with.
+        chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
+        is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
+        prompts = torch.where(is_dropped.to(caption.device)[:, None, None], empty, caption)
+        loss = denoising_loss(unet, pipeline.scheduler, latents.draw(chosen, stream), prompts, stream).mean()
+        monitor.add(step, [loss])
+
+        # Optimizer step.
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.step(unet.parameters())
+
+        # Report.
+        if step % REPORT_STEPS == 0 or step == params.unet_steps:
+            report(step, monitor.means(where="base: UNet", way_out="lower base.unet_learning_rate"))
+    average.copy_to(unet.parameters())
+    unet.eval()

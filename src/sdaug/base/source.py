@@ -1,0 +1,30 @@
+"""Where the base comes from: trained here, a single file, a folder or the hub."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
+
+from sdaug.base.params import TINY, BaseParams
+from sdaug.base.pretraining import Report, train_base
+from sdaug.base.tiny import build_tiny
+from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
+
+
+def make_base(
+    params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report
+) -> StableDiffusionPipeline:
+    """The pipeline that the study starts from; `tiny` is trained on the `(N, H, W, 3)` images."""
+    model = Path(params.model)
+    if params.model == TINY:
+        pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
+        train_base(pipeline, images, params, report=report)
+    elif model.suffix == ".safetensors" and params.config is not None:
+        pipeline = load_checkpoint(model, params.config)
+    elif model.is_dir():
+        pipeline = load_pipeline(model, device, variant=params.variant)
+    else:
+        pipeline = download_pipeline(params.model, params.revision, params.variant)
+    return pipeline.to(device)

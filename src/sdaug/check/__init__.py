@@ -1,0 +1,1 @@
+"""The stage check: the whole of params.yaml."""

@@ -1,0 +1,109 @@
+"""The whole of params.yaml at once: every section, and what one says of another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdaug.base.params import BaseParams
+from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.sections import check_name, convert, require
+from sdaug.datasets.params import ArmImages
+from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
+from sdaug.fidelity.params import FidelityParams
+from sdaug.phantom.params import PhantomParams
+from sdaug.photos.params import PrepareParams
+from sdaug.synthesize.params import SynthesizeParams
+
+MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # by the stages phantom and teats
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmParams:
+    """An entry of `datasets`: which images, and how models are trained on them."""
+
+    images: ArmImages
+    training: ArmTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyParams:
+    """params.yaml, section by section; `phantom` is there only in a study of phantom photos."""
+
+    classes: list[str]
+    seeds: list[int]
+    prepare: PrepareParams
+    base: BaseParams
+    concepts: dict[str, ConceptParams]
+    class_images: ClassImagesParams
+    dreambooth: DreamBoothParams
+    synthesize: SynthesizeParams
+    fidelity: FidelityParams
+    split: SplitParams
+    datasets: dict[str, ArmParams]
+    recipe: RecipeParams
+    classifiers: dict[str, dict[str, Any]]
+    train: TrainParams
+    phantom: PhantomParams | None = None
+
+    def __post_init__(self) -> None:
+        require(len(self.classes) >= 2, "classes", self.classes, "need 2 or more")
+        for key in ("classes", "seeds"):
+            values = getattr(self, key)
+            require(len(set(values)) == len(values) > 0, key, values, "need at least one, and each once")
+        for key in ("classes", "concepts", "datasets", "classifiers"):
+            for name in getattr(self, key):
+                check_name(name, where=key)
+            require(bool(getattr(self, key)), key, getattr(self, key), "need at least one")
+        for label in self.concepts:
+            require(label in self.classes, f"concepts.{label}", label, f"not a class; classes are {self.classes}")
+        prompts = [concept.instance_prompt for concept in self.concepts.values()]
+        require(
+            len(set(prompts)) == len(prompts), "concepts", prompts, "need an instance prompt of its own for each class"
+        )
+        fold, num_folds = self.split.fold, self.prepare.num_folds
+        require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
+        self._check_arms()
+        for model, entry in self.classifiers.items():
+            for dataset in entry.get("by_dataset") or {}:
+                key = f"classifiers.{model}.by_dataset.{dataset}"
+                require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
+        self.recipes()
+
+    def recipes(self) -> list[Recipe]:
+        """Each recipe that a model is trained by, once."""
+        found: list[Recipe] = []
+        for model, entry in self.classifiers.items():
+            of_model = (resolve_recipe(self.recipe, entry, d, where=f"classifiers.{model}") for d in self.datasets)
+            found += [recipe for recipe in of_model if recipe not in found]
+        return found
+
+    def _check_arms(self) -> None:
+        drawn = self.synthesize
+        for name, arm in self.datasets.items():
+            key = f"datasets.{name}"
+            is_there = drawn.num_images is not None or arm.images.synthetic <= drawn.multiple_of_missing
+            rule = f"need at most synthesize.multiple_of_missing, {drawn.multiple_of_missing}"
+            require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
+            is_phantom = self.phantom is not None or not arm.images.oracle
+            require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has further true photos")
+            is_same = self.phantom is None or self.phantom.size_pixels == self.prepare.size_pixels
+            rule = "its photos are not resized: need the same phantom.size_pixels and prepare.size_pixels"
+            require(is_same or not arm.images.oracle, f"{key}.images.oracle", arm.images.oracle, rule)
+            weights, num_classes = arm.training.class_weights, len(self.classes)
+            is_whole = not isinstance(weights, list) or len(weights) == num_classes
+            require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one for each class")
+
+
+def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
+    """Every rule of every section, and that `prepare.raw` is there unless a stage makes it.
+
+    Raises:
+        ValueError: one line that names the file, the key, the value and what is allowed.
+    """
+    study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
+    raw = study.prepare.raw
+    if not raw.is_dir() and raw not in made_dirs:
+        raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")
+    return study

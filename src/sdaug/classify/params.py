@@ -1,0 +1,153 @@
+"""The knobs of training a classifier: the shared recipe, what a model, an arm or both change, and section `train`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sdaug.common.sections import convert, read_section, require
+
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeParams:
+    """Section `recipe`: how a classifier is built and trained where its own entry does not say otherwise."""
+
+    options: dict[str, Any]
+    pretrained: bool
+    freeze_backbone: bool
+    dropout: float
+    drop_path: float
+    image_size: int
+    optimizer: Literal["sgd", "adam", "adamw"]
+    learning_rate: float
+    layer_decay: float
+    momentum: float
+    weight_decay: float
+    schedule: Literal["constant", "cosine", "step"]
+    warmup_steps: int
+    batch_size: int
+    epochs: int | None
+    steps: int | None
+
+    def __post_init__(self) -> None:
+        require(
+            self.pretrained or not self.freeze_backbone,
+            "freeze_backbone",
+            True,
+            "without pretrained weights the head would learn from noise; set pretrained: true",
+        )
+        for key in ("dropout", "drop_path"):
+            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
+        require(16 <= self.image_size <= 1024, "image_size", self.image_size, "need 16 to 1024 pixels")
+        require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "need more than 0, at most 10")
+        decay = self.layer_decay
+        require(0 < decay <= 1, "layer_decay", decay, "need more than 0, at most 1, which is none")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "need 0 or more and less than 1")
+        require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "need 0 to 1")
+        is_fit = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
+        require(is_fit, "warmup_steps", self.warmup_steps, "need 0 or more, and fewer than steps")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "need 2 or more")
+        rule = f"need either epochs or steps, and steps is {self.steps}"
+        require((self.epochs is None) != (self.steps is None), "epochs", self.epochs, rule)
+        for key in ("epochs", "steps"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "need 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(RecipeParams):
+    """How one model is built and trained: section `recipe` with what its entry of `classifiers` changes."""
+
+    architecture: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.architecture == CUSTOM:
+            require(not self.pretrained, "pretrained", True, "custom has no weights to take")
+            for key in ("dropout", "drop_path"):
+                require(not getattr(self, key), key, getattr(self, key), "custom has none; need 0")
+            require(self.layer_decay == 1, "layer_decay", self.layer_decay, "custom has none; need 1")
+
+
+def read_recipe(path: Path, model: str, dataset: str) -> Recipe:
+    """The recipe that a params file gives one model on one data set."""
+    key = f"classifiers.{model}"
+    shared, entry = read_section(path, "recipe", RecipeParams), read_section(path, key, dict[str, Any])
+    return resolve_recipe(shared, entry, dataset, where=f"{path}: {key}")
+
+
+def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str, *, where: str) -> Recipe:
+    """The recipe of one model on one data set; `entry` is what `classifiers` says of the model.
+
+    Raises:
+        ValueError: the entry, or what it says of the data set, is no knob of a recipe, or breaks a rule.
+    """
+    own = dict(entry)
+    by_dataset = convert(own.pop("by_dataset", {}), dict[str, dict[str, Any]], f"{where}.by_dataset")
+    where = f"{where}.by_dataset.{dataset}" if dataset in by_dataset else where
+    recipe: Recipe = convert(asdict(shared) | own | by_dataset.get(dataset, {}), Recipe, where)
+    return recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmTraining:
+    """`datasets.<arm>.training`: the loss, sampler and augmentation of an arm; what is left out is plain."""
+
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "inverse_frequency", "effective_number"] | list[float] = "none"
+    effective_number_beta: float = 0.999
+    sampler: Literal["plain", "balanced"] = "plain"
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    rotation_degrees: float = 0.0
+    crop_scale: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    randaugment_ops: int = 0
+    randaugment_magnitude: int = 9
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.focal_gamma <= 10, "focal_gamma", self.focal_gamma, "need 0 to 10")
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "need 0 or more, less than 1")
+        beta = self.effective_number_beta
+        require(0 <= beta < 1, "effective_number_beta", beta, "need 0 or more and less than 1")
+        if isinstance(self.class_weights, list):
+            is_valid = min(self.class_weights, default=0) > 0
+            rule = "need more than 0 for each class, in their order"
+            require(is_valid, "class_weights", self.class_weights, rule)
+        require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "need 0 to 180")
+        require(0 < self.crop_scale <= 1, "crop_scale", self.crop_scale, "need more than 0, at most 1 (none)")
+        for key in ("brightness", "contrast", "saturation"):
+            require(0 <= getattr(self, key) <= 1, key, getattr(self, key), "need 0 to 1")
+        require(0 <= self.randaugment_ops <= 10, "randaugment_ops", self.randaugment_ops, "need 0 to 10")
+        magnitude = self.randaugment_magnitude
+        require(0 <= magnitude <= 30, "randaugment_magnitude", magnitude, "need 0 to 30")
+        for key in ("mixup_alpha", "cutmix_alpha"):
+            require(0 <= getattr(self, key) <= 10, key, getattr(self, key), "need 0 to 10")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """Section `train`: what all training runs share."""
+
+    selection: Literal["balanced_accuracy", "accuracy", "macro_f1", "loss"]
+    early_stopping_epochs: int | None
+    ema_decay: float | None
+    max_grad_norm: float | None
+    precision: Literal["auto", "fp32", "bf16"]
+    num_threads: int
+    compile: bool
+
+    def __post_init__(self) -> None:
+        patience, decay, norm = self.early_stopping_epochs, self.ema_decay, self.max_grad_norm
+        require(patience is None or patience >= 1, "early_stopping_epochs", patience, "need 1 or more, or empty")
+        require(decay is None or 0 < decay < 1, "ema_decay", decay, "need more than 0 and less than 1, or empty")
+        require(norm is None or norm > 0, "max_grad_norm", norm, "need more than 0, or empty")
+        require(1 <= self.num_threads <= 256, "num_threads", self.num_threads, "need 1 to 256")

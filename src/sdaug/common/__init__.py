@@ -1,0 +1,1 @@
+"""What every stage stands on: files, images, manifests, params, seeds, the device, the log book."""

@@ -1,0 +1,44 @@
+"""Reading, writing and laying out images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+PNG_LEVEL = 1  # level 6 costs as much time as sampling does, for files only a little smaller
+
+
+def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write `(H, W, 3)` pixels without metadata."""
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=PNG_LEVEL)
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    """The `(H, W, 3)` pixels of a prepared or synthetic image."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def resize(pixels: NDArray[np.uint8], *, size_pixels: int) -> NDArray[np.uint8]:
+    """Square `(H, W, 3)` pixels at another size, antialiased."""
+    if pixels.shape[:2] == (size_pixels, size_pixels):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size_pixels, size_pixels), Image.Resampling.LANCZOS))
+
+
+def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels: int, columns: int) -> Image.Image:
+    """Labelled rows of images, at most `columns` each, every tile enlarged or reduced to `tile_pixels`."""
+    label_width, gap = 150, 2
+    width = label_width + columns * (tile_pixels + gap)
+    sheet = Image.new("RGB", (width, max(1, len(rows)) * (tile_pixels + gap)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for r, (label, images) in enumerate(rows):
+        top = r * (tile_pixels + gap)
+        draw.text((4, top + tile_pixels // 2 - 6), label, fill="black")
+        for c, pixels in enumerate(images[:columns]):
+            sheet.paste(
+                Image.fromarray(resize(pixels, size_pixels=tile_pixels)), (label_width + c * (tile_pixels + gap), top)
+            )
+    return sheet

@@ -1,0 +1,108 @@
+"""Prepared photos: their manifest, which alone knows each image's label, group and split, and their pixels."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdaug.common.files import read_csv, write_csv
+from sdaug.common.images import read_png
+from sdaug.common.params import Fold, SplitParams
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """One prepared photo. `fold` is -1 for test photos; `sha256` is that of the source file."""
+
+    id: str
+    label: str
+    group: str
+    split: Split
+    fold: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.id}.png"
+
+
+def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
+    """Write photos ordered by id, so that the order says nothing of the class."""
+    write_csv(path, [asdict(photo) for photo in sorted(photos, key=lambda photo: photo.id)])
+
+
+def read_manifest(prepared_dir: Path) -> list[Photo]:
+    """The photos of a prepared folder, ordered by id."""
+    path = prepared_dir / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no manifest; run `dvc repro prepare`")
+    return [
+        Photo(
+            id=row["id"],
+            label=row["label"],
+            group=row["group"],
+            split="test" if row["split"] == "test" else "train",
+            fold=int(row["fold"]),
+            sha256=row["sha256"],
+        )
+        for row in read_csv(path)
+    ]
+
+
+def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8]:
+    """`(N, H, W, 3)` pixels, in the order of `photos`."""
+    if not photos:
+        raise ValueError(f"{prepared_dir}: no photos to read; is there a class without training photos?")
+    return np.stack([read_png(prepared_dir / "images" / photo.file_name) for photo in photos])
+
+
+def training_photos(photos: Sequence[Photo], split: SplitParams) -> list[Photo]:
+    """What a generator may see: the training folds (clean), or all that is not test (published)."""
+    check_protocol(photos, split)
+    train = [photo for photo in photos if photo.split == "train"]
+    return train if split.protocol == "published" else [photo for photo in train if photo.fold != split.fold]
+
+
+def validation_photos(photos: Sequence[Photo], *, fold: Fold) -> list[Photo]:
+    """The real photos of the validation fold, which no generator of the clean protocol has seen; none for `none`."""
+    return [photo for photo in photos if photo.split == "train" and photo.fold == fold]
+
+
+def check_protocol(photos: Sequence[Photo], split: SplitParams) -> None:
+    """Refuse a clean study whose groups cross from training to test, and a fold that does not exist."""
+    if split.protocol == "published":
+        return
+    fold = split.fold
+    folds = {photo.fold for photo in photos if photo.split == "train"}
+    if fold != "none" and fold not in folds:
+        raise ValueError(f"params.yaml: split.fold: {fold}; the prepared photos have folds {sorted(folds)}, or none")
+    groups = {photo.group for photo in photos if photo.split == "train"}
+    crossing = sum(photo.split == "test" and photo.group in groups for photo in photos)
+    if crossing:
+        raise ValueError(
+            f"params.yaml: split.protocol: clean, but {crossing} test photos share a group with a training photo; "
+            "set prepare.split: made (a new test set of whole groups) or split.protocol: published"
+        )
+
+
+def missing_counts(counts: dict[str, int]) -> dict[str, int]:
+    """How many images each class lacks to the largest one."""
+    largest = max(counts.values())
+    return {label: largest - count for label, count in counts.items()}
+
+
+def count_labels(photos: Iterable[Photo], classes: Sequence[str]) -> dict[str, int]:
+    """Photos of each class, in the order of `classes`."""
+    found = Counter(photo.label for photo in photos)
+    return {label: found[label] for label in classes}
+
+
+def label_indices(photos: Iterable[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    """The class of each photo, as its place in `classes`, `(N,)`."""
+    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)

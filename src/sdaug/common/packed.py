@@ -1,0 +1,74 @@
+"""A packed data set: one memory-mapped array of pixels and a table of what each image is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdaug.common.files import read_csv, write_csv
+from sdaug.common.images import read_png
+
+IMAGES, EXAMPLES = "images.npy", "examples.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """N images `(N, H, W, 3)` with their ids, groups, integer labels, origins and parts."""
+
+    images: NDArray[np.uint8]
+    ids: list[str]
+    groups: list[str]
+    labels: NDArray[np.int64]
+    origins: NDArray[np.str_]
+    parts: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        N, _, _, _ = self.images.shape
+        assert N == len(self.ids) == len(self.groups) == len(self.labels) == len(self.origins) == len(self.parts)
+
+    def part(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Images and labels of one part; of neighbours in the file, the images stay there until they are used."""
+        chosen = np.flatnonzero(self.parts == name)
+        if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
+            rows = slice(chosen[0], chosen[-1] + 1)
+            return self.images[rows], self.labels[rows]
+        return self.images[chosen], self.labels[chosen]
+
+
+def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
+    """Decode the images once into one array beside the table of `rows` (id, group, label, origin, part)."""
+    if not paths:
+        raise ValueError(f"{out_dir}: no images to pack")
+    first = read_png(paths[0])
+    array = np.lib.format.open_memmap(out_dir / IMAGES, mode="w+", dtype=np.uint8, shape=(len(paths), *first.shape))
+    for index, path in enumerate(paths):
+        pixels = read_png(path)
+        if pixels.shape != first.shape:
+            raise ValueError(
+                f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels, but {paths[0]} has "
+                f"{first.shape[1]}x{first.shape[0]}; set synthesize.height and width to prepare.size_pixels"
+            )
+        array[index] = pixels
+    array.flush()
+    write_csv(out_dir / EXAMPLES, rows)
+
+
+def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
+    """Map a packed data set; pixels are read when they are used."""
+    rows = read_csv(folder / EXAMPLES)
+    unknown = sorted({row["label"] for row in rows} - set(classes))
+    if unknown:
+        raise ValueError(
+            f"{folder / EXAMPLES}: class {unknown[0]!r} is not in params.yaml: classes; run `dvc repro split`"
+        )
+    index = {label: number for number, label in enumerate(classes)}
+    return Packed(
+        images=np.load(folder / IMAGES, mmap_mode="r"),
+        ids=[row["id"] for row in rows],
+        groups=[row["group"] for row in rows],
+        labels=np.array([index[row["label"]] for row in rows], dtype=np.int64),
+        origins=np.array([row["origin"] for row in rows]),
+        parts=np.array([row["part"] for row in rows]),
+    )

@@ -1,0 +1,91 @@
+"""The manifest of synthetic images: a row for each image, enough to draw it again with the same weights."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from sdaug.common.files import read_csv, write_csv
+from sdaug.common.params import Drawing
+from sdaug.common.sections import convert
+
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticImage:
+    """One image that a class's generator has drawn."""
+
+    label: str
+    seed: int
+    prompt: str
+    height: int
+    width: int
+    drawing: Drawing
+
+    @property
+    def id(self) -> str:
+        return f"synthetic-{self.seed:010d}"
+
+    @property
+    def file_name(self) -> str:
+        return f"seed_{self.seed:010d}.png"
+
+
+def write_synthetic(folder: Path, images: Sequence[SyntheticImage]) -> None:
+    """Write the manifest of one class's folder."""
+    rows = []
+    for image in images:
+        values = asdict(image)
+        drawing = values.pop("drawing")
+        rows.append({"id": image.id, "label": values.pop("label"), "file": image.file_name, **values, **drawing})
+    write_csv(folder / MANIFEST, rows)
+
+
+def read_synthetic(folder: Path) -> list[SyntheticImage]:
+    """The images of one class's folder, in the order they were drawn.
+
+    Raises:
+        FileNotFoundError: no manifest, or an image of it is not there.
+        ValueError: a row lacks a value, or breaks a rule of a drawing.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `dvc repro synthesize`")
+    images = [_parse(row, where=f"{path}: {row.get('id')}") for row in read_csv(path)]
+    for image in images:
+        if not (folder / image.file_name).is_file():
+            raise FileNotFoundError(
+                f"{folder / image.file_name}: in the manifest but missing; run `dvc repro synthesize`"
+            )
+    return images
+
+
+def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
+    """The image with that id, from the manifests of all classes.
+
+    Raises:
+        ValueError: no manifest has it.
+    """
+    manifests = sorted(synthetic_dir.glob(f"*/{MANIFEST}"))
+    for path in manifests:
+        for row in read_csv(path):
+            if row["id"] == image_id:
+                return _parse(row, where=f"{path}: {image_id}")
+    raise ValueError(
+        f"{image_id}: in none of {len(manifests)} manifests of {synthetic_dir}; an id looks like synthetic-0123456789 "
+        "(see manifest.csv in the folder of a class)"
+    )
+
+
+def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
+    """A row as its record; texts become the numbers that the record's fields are."""
+    drawing = _typed(row, Drawing)
+    values = _typed(row, SyntheticImage) | {"drawing": drawing}
+    image: SyntheticImage = convert(values, SyntheticImage, where)
+    return image
+
+
+def _typed(row: dict[str, str], kind: type[Drawing] | type[SyntheticImage]) -> dict[str, object]:
+    """The values of a dataclass's fields that a row has."""
+    casts = {field.name: field.type if field.type in (int, float) else str for field in fields(kind)}
+    return {name: cast(row[name]) for name, cast in casts.items() if name in row}

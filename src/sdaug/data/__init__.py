@@ -1,1 +1,0 @@
-"""Photos, manifests and packed data sets."""

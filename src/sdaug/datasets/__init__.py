@@ -1,0 +1,1 @@
+"""The stages split and holdout: what each data set is made of."""

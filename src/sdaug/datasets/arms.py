@@ -1,0 +1,111 @@
+"""What an arm is made of: which real and synthetic images, and which of them are for validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sklearn.model_selection import train_test_split
+
+from sdaug.common.manifest import Photo, count_labels, missing_counts, training_photos, validation_photos
+from sdaug.common.params import SplitParams
+from sdaug.common.seeding import derive_seed, numpy_stream
+from sdaug.common.synthetic import SyntheticImage
+from sdaug.datasets.params import ArmImages
+
+Part = Literal["train", "validation", "test"]
+Origin = Literal["real", "synthetic", "oracle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image of an arm; `source` is its file."""
+
+    id: str
+    label: str
+    origin: Origin
+    part: Part
+    source: Path
+
+
+def compose_arm(
+    photos: Sequence[Photo],
+    generated: Sequence[Example],
+    further: Sequence[Example] = (),
+    *,
+    images_dir: Path,
+    arm: ArmImages,
+    split: SplitParams,
+) -> list[Example]:
+    """The examples of an arm, training first, each part ordered by id; `further` are the oracle's photos.
+
+    `clean`: the validation fold is real and synthetic images only train. `published`: as in the slides, all are
+    pooled and split at random, so that synthetic relatives of training photos sit in validation.
+
+    Raises:
+        ValueError: fewer images have been synthesized than the arm wants.
+    """
+    seen = training_photos(photos, split)
+    joining = choose_synthetic(generated, count_missing(seen, times=arm.synthetic), seed=split.seed)
+    if not arm.real:
+        replaced = {example.label for example in joining}
+        seen = [photo for photo in seen if photo.label not in replaced]
+    if arm.shuffle_labels:
+        joining = shuffle_labels(joining, seed=split.seed)
+    joining = [*joining, *further]
+    if split.protocol == "clean":
+        held_out = validation_photos(photos, fold=split.fold)
+        training = [*as_examples(seen, images_dir, part="train"), *joining]
+        return [*_ordered(training), *_ordered(as_examples(held_out, images_dir, part="validation"))]
+    pool = _ordered([*as_examples(seen, images_dir, part="train"), *joining])
+    train, validation = train_test_split(
+        pool, test_size=split.validation_fraction, random_state=derive_seed(split.seed, "pool") % 2**32
+    )
+    return [*_ordered(train), *_ordered([replace(example, part="validation") for example in validation])]
+
+
+def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
+    """That many times what each class lacks to the largest one."""
+    counts = count_labels(seen, sorted({photo.label for photo in seen}))
+    return {label: round(times * lack) for label, lack in missing_counts(counts).items()}
+
+
+def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, seed: int) -> list[Example]:
+    """So many images of each class that has any, chosen by chance so that more contain fewer."""
+    chosen = []
+    for label in sorted({example.label for example in generated}):
+        of_class = _ordered([example for example in generated if example.label == label])
+        if wanted[label] > len(of_class):
+            raise ValueError(
+                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, and there are "
+                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images), or lower synthetic"
+            )
+        order = numpy_stream(seed, "share", label).permutation(len(of_class))
+        chosen += [of_class[index] for index in order[: wanted[label]]]
+    return _ordered(chosen)
+
+
+def shuffle_labels(examples: Sequence[Example], *, seed: int) -> list[Example]:
+    """The same images and the same number of each label, but labels dealt out by chance: a negative control."""
+    order = numpy_stream(seed, "shuffled labels").permutation(len(examples))
+    return [replace(example, label=examples[index].label) for example, index in zip(examples, order, strict=True)]
+
+
+def as_examples(photos: Sequence[Photo], images_dir: Path, *, part: Part) -> list[Example]:
+    """Real photos as examples of one part."""
+    return [
+        Example(id=photo.id, label=photo.label, origin="real", part=part, source=images_dir / photo.file_name)
+        for photo in photos
+    ]
+
+
+def synthetic_examples(images: Sequence[SyntheticImage], folder: Path) -> list[Example]:
+    """The synthetic images of a class's folder as examples that train."""
+    return [
+        Example(id=image.id, label=image.label, origin="synthetic", part="train", source=folder / image.file_name)
+        for image in images
+    ]
+
+
+def _ordered(examples: Sequence[Example]) -> list[Example]:
+    return sorted(examples, key=lambda example: example.id)

@@ -1,0 +1,26 @@
+"""Writing the images of an arm, or of the test set, as one packed array."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdaug.common.files import fresh_dir
+from sdaug.common.manifest import Photo
+from sdaug.common.packed import write_packed
+from sdaug.datasets.arms import Example
+
+
+def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
+    """Write the array and its table; an image that is no prepared photo is a group of its own."""
+    groups = {photo.id: photo.group for photo in photos}
+    rows = [
+        {
+            "id": example.id,
+            "group": groups.get(example.id, example.id),
+            "label": example.label,
+            "origin": example.origin,
+            "part": example.part,
+        }
+        for example in examples
+    ]
+    with fresh_dir(out) as out_dir:
+        write_packed(out_dir, [example.source for example in examples], rows)

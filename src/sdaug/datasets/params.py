@@ -1,0 +1,24 @@
+"""What the entries of `datasets` say of their images."""
+
+from dataclasses import dataclass
+
+from sdaug.common.sections import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmImages:
+    """`datasets.<arm>.images`: what an arm holds; what is left out is the real photos alone.
+
+    `synthetic` and `oracle` (further photos of the phantom) are multiples of what each class lacks to the largest.
+    """
+
+    real: bool = True
+    synthetic: float = 0.0
+    shuffle_labels: bool = False
+    oracle: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("synthetic", "oracle"):
+            require(0 <= getattr(self, key) <= 100, key, getattr(self, key), "need 0 to 100 times the missing images")
+        require(self.real or self.synthetic > 0, "real", self.real, "without synthetic images nothing is left")
+        require(self.synthetic > 0 or not self.shuffle_labels, "shuffle_labels", True, "there are no synthetic labels")

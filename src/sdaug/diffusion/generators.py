@@ -1,0 +1,21 @@
+"""Loading what DreamBooth has stored: a whole pipeline, or low-rank adapters to the base."""
+
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sdaug.diffusion.pipelines import load_pipeline
+
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+
+
+def load_generator(folder: Path, base_dir: Path, device: torch.device) -> StableDiffusionPipeline:
+    """A class's pipeline, ready to draw: LoRA weights are merged into the base's, so that they cost nothing."""
+    if not (folder / LORA_WEIGHTS).is_file():
+        return load_pipeline(folder, device)
+    pipeline = load_pipeline(base_dir, device)
+    pipeline.load_lora_weights(folder, weight_name=LORA_WEIGHTS)
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    return pipeline

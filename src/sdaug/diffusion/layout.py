@@ -1,0 +1,49 @@
+"""What a Stable Diffusion must look like on disk: the diffusers layout, with weights as safetensors."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
+CONFIGS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json")
+WEIGHTED = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+SUPPORTED = "supported are Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
+
+
+def check_layout(folder: Path, *, where: str, variant: str | None = None) -> None:
+    """A folder that holds a Stable Diffusion in the diffusers layout, its weights as safetensors."""
+    absent = [name for name in LAYOUT if not (folder / name).exists()]
+    absent = absent or [name for name in CONFIGS if not (folder / name).is_file()]
+    if absent:
+        raise ValueError(f"{where}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
+    try:
+        index = json.loads((folder / LAYOUT[0]).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{where}: {LAYOUT[0]} is damaged ({error}); copy the folder again") from error
+    check_pipeline_class(index, where=where)
+    for part, stem in WEIGHTED.items():
+        names = [file.name for file in (folder / part).glob("*.safetensors*")]
+        kinds = [variant, None] if variant else [None]
+        if any(_is_variant(name, stem, kind) for name in names for kind in kinds):
+            continue
+        if any(name.endswith(".safetensors") for name in names):
+            rule = f"no weights{f' of variant {variant!r}' if variant else ''}, but {', '.join(sorted(names))}"
+            raise ValueError(f"{where}: {part} has {rule}; set base.variant to what stands before .safetensors")
+        raise ValueError(
+            f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run a stranger's "
+            "code); save it again with `save_pretrained(..., safe_serialization=True)`"
+        )
+
+
+def _is_variant(name: str, stem: str, variant: str | None) -> bool:
+    """Whether a file holds the weights of a variant (None for the plain ones), or lists the files that do."""
+    infix = f".{variant}" if variant else ""
+    return name in (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
+
+
+def check_pipeline_class(index: Mapping[str, Any], *, where: str) -> None:
+    """That model_index.json names a kind of pipeline that the study can train."""
+    name = index.get("_class_name")
+    if name != "StableDiffusionPipeline":
+        raise ValueError(f"{where}: a {name}; {SUPPORTED}")

@@ -1,0 +1,1 @@
+"""The stages class_images and dreambooth: a generator for each rare class."""

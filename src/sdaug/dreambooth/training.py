@@ -1,0 +1,235 @@
+"""DreamBooth: bind a rare token to one class's photos, while images of the base keep the rest from drifting.
+
+Ruiz et al., arXiv 2208.12242, eq. 2. Each image's posterior is encoded once and drawn from at each step; prompts are
+encoded once as well, unless the text encoder learns. The weights that learn are float32 whatever the precision.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from torch import nn
+
+from sdaug.common.device import torch_stream
+from sdaug.common.loss_monitor import LossMonitor
+from sdaug.common.params import ConceptParams
+from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.progress import progress
+from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.denoising import denoising_loss
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+from sdaug.dreambooth.adapters import adapt
+from sdaug.dreambooth.flat_parameter import FlatParameter
+from sdaug.dreambooth.params import DreamBoothParams
+
+REPORT_STEPS = 10
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
+
+Report = Callable[[int, Mapping[str, float]], None]
+Preview = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the objective: the images of one prompt, and what their loss weighs."""
+
+    name: str
+    latents: Latents
+    prompt: str
+    weight: float
+
+
+def train_dreambooth(
+    pipeline: StableDiffusionPipeline,
+    instance_images: NDArray[np.uint8],
+    class_images: NDArray[np.uint8] | None,
+    *,
+    params: DreamBoothParams,
+    concept: ConceptParams,
+    class_prompt: str,
+    report: Report,
+    preview: Preview | None = None,
+) -> None:
+    """Fine-tune in place on `(N, H, W, 3)` photos of one class; `class_images` are for prior preservation.
+
+    `report` gets each half's mean loss, `preview` the step each time that images are due.
+
+    Raises:
+        ValueError: a loss is not finite, with the step at which it was so first.
+    """
+    # Setup: each image becomes its posterior, once.
+    halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
+    if class_images is not None:
+        halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
+    loop = Loop(pipeline, halves, params, torch_stream(derive_seed(params.seed, concept.instance_prompt)))
+
+    last = params.training_steps
+    for step in progress(range(1, last + 1), title="DreamBooth", total=last):
+        loop.step(step)
+        if step % REPORT_STEPS == 0 or step == last:
+            report(step, loop.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate"))
+        if preview and params.preview_steps and step % params.preview_steps == 0 and step < last:
+            with loop.ready_to_draw():
+                preview(step)
+    loop.finish()
+
+
+class Loop:
+    """All state of one fine-tuning: the weights that learn, their optimizer and average, the stream and the prompts."""
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        halves: Sequence[Half],
+        params: DreamBoothParams,
+        stream: torch.Generator,
+    ) -> None:
+        self._pipeline, self._halves, self._params, self._stream = pipeline, halves, params, stream
+        device = pipeline.device
+        self._dtype = resolve_precision(params.precision, device)
+
+        # What learns; on a CPU as one tensor, since an operation for each of hundreds costs more than its arithmetic.
+        weights = adapt(pipeline, params, self._dtype, seed=derive_seed(params.seed, "adapter"))
+        self._flat = FlatParameter(weights) if device.type == "cpu" else None
+        self._weights = [self._flat.tensor] if self._flat else weights
+
+        # How it learns.
+        self._optimizer = build_optimizer(self._weights, params)
+        self._schedule = get_scheduler(
+            SCHEDULES[params.schedule],
+            self._optimizer,
+            num_warmup_steps=params.warmup_steps,
+            num_training_steps=params.training_steps,
+        )
+        self._average = build_average(self._weights, params)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self._prompts = Prompts(pipeline, halves, params, self._dtype)
+        self.monitor = LossMonitor([f"{half.name}_loss" for half in halves], device)
+        self._set_training(is_on=True)
+
+    def step(self, step: int) -> None:
+        """One step of the optimizer, over as many passes as gradients are accumulated from."""
+        # Forward and backward.
+        num_passes = self._params.gradient_accumulation_steps
+        for _ in range(num_passes):
+            losses = half_losses(self._pipeline, self._halves, self._prompts(), self._params, self._stream, self._dtype)
+            loss = torch.stack([half.weight * value for half, value in zip(self._halves, losses, strict=True)]).sum()
+            self._scaler.scale(loss / num_passes).backward()
+            self.monitor.add(step, losses)
+        if self._flat:
+            self._flat.gather_gradients()
+
+        # Optimizer step.
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._weights, self._params.max_grad_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+
+        # Moving average.
+        if self._average:
+            self._average.step(self._weights)
+
+    @contextmanager
+    def ready_to_draw(self) -> Iterator[None]:
+        """Show what would be kept now, then go on training with the weights as they were."""
+        if self._average:
+            self._average.store(self._weights)
+            self._average.copy_to(self._weights)
+        self._set_training(is_on=False)
+        try:
+            yield
+        finally:
+            self._set_training(is_on=True)
+            if self._average:
+                self._average.restore(self._weights)
+
+    def finish(self) -> None:
+        """Leave in the pipeline what is kept: the moving average, if there is one."""
+        if self._average:
+            self._average.copy_to(self._weights)
+        self._set_training(is_on=False)
+
+    def _set_training(self, *, is_on: bool) -> None:
+        self._pipeline.unet.train(is_on)
+        self._pipeline.text_encoder.train(is_on and self._params.train_text_encoder)
+
+
+def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
+    """The scaled posteriors of `(N, H, W, 3)` images, and of their mirror images if asked."""
+    latents = encode_images(pipeline.vae, to_pixels(images), flip_horizontal=params.flip_horizontal)
+    return latents.scaled(pipeline.vae.config.scaling_factor)
+
+
+def half_losses(
+    pipeline: StableDiffusionPipeline,
+    halves: Sequence[Half],
+    prompts: torch.Tensor,
+    params: DreamBoothParams,
+    stream: torch.Generator,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, ...]:
+    """The mean loss of each half, from one pass over the images of all; `prompts` is `(halves, T, D)`."""
+    size = params.batch_size
+    latents = torch.cat(
+        [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
+    )
+    with autocast(latents.device, dtype):  # a pipeline looks for its device in all of its parts
+        losses = denoising_loss(
+            pipeline.unet,
+            pipeline.scheduler,
+            latents,
+            prompts,
+            stream,
+            min_snr_gamma=params.min_snr_gamma,
+            noise_offset=params.noise_offset,
+        )
+    return tuple(losses.view(len(halves), size).mean(dim=1))
+
+
+class Prompts:
+    """The embeddings `(halves, T, D)`: made once, or anew at each step where the text encoder learns."""
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
+    ) -> None:
+        texts = [half.prompt for half in halves]
+        self._pipeline, self._dtype = pipeline, dtype
+        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
+        length = pipeline.tokenizer.model_max_length
+        tokens = pipeline.tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).to(pipeline.device)
+        has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
+        self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
+
+    def __call__(self) -> torch.Tensor:
+        if self._fixed is not None:
+            return self._fixed
+        with autocast(self._pipeline.device, self._dtype):
+            embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
+        return embeddings
+
+
+def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:
+    """AdamW, fused, or with its moments in 8 bits where bitsandbytes is installed."""
+    if params.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
+    from bitsandbytes.optim import AdamW8bit
+
+    optimizer: torch.optim.Optimizer = AdamW8bit(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
+    return optimizer
+
+
+def build_average(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> EMAModel | None:
+    """The moving average of the weights that is kept, if any is."""
+    if params.ema_decay is None:
+        return None
+    return EMAModel(weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)

@@ -1,0 +1,44 @@
+"""The small classifier that measures images: quick to train on however few and small photos there are."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdaug.classify.params import CUSTOM, Recipe, TrainParams
+
+RECIPE = Recipe(
+    architecture=CUSTOM,
+    options={},
+    pretrained=False,
+    freeze_backbone=False,
+    dropout=0.0,
+    drop_path=0.0,
+    image_size=64,
+    optimizer="adam",
+    learning_rate=2.0e-3,
+    layer_decay=1.0,
+    momentum=0.0,
+    weight_decay=1.0e-4,
+    schedule="cosine",
+    warmup_steps=0,
+    batch_size=16,
+    epochs=10,
+    steps=None,
+)
+TRAINING = TrainParams(
+    selection="loss",
+    early_stopping_epochs=None,
+    ema_decay=None,
+    max_grad_norm=None,
+    precision="fp32",
+    num_threads=1,
+    compile=False,
+)
+
+
+def fitted_recipe(images: NDArray[np.uint8]) -> Recipe:
+    """The recipe for `(N, H, W, 3)` images, however few and small they are."""
+    return replace(
+        RECIPE, batch_size=min(RECIPE.batch_size, len(images)), image_size=min(RECIPE.image_size, images.shape[1])
+    )

@@ -1,0 +1,70 @@
+"""What the VAE lets through: no generated image can be better than what it makes of a photo."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from sdaug.classify.inference import predict
+from sdaug.classify.params import ArmTraining
+from sdaug.classify.scores import score
+from sdaug.common.seeding import numpy_stream
+from sdaug.diffusion.latents import reconstruct
+from sdaug.fidelity.classifier import TRAINING, fitted_recipe
+from sdaug.train.training import train_classifier
+
+HELD_OUT_FRACTION = 0.3
+
+
+def measure_vae(
+    vae: AutoencoderKL, photos: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *, seed: int
+) -> dict[str, float]:
+    """The VAE's error on `(N, H, W, 3)` photos, and how well a classifier of photos tells its reconstructions apart."""
+    decoded = reconstruct(vae, photos)
+    order = numpy_stream(seed, "probe").permutation(len(photos))
+    of_photos, of_reconstructions = probe_accuracies(photos, decoded, labels, order, classes, seed=seed)
+    return {
+        "squared_error": squared_error(photos, decoded),
+        "accuracy_on_photos": of_photos,
+        "accuracy_on_reconstructions": of_reconstructions,
+    }
+
+
+def squared_error(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
+    """The mean squared error of two sets of `(N, H, W, 3)` images, with pixels in [-1, 1]."""
+    return float(np.mean(((images.astype(np.float32) - others.astype(np.float32)) / 127.5) ** 2))
+
+
+def probe_accuracies(
+    photos: NDArray[np.uint8],
+    changed: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    order: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int,
+) -> tuple[float, float]:
+    """Accuracy on held-out photos and on the same images changed, of a classifier that trained on photos alone.
+
+    The last part of `order` is held out.
+    """
+    cut = round(len(order) * (1.0 - HELD_OUT_FRACTION))
+    train, held_out = np.sort(order[:cut]), np.sort(order[cut:])
+    trained = train_classifier(
+        (photos[train], labels[train]),
+        (photos[held_out], labels[held_out]),
+        list(classes),
+        recipe=fitted_recipe(photos[train]),
+        arm=ArmTraining(flip_horizontal=True),
+        shared=TRAINING,
+        seed=seed,
+        device=torch.device("cpu"),
+        title="probe",
+    )
+    model = trained.build()
+    of_photos, of_changed = (
+        score(predict(model, images[held_out], trained.card), labels[held_out]) for images in (photos, changed)
+    )
+    return of_photos["accuracy"], of_changed["accuracy"]

@@ -1,0 +1,1 @@
+"""The stage phantom: simulated photos of teat ends."""

@@ -1,0 +1,86 @@
+"""The folder of raw photos: which layout it has, which files in it are photos, and which class each belongs to."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sdaug.common.manifest import Split
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+class Source(NamedTuple):
+    """A raw photo; `split` is None where the folder has no `train/` and `test/`."""
+
+    path: Path
+    label: str
+    split: Split | None
+
+
+def find_photos(raw: Path, classes: Sequence[str]) -> list[Source]:
+    """All photos by file suffix, in sorted order, after a check that the class folders are those of `classes`.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: the class folders and `classes` differ.
+    """
+    if not raw.is_dir():
+        raise FileNotFoundError(f"{raw}: no such folder; set prepare.raw to a folder of class folders")
+    sources = []
+    for root, split in _split_roots(raw, classes):
+        _check_class_folders(root, classes, raw=raw)
+        for label in classes:
+            photos = [path for path in _walk_files(root / label) if _is_photo(path)]
+            sources += [Source(path, label, split) for path in photos]
+    return sorted(sources, key=lambda source: source.path.relative_to(raw).as_posix())
+
+
+def count_ignored(raw: Path, sources: Sequence[Source]) -> int:
+    """Files below `raw` that are no photo of a class, without hidden files and those an operating system leaves."""
+    return sum(1 for _ in _walk_files(raw)) - len(sources)
+
+
+def _split_roots(raw: Path, classes: Sequence[str]) -> list[tuple[Path, Split | None]]:
+    """The folders that hold class folders: `raw` itself, or its `train/` and `test/`."""
+    names = _folder_names(raw)
+    if not (set(names) - set(classes)) & set(SPLITS):
+        return [(raw, None)]
+    others = [name for name in names if name not in SPLITS]
+    if others:
+        raise ValueError(f"{raw / others[0]}: a folder beside train/ and test/; move it away or into one of the two")
+    return [(raw / split, split) for split in SPLITS if split in names]
+
+
+def _check_class_folders(root: Path, classes: Sequence[str], *, raw: Path) -> None:
+    names = _folder_names(root)
+    unlisted = [name for name in names if name not in classes]
+    absent = [label for label in classes if label not in names]
+    if not unlisted and not absent:
+        return
+    faults = [f"folders not in `classes`: {', '.join(unlisted)}"] * bool(unlisted)
+    faults += [f"classes without a folder: {', '.join(absent)}"] * bool(absent)
+    raise ValueError(
+        f"{root}: folders {', '.join(names) or '(none)'}, but params.yaml has classes {', '.join(classes)} "
+        f"({'; '.join(faults)}); run `sdaug adopt {raw}` or edit `classes`"
+    )
+
+
+def _folder_names(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
+def _walk_files(root: Path) -> Iterator[Path]:
+    """Files below `root`, at any depth."""
+    for path in root.rglob("*"):
+        if path.is_file() and not any(_is_hidden(part) for part in path.relative_to(root).parts):
+            yield path
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES

@@ -1,0 +1,38 @@
+"""The section `prepare`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sdaug.common.params import Square
+from sdaug.common.sections import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareParams:
+    """Section `prepare`."""
+
+    raw: Path
+    size_pixels: int
+    square: Square
+    group_pattern: str | None
+    split: Literal["given", "made"]
+    test_fraction: float
+    num_folds: int
+    min_images: int
+    max_broken_fraction: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        is_size = 32 <= self.size_pixels <= 1024 and self.size_pixels % 8 == 0
+        require(is_size, "size_pixels", self.size_pixels, "need a multiple of 8 from 32 to 1024")
+        require(0.05 <= self.test_fraction <= 0.5, "test_fraction", self.test_fraction, "need 0.05 to 0.5")
+        require(2 <= self.num_folds <= 20, "num_folds", self.num_folds, "need 2 to 20")
+        rule = f"need at least num_folds ({self.num_folds}), one image a fold"
+        require(self.min_images >= self.num_folds, "min_images", self.min_images, rule)
+        require(0 <= self.max_broken_fraction <= 1, "max_broken_fraction", self.max_broken_fraction, "need 0 to 1")
+        try:
+            re.compile(self.group_pattern or "")
+        except re.error as error:
+            require(False, "group_pattern", self.group_pattern, f"not a regular expression: {error}")

@@ -1,0 +1,246 @@
+"""From a folder of class folders to checked, squared, anonymous images and their manifest."""
+
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from sdaug.common.files import fresh_dir
+from sdaug.common.images import save_png
+from sdaug.common.manifest import Photo, count_labels, write_manifest
+from sdaug.common.progress import progress
+from sdaug.common.seeding import derive_seed
+from sdaug.photos.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.folders import SPLITS, Source, count_ignored, find_photos
+from sdaug.photos.folds import assign_folds, choose_test
+from sdaug.photos.params import PrepareParams
+
+NUM_DECODERS = 2
+NUM_NAMED_FILES = 3  # in an error that could name hundreds
+
+
+class Prepared(NamedTuple):
+    """A photo whose pixels are written, not yet split."""
+
+    source: Source
+    id: str
+    group: str
+    sha256: str
+
+
+class Broken(NamedTuple):
+    """A photo that could not be read, and why."""
+
+    source: Source
+    reason: str
+
+
+def prepare(params: PrepareParams, classes: Sequence[str], out_dir: Path) -> dict[str, Any]:
+    """Write `images/<id>.png` and `manifest.csv`; what comes back is the report, counts first.
+
+    Raises:
+        FileNotFoundError: no such raw folder.
+        ValueError: photos or folders that break a rule of the section.
+    """
+    # Everything that needs no pixels.
+    _check_paths(params.raw, out_dir)
+    if len(set(classes)) < max(2, len(classes)):
+        raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
+    sources = find_photos(params.raw, classes)
+    _check_given_split(params, sources, classes)
+    groups = [find_group(source.path, params.group_pattern) or str(source.path) for source in sources]
+    _check_training(params, _training_pool(params, sources, groups), classes, kind="images")
+
+    # One pass over the pixels.
+    with fresh_dir(out_dir) as scratch:
+        images_dir = scratch / "images"
+        images_dir.mkdir()
+        loaded, broken = _load_photos(params, sources, images_dir)
+        _check_broken(params, broken, num_photos=len(sources))
+        kept = drop_duplicates(loaded)
+        pool = _training_pool(params, [item.source for item in kept], [item.group for item in kept])
+        _check_training(params, pool, classes, kind="readable, different images")
+        photos = _split_photos(params, kept)
+        _check_split(params, photos, classes)
+        write_manifest(scratch / "manifest.csv", photos)
+
+    return {
+        **_summarize(photos, classes),
+        "num_duplicates": len(loaded) - len(kept),
+        "num_ignored": count_ignored(params.raw, sources),
+        "num_broken": len(broken),
+        "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
+    }
+
+
+def find_group(path: Path, pattern: str | None) -> str | None:
+    """The part of a file name that its group shares: the pattern's first capture group, or its whole match."""
+    if pattern is None:
+        return None
+    match = re.search(pattern, path.name)
+    text = match and match[min(1, match.re.groups)]
+    if not text:
+        raise ValueError(f"{path}: prepare.group_pattern {pattern!r} finds no group in the name; rename or edit it")
+    return text
+
+
+def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
+    """One photo for each id, ordered by id; a test copy wins, so that no test photo is lost to training.
+
+    Raises:
+        ValueError: the same pixels in two classes.
+    """
+    kept: dict[str, Prepared] = {}
+    for item in sorted(loaded, key=lambda item: (item.id, item.source.split != "test", item.sha256, item.source.path)):
+        first = kept.setdefault(item.id, item)
+        if first.source.label != item.source.label:
+            one, other = sorted([first.source, item.source])
+            raise ValueError(
+                f"{one.path} and {other.path}: the same picture in two classes ({one.label} and {other.label}); "
+                "delete the wrong one"
+            )
+    return list(kept.values())
+
+
+def _load_photos(
+    params: PrepareParams, sources: Sequence[Source], images_dir: Path
+) -> tuple[list[Prepared], list[Broken]]:
+    """Decode every photo and write its pixels; the results are in the order of `sources`."""
+    load = partial(_load_photo, params, images_dir)
+    with warnings.catch_warnings(), ThreadPoolExecutor(NUM_DECODERS) as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns up to twice its limit
+        results = list(progress(pool.map(load, sources), title="prepare", total=len(sources), unit="photo"))
+    loaded = [result for result in results if isinstance(result, Prepared)]
+    return loaded, [result for result in results if isinstance(result, Broken)]
+
+
+def _load_photo(params: PrepareParams, images_dir: Path, source: Source) -> Prepared | Broken:
+    try:
+        content = source.path.read_bytes()
+        pixels = decode_photo(content, size_pixels=params.size_pixels, square=params.square)
+    except UnreadablePhotoError as error:
+        return Broken(source, str(error))
+    except OSError as error:
+        return Broken(source, error.strerror or type(error).__name__)
+    photo_id = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+    save_png(images_dir / f"{photo_id}.png", pixels)
+    group = find_group(source.path, params.group_pattern)
+    group_id = photo_id if group is None else hashlib.sha256(group.encode()).hexdigest()[:8]
+    return Prepared(source, photo_id, group_id, hashlib.sha256(content).hexdigest())
+
+
+def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo]:
+    labels = np.array([item.source.label for item in kept])
+    groups = np.array([item.group for item in kept])
+    is_test = np.array([item.source.split == "test" for item in kept])
+    if params.split == "made":
+        seed = derive_seed(params.seed, "prepare", "test")
+        is_test = choose_test(labels.tolist(), groups.tolist(), test_fraction=params.test_fraction, seed=seed)
+    train = np.flatnonzero(~is_test)
+    folds = np.full(len(kept), -1)
+    seed = derive_seed(params.seed, "prepare", "folds")
+    folds[train] = assign_folds(labels[train].tolist(), groups[train].tolist(), num_folds=params.num_folds, seed=seed)
+    return [
+        Photo(
+            id=item.id,
+            label=item.source.label,
+            group=item.group,
+            split="test" if fold < 0 else "train",
+            fold=int(fold),
+            sha256=item.sha256,
+        )
+        for item, fold in zip(kept, folds, strict=True)
+    ]
+
+
+def _training_pool(params: PrepareParams, sources: Sequence[Source], groups: Sequence[str]) -> list[tuple[str, str]]:
+    """Label and group of each photo that may become a training photo."""
+    pairs = zip(sources, groups, strict=True)
+    return [(source.label, group) for source, group in pairs if params.split == "made" or source.split == "train"]
+
+
+def _summarize(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, int]:
+    train = [photo for photo in photos if photo.split == "train"]
+    test = [photo for photo in photos if photo.split == "test"]
+    train_groups = {photo.group for photo in train}
+    return {
+        **{f"train.{label}": count for label, count in count_labels(train, classes).items()},
+        **{f"test.{label}": count for label, count in count_labels(test, classes).items()},
+        "num_groups": len({photo.group for photo in photos}),
+        "num_test_images_sharing_a_group_with_training": sum(photo.group in train_groups for photo in test),
+    }
+
+
+def _check_paths(raw: Path, out_dir: Path) -> None:
+    """Writing replaces the whole output folder: photos in it would be gone."""
+    source, target = raw.resolve(), out_dir.resolve()
+    if source.is_relative_to(target) or target.is_relative_to(source):
+        raise ValueError(f"{out_dir}: overlaps the raw photos in {raw}; choose another output folder")
+
+
+def _check_given_split(params: PrepareParams, sources: Sequence[Source], classes: Sequence[str]) -> None:
+    if params.split == "made":
+        return
+    for split in SPLITS:
+        if not any(source.split == split for source in sources):
+            raise ValueError(f"{params.raw / split}: no photos, but prepare.split is given; add some or set it to made")
+    test_labels = {source.label for source in sources if source.split == "test"}
+    for label in classes:
+        if label not in test_labels:
+            raise ValueError(
+                f"{params.raw / 'test' / label}: 0 images, need at least 1; add one or set prepare.split: made"
+            )
+
+
+def _check_training(
+    params: PrepareParams, pool: Sequence[tuple[str, str]], classes: Sequence[str], *, kind: str
+) -> None:
+    """Enough images and groups in each class; `pool` holds the label and group of each image."""
+    num_images = Counter(label for label, _ in pool)
+    num_groups = Counter(label for label, _ in set(pool))
+    for label in classes:
+        folder = params.raw / ("train" if params.split == "given" else "") / label
+        if num_images[label] < params.min_images:
+            raise ValueError(
+                f"{folder}: {num_images[label]} {kind}, need at least {params.min_images}; "
+                "add images or lower prepare.min_images"
+            )
+        if num_groups[label] < params.num_folds:
+            raise ValueError(
+                f"{folder}: {kind} of {num_groups[label]} groups, need at least {params.num_folds}, one a fold; "
+                "add images or lower prepare.num_folds"
+            )
+
+
+def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos: int) -> None:
+    if len(broken) <= params.max_broken_fraction * num_photos:
+        return
+    named = ", ".join(f"{item.source.path} ({item.reason})" for item in broken[:NUM_NAMED_FILES])
+    more = f" and {len(broken) - NUM_NAMED_FILES} more" if len(broken) > NUM_NAMED_FILES else ""
+    raise ValueError(
+        f"{params.raw}: {len(broken)} of {num_photos} photos cannot be used: {named}{more}; repair or delete them, "
+        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction})"
+    )
+
+
+def _check_split(params: PrepareParams, photos: Sequence[Photo], classes: Sequence[str]) -> None:
+    """Each class is in the test set and in every fold: groups of several classes can make that impossible."""
+    train = [(photo.label, photo.group) for photo in photos if photo.split == "train"]
+    _check_training(params, train, classes, kind="training images")
+    held = {(photo.label, photo.fold) for photo in photos}
+    for label in classes:
+        for fold in range(-1, params.num_folds):
+            if (label, fold) not in held:
+                place = "the test set" if fold < 0 else f"fold {fold}"
+                raise ValueError(
+                    f"{params.raw}: no image of {label} in {place}; add images, lower prepare.num_folds "
+                    "or change prepare.seed"
+                )

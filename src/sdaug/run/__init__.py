@@ -1,0 +1,1 @@
+"""What is run by hand or runs the stages: the command line, several stages at once, warm starts."""

@@ -1,0 +1,1 @@
+"""The stage synthesize: synthetic images and their manifest."""

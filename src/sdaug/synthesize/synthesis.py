@@ -1,0 +1,100 @@
+"""Drawing the synthetic images of one class; what cannot be right is drawn again with another seed."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from diffusers import StableDiffusionPipeline
+
+from sdaug.common.images import save_png
+from sdaug.common.params import Drawing
+from sdaug.common.precision import name_precision, resolve_precision
+from sdaug.common.seeding import derive_seed
+from sdaug.common.synthetic import SyntheticImage, write_synthetic
+from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
+
+MIN_LEVELS = 8  # grey levels that an image must use; a constant one has 1, a photo dozens
+MAX_ATTEMPTS = 10  # seeds for one image before the generator is given up
+
+REASONS = ("not_finite", "constant", "few_levels", "duplicate")
+
+
+def synthesize(
+    pipeline: StableDiffusionPipeline,
+    prompt: str,
+    drawing: Drawing,
+    *,
+    label: str,
+    size_pixels: int,
+    num_images: int,
+    seed: int,
+    out_dir: Path,
+) -> dict[str, int]:
+    """Write `num_images` PNG files, named by their seeds, and `manifest.csv`; the counts of what was rejected.
+
+    An image that cannot be right is drawn again with the next seed.
+
+    Raises:
+        ValueError: the generator draws no acceptable image in several attempts.
+    """
+    cast_weights(pipeline, drawing.precision)
+    # What `auto` means here, since a manifest may be read elsewhere.
+    drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
+    rejected = dict.fromkeys(REASONS, 0)
+    seen: set[bytes] = set()
+    kept: dict[int, SyntheticImage] = {}
+    open_indices = list(range(num_images))
+    files = []
+    with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is drawn
+        for attempt in range(MAX_ATTEMPTS):
+            seeds = [image_seed(seed, label, index, attempt) for index in open_indices]
+            again = []
+            images = draw_images(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title=label)
+            for index, image in zip(open_indices, images, strict=True):
+                reason = find_fault(image, seen)
+                if reason:
+                    rejected[reason] += 1
+                    again.append(index)
+                    continue
+                kept[index] = SyntheticImage(
+                    label=label, seed=image.seed, prompt=prompt, height=size_pixels, width=size_pixels, drawing=drawing
+                )
+                files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
+            open_indices = again
+            if not open_indices:
+                break
+    for file in files:
+        file.result()
+    if open_indices:
+        raise ValueError(
+            f"{label}: {len(open_indices)} of {num_images} images were rejected {MAX_ATTEMPTS} times over "
+            f"({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
+            "broken: lower dreambooth.learning_rate, or take precision fp32"
+        )
+    write_synthetic(out_dir, [kept[index] for index in range(num_images)])
+    return {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
+
+
+def image_seed(seed: int, label: str, index: int, attempt: int) -> int:
+    """The seed of an image; a rejected one has further attempts."""
+    purpose = (label, index) if attempt == 0 else (label, index, attempt)
+    return derive_seed(seed, *purpose) >> 31
+
+
+def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:
+    """Why an image cannot be right, or None; `seen` remembers the images that can be."""
+    if not image.is_finite:
+        return "not_finite"
+    levels = np.bincount(image.pixels.mean(axis=2).round().astype(np.int64).ravel(), minlength=256)
+    num_levels = np.count_nonzero(levels)
+    if num_levels <= 1:
+        return "constant"
+    if num_levels < MIN_LEVELS:
+        return "few_levels"
+    digest = hashlib.sha256(image.pixels.tobytes()).digest()
+    if digest in seen:
+        return "duplicate"
+    seen.add(digest)
+    return None

@@ -1,0 +1,62 @@
+"""Optimizers and learning rates of classifiers."""
+
+import math
+
+import torch
+from torch import nn
+
+from sdaug.classify.params import Recipe
+
+STEP_FRACTIONS, STEP_FACTOR = (0.5, 0.75), 0.1  # schedule `step`: a tenth at half and at three quarters of all steps
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW, fused, over all weights that are to learn."""
+    groups = parameter_groups(model, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
+    """Weights with their decay and learning rate.
+
+    Biases, the weights of norms, and what a model of timm's names besides (tokens, positions) do not decay. With
+    `layer_decay` each layer learns that much more slowly than the one after it (Clark et al., arXiv 2003.10555), by
+    timm's order of layers.
+    """
+    if recipe.layer_decay < 1:
+        from timm.optim import param_groups_layer_decay
+
+        groups = param_groups_layer_decay(
+            model, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay, verbose=False
+        )
+        scales = [group.pop("lr_scale") for group in groups]
+        return [{**group, "lr": recipe.learning_rate * scale} for group, scale in zip(groups, scales, strict=True)]
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
+    decaying, others = list[nn.Parameter](), list[nn.Parameter]()
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            (decaying if weight.ndim > 1 and name not in spared else others).append(weight)
+    kinds = ((decaying, recipe.weight_decay), (others, 0.0))
+    return [{"params": weights, "weight_decay": decay} for weights, decay in kinds if weights]
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate over all steps."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, recipe, num_steps))
+
+
+def learning_rate_factor(step: int, recipe: Recipe, num_steps: int) -> float:
+    """The share of the learning rate at a step, counted from 0: rising over the warm-up, then as scheduled."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / (recipe.warmup_steps + 1)
+    done = (step - recipe.warmup_steps) / max(1, num_steps - recipe.warmup_steps)
+    if recipe.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+    if recipe.schedule == "step":
+        return float(STEP_FACTOR ** sum(done >= fraction for fraction in STEP_FRACTIONS))
+    return 1.0
