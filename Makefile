@@ -1,26 +1,26 @@
-# Two commands do it all: `make repro` and `make test`.
+# Two commands cover everything: `make repro` and `make test`.
 PYTHON ?= python3.11
 VENV := .venv
 UV_VERSION := 0.13.9
-# Trainings at once.
+# Number of training runs at once.
 JOBS ?= 2
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# Compiled modules are written once instead of being compiled at every start.
+# Lets Python cache compiled modules, instead of compiling them at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: repro test setup ui lint clean
-repro: $(VENV)/.ready ## the whole study; does nothing where nothing has changed
+repro: $(VENV)/.ready ## run the whole study; does nothing if nothing has changed
 	sdaug grid --jobs $(JOBS)
 	@cat report/comparison.txt; echo "Page and pictures: report/index.html"
 
-test: $(VENV)/.ready ## linters and tests
+test: $(VENV)/.ready ## run linters and tests
 	ruff check
 	mypy
 	pytest
 
-setup: $(VENV)/.ready ## the environment alone
+setup: $(VENV)/.ready ## create the environment only
 
-ui: $(VENV)/.ready ## every training's curves and pictures, on localhost
+ui: $(VENV)/.ready ## browse curves and pictures of all training runs on localhost
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -30,5 +30,5 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-clean: ## the environment; results stay
+clean: ## remove the environment; results stay
 	rm -rf $(VENV)

@@ -1,4 +1,4 @@
-"""Bases with random weights: the tiny one, Stable Diffusion 1.5 and 2.1 in their exact configurations; no download."""
+"""Bases with random weights: the tiny one, and Stable Diffusion 1.5 and 2.1 in their exact configurations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ VERSIONS = {
 
 
 def build_full_size(version: Version) -> StableDiffusionPipeline:
-    """A pipeline of one version; the tokenizer is ours, since its vocabulary would be a download."""
+    """A pipeline of one version with random weights and our own tokenizer, so that nothing is downloaded."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=version.sample_size,
@@ -98,7 +98,7 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
 
 
 def build_base(name: str, size_pixels: int) -> StableDiffusionPipeline:
-    """The tiny pipeline of params.yaml, or Stable Diffusion by its version."""
+    """The tiny pipeline of params.yaml, or a full-size Stable Diffusion, by name."""
     if name != TINY:
         return build_full_size(VERSIONS[name])
     return build_tiny(read_section(ROOT / "params.yaml", "base", BaseParams), size_pixels=size_pixels)

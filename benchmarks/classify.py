@@ -1,17 +1,18 @@
-"""Training classifiers side by side: ours, the bare model, and a copy of train.py of pytorch-image-models (timm).
+"""Benchmark of classifier training: ours, the bare model, and a copy of train.py of pytorch-image-models (timm).
 
-All train the same architectures on the same photos, batches and precision, with SGD and flips, and as many threads;
-the peer runs with channels last, bf16 where the CPU has it, and worker processes. The bare step is the plain timm
-model's forward, backward and fused SGD on random data. Steps are timed while the three take turns of some seconds;
-`whole` is a small training from process start to metrics on disk, in runs that alternate; `warm` is ours as `sdaug
-grid` starts it, whose server has imported the libraries before (for another training, not timed).
+All three train the same architectures on the same photos, with the same batches, precision, SGD, flips and number of
+threads; the peer (timm) runs with channels last, bf16 where the CPU has it, and worker processes. The bare step is the
+plain timm model's forward pass, backward pass and fused SGD on random data. Steps are timed while the three take turns
+of a few seconds each. `whole` is a small training run from process start to metrics on disk, in alternating runs;
+`warm` is ours as `sdaug grid` starts it, with a server that has already imported the libraries (for another training
+run, not timed).
 
-`--accuracy` instead trains ResNet-18 on phantom photos with five seeds at an equal recipe, ours and the peer's, and
-prints test accuracies after the last epoch.
+`--accuracy` instead trains ResNet-18 on phantom photos with five seeds and the same recipe, ours and the peer's, and
+prints held-out accuracies after the last epoch.
 
-The last line printed is one JSON object with medians, and with ratios that are medians over rounds, by model:
-`step_over_floor` is our median step over the bare one; `images_ratio` (of mean steps, so that what comes between epochs
-counts), `whole_ratio` and `whole_warm_ratio` are over 1 where we are faster.
+The last line printed is one JSON object with, for each model, medians, and ratios that are medians over rounds:
+`step_over_floor` is our median step over the bare one; `images_ratio` (of mean steps, so that the time between epochs
+counts), `whole_ratio` and `whole_warm_ratio` are above 1 where we are faster.
 """
 
 import argparse
@@ -48,9 +49,9 @@ from sdaug.phantom.teats import plan_teats
 
 ROOT = Path(__file__).parents[1]
 NUM_VALIDATION = 32
-ENDLESS = 100_000  # epochs of a training that is stopped
+ENDLESS = 100_000  # epochs of a run that is killed anyway
 PEER_NAME = "peer.py"
-# timm's script builds models by name alone, so our network is given one.
+# timm's script can only build models by registered name, so our network is registered.
 PEER = """
 import runpy, sys
 from timm.models import register_model
@@ -66,7 +67,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Photos:
-    """Phantom photos in a folder of class folders for the peer, and packed for us."""
+    """Phantom photos, as class folders for the peer and as a packed array for us."""
 
     def __init__(self, folder: Path, *, num_train: int, num_validation: int, size_pixels: int) -> None:
         self.folder = folder
@@ -91,19 +92,19 @@ class Photos:
 
 
 class Bench:
-    """One model on some photos: commands of both sides, and the bare step."""
+    """One model on some photos: the commands of our stage, the peer and the bare model."""
 
     def __init__(self, photos: Photos, model: str, *, precision: str, batch_size: int, size: int | None = None) -> None:
         self.photos, self.model, self.precision, self.batch_size = photos, model, precision, batch_size
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         entry = self.params["recipe"] | self.params["classifiers"][model]
-        self.entry = entry | {"options": options_without(entry["options"])}  # the peer knows no auxiliary head
+        self.entry = entry | {"options": options_without(entry["options"])}  # the peer does not support auxiliary heads
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
         self.environment = {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
         self.knobs = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1.0e-4, "optimizer": "sgd"}
 
     def ours(self, num_epochs: int, *, seed: int = 0) -> list[str]:
-        """The command of our stage."""
+        """The command that runs our stage."""
         recipe = self.entry | self.knobs | {"epochs": num_epochs, "steps": None, "batch_size": self.batch_size}
         recipe |= {"image_size": self.size, "schedule": "cosine", "by_dataset": {}}
         arm = {"images": {}, "training": {"flip_horizontal": True}}
@@ -117,7 +118,7 @@ class Bench:
         return [sys.executable, "stages/train.py", *words.split(), *outs.split()]
 
     def peer(self, script: Path, num_epochs: int, *, seed: int = 0) -> list[str]:
-        """The peer's command, with its best flags for this machine."""
+        """The command that runs the peer, with its best flags for this machine."""
         name = self.entry["architecture"]
         options = [f"{key}={value}" for key, value in self.entry["options"].items()]
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
@@ -139,7 +140,7 @@ class Bench:
         return command + (["--amp", "--amp-dtype", "bfloat16"] if self.precision == "bf16" else [])
 
     def run(self, command: list[str], **environment: str) -> float:
-        """Seconds of one command."""
+        """The seconds that one command takes."""
         shutil.rmtree(self.photos.folder / "peer", ignore_errors=True)
         begin = time.monotonic()
         result = subprocess.run(
@@ -155,7 +156,7 @@ class Bench:
         return time.monotonic() - begin
 
     def bare(self) -> list[str]:
-        """The command of the bare model."""
+        """The command that runs the bare model."""
         numbers = (self.batch_size, self.size, len(self.photos.classes))
         return [
             *(sys.executable, str(Path(__file__).resolve()), "--bare", self.entry["architecture"]),
@@ -172,7 +173,7 @@ def train_bare(
     num_classes: int,
     precision: PrecisionName,
 ) -> None:
-    """The plain model alone, without end: forward, backward and fused SGD on random data."""
+    """Train the plain model on random data until killed: forward pass, backward pass and fused SGD."""
     device = prepare_device()
     if architecture == CUSTOM:
         model: torch.nn.Module = CustomNetwork(num_classes)
@@ -195,7 +196,7 @@ def train_bare(
 
 
 def measure(bench: Bench, script: Path | None, rounds: int, turn_seconds: float) -> dict[str, float]:
-    """Steps of the bare model, ours and the peer in turns; medians and ratios."""
+    """Medians and ratios of step times of the bare model, ours and the peer, timed in turns."""
     commands = {"bare": bench.bare(), "our": bench.ours(ENDLESS)}
     if script:
         commands["peer"] = bench.peer(script, ENDLESS)
@@ -213,10 +214,10 @@ def measure(bench: Bench, script: Path | None, rounds: int, turn_seconds: float)
 
 
 def measure_whole(bench: Bench, script: Path | None, rounds: int, num_epochs: int) -> dict[str, float]:
-    """A small training from process start to metrics on disk."""
+    """Medians and ratios of a small training run, from process start to metrics on disk."""
     seconds: dict[str, list[float]] = {"our": [], "our_warm": []} | ({"peer": []} if script else {})
     with warm_stages(bench.photos.folder, "train") as warm:
-        bench.run(warm_command(bench.ours(1), warm), **warm)  # libraries are imported
+        bench.run(warm_command(bench.ours(1), warm), **warm)  # makes the server import the libraries
         for _ in range(rounds):
             seconds["our"].append(bench.run(bench.ours(num_epochs)))
             seconds["our_warm"].append(bench.run(warm_command(bench.ours(num_epochs), warm), **warm))
@@ -231,7 +232,7 @@ def measure_whole(bench: Bench, script: Path | None, rounds: int, num_epochs: in
 
 
 def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int) -> dict[str, Any]:
-    """Accuracy of the last epoch on photos held out, for each seed of both sides."""
+    """The last epoch's accuracy on held-out photos, in percent, for each seed of both sides, with mean and std."""
     found: dict[str, list[float]] = {"our_accuracy": [], "peer_accuracy": []}
     for seed in range(num_seeds):
         bench.run(bench.ours(num_epochs, seed=seed))
@@ -258,15 +259,15 @@ def main() -> None:
             precision=name,
         )
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, help="a copy of timm's train.py; without it, ours and the bare model")
-    parser.add_argument("--models", nargs="+", help="entries of classifiers in params.yaml (default: all)")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
+    parser.add_argument("--peer", type=Path, help="copy of timm's train.py (default: only ours and the bare model)")
+    parser.add_argument("--models", nargs="+", help="keys of classifiers in params.yaml (default: all)")
+    parser.add_argument("--rounds", type=int, default=15, help="number of turns per side")
     parser.add_argument("--turn-seconds", type=float, default=4.0)
     parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--whole-epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--images", type=int, default=256, help="training photos")
-    parser.add_argument("--size", type=int, help="pixels of all models (default: as in params.yaml)")
+    parser.add_argument("--images", type=int, default=256, help="number of training photos")
+    parser.add_argument("--size", type=int, help="image size in pixels for all models (default: from params.yaml)")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
     args = parser.parse_args()

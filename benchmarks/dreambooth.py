@@ -1,19 +1,19 @@
-"""DreamBooth side by side: ours, the bare UNet, and a copy of diffusers' examples/dreambooth/train_dreambooth.py.
+"""Benchmark of DreamBooth: ours, the bare UNet, and a copy of diffusers' examples/dreambooth/train_dreambooth.py.
 
-With `--method lora` the copy is one of train_dreambooth_lora.py. `--base 1.5 --size 512` trains Stable Diffusion at its
-true size with random weights, which wants a GPU.
+With `--method lora`, give a copy of train_dreambooth_lora.py instead. `--base 1.5 --size 512` trains Stable Diffusion
+at its full size with random weights, which needs a GPU.
 
-All train the same pipeline on the same photos with the same prior preservation, learning rate and precision; the peer
-encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take turns of some
-seconds. `whole` is three classes with their class images, from process start to weights on disk, one after the other,
-in runs that alternate. Both draw class images in 50 steps with guidance 7.5, for which the peer has no flag; ours draws
-them once, the peer for each class, or once as well with `--share-class-images`. Ours runs each stage as `dvc repro`
-does, and, for `warm`, as `sdaug grid` does, whose server imports libraries once, which is part of the time. Neither
-logs to a tracker. A profile of our steps is printed beside.
+All three train the same pipeline on the same photos with the same prior preservation, learning rate and precision; the
+peer (diffusers) encodes its prompts beforehand (`--pre_compute_text_embeddings`). Steps are timed while the three take
+turns of a few seconds each. `whole` is three classes with their class images, one after the other, from process start
+to weights on disk, in alternating runs. Both draw class images in 50 steps with guidance 7.5, which the peer has no
+flags for; ours draws them once, the peer once per class, or only once with `--share-class-images`. Ours runs each stage
+as `dvc repro` does and, for `warm`, as `sdaug grid` does; the start of its server, which imports the libraries once, is
+included. Neither side logs to a tracker. A profile of our steps is printed as well.
 
-The last line printed is one JSON object with medians, and with ratios that are medians over rounds: over 1 is in our
-favour except for `step_over_floor`, our time for a step over the bare UNet's, and `memory_ratio`, our peak over the
-peer's (of the GPU's memory, if there is one).
+The last line printed is one JSON object with medians, and ratios that are medians over rounds. Ratios above 1 are in
+our favour, except `step_over_floor`, our step time over the bare UNet's, and `memory_ratio`, our peak memory over the
+peer's (GPU memory, if there is a GPU).
 """
 
 import argparse
@@ -53,12 +53,12 @@ ROOT = Path(__file__).parents[1]
 QUIET = {"SDAUG_MLFLOW": "off"}
 LABELS = ("score_1", "score_3", "score_4")
 NUM_PHOTOS = 24
-SAMPLE_BATCH_SIZE = 25  # of class images, on all sides
-ENDLESS = 1_000_000  # steps of a training that is stopped
+SAMPLE_BATCH_SIZE = 25  # of class images, for both sides
+ENDLESS = 1_000_000  # steps of a run that is killed anyway
 
 
 class Study:
-    """A folder with a base, photos of three classes and the params of one batch size."""
+    """A folder with a base, photos of three classes and params for one batch size."""
 
     def __init__(self, folder: Path, *, batch_size: int, precision: str, args: argparse.Namespace) -> None:
         self.folder, self.batch_size, self.precision = folder, batch_size, precision
@@ -82,7 +82,7 @@ class Study:
         self.params["dreambooth"] |= {
             "method": self.method,
             "batch_size": batch_size,
-            "ema_decay": None,  # the peer keeps none
+            "ema_decay": None,  # the peer has no moving average
             "flip_horizontal": False,
             "precision": precision,
             "preview_steps": 0,
@@ -105,7 +105,7 @@ class Study:
         write_manifest(self.folder / "prepared" / "manifest.csv", [*photos, absent])
 
     def ours(self, label: str, num_steps: int) -> list[str]:
-        """The command of our stage; its class images are there already."""
+        """The command that runs our stage; its class images must exist."""
         self.params["dreambooth"]["training_steps"] = num_steps
         (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False), encoding="utf-8")
         words = f"--class {label} --base base --class-images class_images --prepared prepared"
@@ -113,7 +113,7 @@ class Study:
         return [sys.executable, "stages/dreambooth.py", *words.split(), *out.split()]
 
     def bare(self) -> list[str]:
-        """The command of the bare UNet."""
+        """The command that runs the bare UNet."""
         return [
             *(sys.executable, str(Path(__file__).resolve()), "--bare", "base", self.prompt),
             *(str(self.batch_size), str(self.size_pixels), self.precision, self.method),
@@ -124,7 +124,7 @@ class Study:
         return [sys.executable, "stages/class_images.py", "--base", "base", "--out", "class_images"]
 
     def peer(self, script: Path, label: str, num_steps: int) -> list[str]:
-        """The peer's command, with its best flags; it draws class images if there are none."""
+        """The command that runs the peer, with its best flags; it draws class images if there are none."""
         knobs = self.params["dreambooth"]
         class_images = "peer/class_images" if self.is_shared else f"peer/class_images_{label}"
         return [
@@ -143,7 +143,7 @@ class Study:
         ]
 
     def run(self, command: list[str], **environment: str) -> float:
-        """Seconds of one command."""
+        """The seconds that one command takes; its output is kept in `output`."""
         begin = time.monotonic()
         result = subprocess.run(
             command,
@@ -163,7 +163,7 @@ class Study:
 def train_bare(
     folder: Path, prompt: str, *, batch_size: int, size_pixels: int, precision: PrecisionName, method: str
 ) -> None:
-    """The UNet alone, without end: forward, backward, clipping, fused AdamW; nothing is drawn or encoded."""
+    """Train the UNet alone until killed: forward pass, backward pass, clipping, fused AdamW; nothing is encoded."""
     device = prepare_device()
     pipeline = load_pipeline(folder, device)
     params = replace(read_section(ROOT / "params.yaml", "dreambooth", DreamBoothParams), method=method)
@@ -185,11 +185,11 @@ def train_bare(
 
 
 def measure(study: Study, script: Path | None, rounds: int, turn_seconds: float) -> dict[str, float]:
-    """Steps of the bare UNet, ours and the peer in turns; medians and ratios."""
+    """Medians and ratios of step times of the bare UNet, ours and the peer, timed in turns."""
     study.run(study.our_class_images())
     commands = {"bare": study.bare(), "our": study.ours(LABELS[0], ENDLESS)}
     if script:
-        study.run(study.peer(script, LABELS[0], 1))  # class images, once
+        study.run(study.peer(script, LABELS[0], 1))  # draws the class images beforehand
         commands["peer"] = study.peer(script, LABELS[0], ENDLESS)
     trainings = {name: Training(command[1:], cwd=study.folder, environment=QUIET) for name, command in commands.items()}
     steps, memory = take_turns(trainings, num_rounds=rounds, turn_seconds=turn_seconds)
@@ -205,7 +205,7 @@ def measure(study: Study, script: Path | None, rounds: int, turn_seconds: float)
 
 
 def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int) -> dict[str, float]:
-    """Three classes with their class images, from process start to weights on disk."""
+    """Medians and ratios of three classes with their class images, from process start to weights on disk."""
     seconds: dict[str, list[float]] = {"our": [], "our_warm": []} | ({"peer": []} if script else {})
     for _ in range(rounds):
         seconds["our"].append(sum(map(study.run, our_commands(study, num_steps))))
@@ -226,14 +226,14 @@ def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int
 
 
 def our_commands(study: Study, num_steps: int) -> Iterator[list[str]]:
-    """Our stages for three classes."""
+    """The commands of our stages for three classes."""
     yield study.our_class_images()
     for label in LABELS:
         yield study.ours(label, num_steps)
 
 
 def profile(study: Study) -> None:
-    """Where the time of our steps goes."""
+    """Print a profile of our steps."""
     command = study.ours(LABELS[0], 20)
     code = "import sys, runpy; from torch.profiler import profile as p\n"
     code += "sys.argv = sys.argv[1:]\nwith p() as found: runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -248,19 +248,19 @@ def main() -> None:
         sizes = {"batch_size": int(batch_size), "size_pixels": int(size_pixels)}
         train_bare(Path(folder), prompt, **sizes, precision=name, method=method)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, help="a copy of train_dreambooth.py; without it, ours and the bare UNet")
-    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="which Stable Diffusion")
-    parser.add_argument("--size", type=int, help="pixels (default: as in params.yaml)")
+    parser.add_argument("--peer", type=Path, help="copy of train_dreambooth.py (default: only ours and the bare UNet)")
+    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="Stable Diffusion to train")
+    parser.add_argument("--size", type=int, help="image size in pixels (default: from params.yaml)")
     parser.add_argument("--method", default="full", choices=("full", "lora"))
-    parser.add_argument("--rounds", type=int, default=11, help="turns of each side")
+    parser.add_argument("--rounds", type=int, default=11, help="number of turns per side")
     parser.add_argument("--turn-seconds", type=float, default=4.0)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--whole-steps", type=int, default=100, help="steps a class in the whole; 0 to leave it out")
-    parser.add_argument("--class-images", type=int, default=100, help="of the base, for prior preservation")
-    parser.add_argument("--share-class-images", action="store_true", help="the peer draws them once for all classes")
+    parser.add_argument("--whole-steps", type=int, default=100, help="steps per class in `whole`; 0 skips it")
+    parser.add_argument("--class-images", type=int, default=100, help="number of class images")
+    parser.add_argument("--share-class-images", action="store_true", help="let the peer draw them once for all classes")
     parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
-    parser.add_argument("--no-profile", dest="profile", action="store_false", help="leave out where our time goes")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="skip the profile of our steps")
     args = parser.parse_args()
     precision = name_precision(resolve_precision(args.precision, prepare_device()))
     script = args.peer.resolve() if args.peer else None

@@ -1,9 +1,10 @@
-"""Trainings one after another, as `dvc repro` starts them, and several at once, as `sdaug grid` does.
+"""Benchmark of training runs one after another, as `dvc repro` starts them, and several at once, as `sdaug grid` does.
 
-Trains the classifiers of params.yaml named by `--models` on the packed data set `original` of this folder (`dvc repro
-split` makes it); nothing here is changed. In each round every training runs alone in a process of its own, then all of
-them `--jobs` at a time, forked by a server whose start is part of the time; neither side includes what DVC does. The
-last line printed is one JSON object: seconds of both, and `serial_ratio`, the median over rounds.
+Trains the classifiers of params.yaml named by `--models` on the packed data set `original` of this checkout (made by
+`dvc repro split`), which is left unchanged. In each round the training runs are first started one after another, each
+in its own process, then `--jobs` at a time, forked by a server whose start is included; DVC's own work is in neither.
+The last line printed is one JSON object: seconds of both, and `serial_ratio` (parallel over serial), the median over
+rounds.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from sdaug.run.grid import run_jobs, share_devices
 
 
 def train(training: tuple[str, int], environment: dict[str, str], out: Path) -> None:
-    """One training, as the stage runs it, in what it adds to the environment."""
+    """Run one training stage, with these variables added to its environment."""
     model, seed = training
     name = f"{model}-{seed}-{time.monotonic_ns()}"
     words = f"--model {model} --dataset original --seed {seed} --data data/packed/original --out {out / name}"
@@ -37,7 +38,7 @@ def train(training: tuple[str, int], environment: dict[str, str], out: Path) -> 
 
 
 def run_serially(trainings: list[tuple[str, int]]) -> float:
-    """Seconds of all trainings, one after another."""
+    """The seconds that all training runs take one after another."""
     with tempfile.TemporaryDirectory() as out:
         begin = time.monotonic()
         for training in trainings:
@@ -46,7 +47,7 @@ def run_serially(trainings: list[tuple[str, int]]) -> float:
 
 
 def run_side_by_side(trainings: list[tuple[str, int]], num_jobs: int) -> float:
-    """Seconds of all trainings, so many at once."""
+    """The seconds that all training runs take with `num_jobs` at once."""
     with tempfile.TemporaryDirectory() as out:
         begin = time.monotonic()
         devices = share_devices(num_jobs, gpus=())
@@ -58,7 +59,7 @@ def run_side_by_side(trainings: list[tuple[str, int]], num_jobs: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["custom", "resnet18"])
-    parser.add_argument("--trainings", type=int, default=4, help="a round")
+    parser.add_argument("--trainings", type=int, default=4, help="training runs per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()

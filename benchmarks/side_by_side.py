@@ -1,7 +1,7 @@
-"""Trainings that take turns: one runs for some seconds while the others are stopped.
+"""Timing of training runs that take turns: one runs for a few seconds while the others are stopped.
 
-A shared machine changes its speed by the minute, more than what is to be measured; neighbours in time meet the same
-machine. A step is the time between two calls of an optimizer, whoever calls it.
+The speed of a shared machine varies from minute to minute by more than the differences to be measured; runs that
+alternate see the same conditions. A step is the time between two optimizer calls, whatever code makes them.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Runs a script with its arguments, and notes in a file when each step has ended and how much of a GPU it has needed.
+# Runs a script with its arguments, and records when each step ended and the peak GPU memory so far.
 TIMED = """
 import pathlib, runpy, sys, time, torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -35,7 +35,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @dataclass(frozen=True)
 class Training:
-    """A script with its arguments, and where it runs."""
+    """A script with its arguments, working directory and extra environment variables."""
 
     command: Sequence[str]
     cwd: Path
@@ -43,12 +43,12 @@ class Training:
 
 
 def medians(rounds: Sequence[NDArray[np.float64]]) -> list[float]:
-    """The median of each round, which knows nothing of what comes between epochs."""
+    """The median step of each round, which ignores the time between epochs."""
     return [float(np.median(steps)) for steps in rounds]
 
 
 def means(rounds: Sequence[NDArray[np.float64]]) -> list[float]:
-    """The mean of each round."""
+    """The mean step of each round, which includes the time between epochs."""
     return [float(np.mean(steps)) for steps in rounds]
 
 
@@ -60,9 +60,9 @@ def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
 def take_turns(
     trainings: Mapping[str, Training], *, num_rounds: int, turn_seconds: float, warm_up_steps: int = 5
 ) -> tuple[dict[str, list[NDArray[np.float64]]], dict[str, float]]:
-    """The steps of each round in milliseconds, and each training's peak memory in MiB: of the GPU, if there is one.
+    """Each run's steps by round in milliseconds, and its peak memory in MiB (GPU memory, if there is a GPU).
 
-    The trainings must not come to their end by themselves; they are killed.
+    The training runs must not end by themselves; they are killed after the last round.
     """
     runners: dict[str, _Runner] = {}
     try:
@@ -80,7 +80,7 @@ def take_turns(
 
 
 class _Runner:
-    """A training in a process group of its own, stopped but for its turns."""
+    """A training run in its own process group, stopped except during its turns."""
 
     def __init__(self, training: Training) -> None:
         self._peak_mib: float | None = None
@@ -93,7 +93,7 @@ class _Runner:
                 env=os.environ | dict(training.environment),
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # data loaders stop together with it
+                start_new_session=True,  # so that its data loader workers stop with it
             )
 
     def warm_up(self, num_steps: int) -> None:
@@ -103,7 +103,7 @@ class _Runner:
         self._signal(signal.SIGSTOP)
 
     def run(self, seconds: float) -> NDArray[np.float64]:
-        """The steps of one turn in milliseconds; at least three are awaited."""
+        """The steps of one turn in milliseconds, at least three."""
         num_before = len(self._read())
         begin = time.monotonic()
         self._signal(signal.SIGCONT)
@@ -111,11 +111,11 @@ class _Runner:
             self._check_alive()
             time.sleep(0.05)
         self._signal(signal.SIGSTOP)
-        # The first step of a turn was stopped in its middle, and the second finds cold caches.
+        # The first step of a turn was interrupted midway, and the second starts with cold caches.
         return 1000 * np.diff(self._read()[num_before:])[1:]
 
     def end(self) -> float:
-        """Kill it; its peak memory in MiB, of the GPU if there is one."""
+        """Kill the run and return its peak memory in MiB (GPU memory, if there is a GPU)."""
         if self._peak_mib is None:
             self._signal(signal.SIGKILL)
             _, status, usage = os.wait4(self._process.pid, 0)
@@ -135,7 +135,7 @@ class _Runner:
         os.killpg(self._process.pid, which)
 
     def _check_alive(self) -> None:
-        # Not `poll`, which would reap the process and lose its peak memory.
+        # `poll` would reap the process and lose its peak memory.
         state = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         if state == "Z":
             sys.exit(f"{self._process.args}\n{self._log.read_text()[-3000:]}")

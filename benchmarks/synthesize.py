@@ -1,10 +1,10 @@
-"""Synthesis side by side: ours, the bare UNet calls, and StableDiffusionPipeline as its README calls it.
+"""Benchmark of synthesis: ours, the bare UNet calls, and diffusers' StableDiffusionPipeline used as in its README.
 
-All draw from the same untrained pipeline with the same sampler, steps and guidance. The pipeline draws batches of 4 in
-its default precision (float32) and its images are saved as PNG as its README does; ours are the files and the manifest
-of `synthesize`. `bare` is as many UNet calls in our batches, and nothing else.
+All three draw from the same untrained pipeline with the same sampler, steps and guidance. The pipeline draws batches of
+4 in its default precision (float32) and saves PNG files as its README does; ours writes the files and the manifest of
+`synthesize`. `bare` makes the same number of UNet calls in our batches, and nothing else.
 
-Runs alternate; the last line printed is one JSON object: images a second, `images_ratio` (ours over the pipeline's)
+Runs alternate. The last line printed is one JSON object: images per second, `images_ratio` (ours over the pipeline's)
 and `whole_over_floor` (our time over that of the bare calls).
 """
 
@@ -31,7 +31,7 @@ PROMPT = "a photo of a zwa teat end"
 
 
 def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
-    """Seconds of the whole of synthesis, files and manifest included."""
+    """The seconds that our synthesis takes, files and manifest included."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
         synthesize(
@@ -48,7 +48,7 @@ def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
 
 
 def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
-    """Seconds of diffusers' own pipeline, four prompts a call."""
+    """The seconds that diffusers' own pipeline takes, with four prompts per call."""
     pipeline.scheduler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
 
 @torch.no_grad()
 def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
-    """Seconds of the UNet calls alone, in our batches and precision."""
+    """The seconds that the UNet calls alone take, in our batches and precision."""
     cast_weights(pipeline, drawing.precision)
     unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
     prompts = guided_prompts(pipeline, PROMPT, drawing).repeat_interleave(drawing.batch_size, dim=0)
@@ -87,13 +87,13 @@ def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=64, help="a round")
-    parser.add_argument("--batch-size", type=int, default=16, help="ours")
+    parser.add_argument("--images", type=int, default=64, help="images per round")
+    parser.add_argument("--batch-size", type=int, default=16, help="our batch size")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=7.5)
     parser.add_argument("--sampler", default="dpm_solver", choices=tuple(SAMPLERS))
-    parser.add_argument("--size", type=int, default=64, help="pixels")
-    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="which Stable Diffusion")
+    parser.add_argument("--size", type=int, default=64, help="image size in pixels")
+    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="Stable Diffusion to draw with")
     args = parser.parse_args()
 
     device = prepare_device()
@@ -111,7 +111,7 @@ def main() -> None:
         plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
         own = load_pipeline(Path(folder) / "base", device)
     for timed in (time_bare, time_ours):
-        timed(own, drawing, args.batch_size, args.size)  # the first calls choose their kernels
+        timed(own, drawing, args.batch_size, args.size)  # the first calls select their kernels
     for _ in range(args.rounds):
         seconds["bare"].append(time_bare(own, drawing, args.images, args.size))
         seconds["ours"].append(time_ours(own, drawing, args.images, args.size))

@@ -1,7 +1,7 @@
-"""How OpenMP's threads should wait: steps of the tiny UNet, alone and with a second training beside it.
+"""Benchmark of OpenMP wait policies: step time of the tiny UNet, alone and next to a second training run.
 
-Prints a line a round, then one JSON object: milliseconds a step, and each policy's ratio to the default's, where over 1
-is slower. Policies are OMP_WAIT_POLICY as set, or unset for the default.
+Prints one line per measurement, then one JSON object: milliseconds per step, and each policy's ratio to the default,
+where above 1 is slower. A policy is the value of OMP_WAIT_POLICY; the default leaves it unset.
 """
 
 import argparse
@@ -46,7 +46,7 @@ print(sorted(seconds)[len(seconds) // 2])
 
 
 def measure(policy: str, *, num_processes: int, seconds: float) -> float:
-    """Milliseconds a step, the median over processes that run side by side."""
+    """The milliseconds per step, the median over processes that run at the same time."""
     environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     if policy != "default":
         environment["OMP_WAIT_POLICY"] = policy
@@ -60,7 +60,7 @@ def measure(policy: str, *, num_processes: int, seconds: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds per measurement")
     args = parser.parse_args()
     os.chdir(Path(__file__).parents[1])
 
@@ -70,7 +70,7 @@ def main() -> None:
             for policy in POLICIES:
                 name = f"{policy}_{num_processes}"
                 found.setdefault(name, []).append(measure(policy, num_processes=num_processes, seconds=args.seconds))
-                print(f"{policy:8} {num_processes} at once: {found[name][-1]:6.0f} ms a step", flush=True)
+                print(f"{policy:8} {num_processes} at once: {found[name][-1]:6.0f} ms per step", flush=True)
     medians = {name: statistics.median(values) for name, values in found.items()}
     ratios = {f"{name}_ratio": value / medians[f"default_{name[-1]}"] for name, value in medians.items()}
     print(json.dumps({key: round(value, 2) for key, value in (medians | ratios).items()}))

@@ -1,4 +1,4 @@
-"""base: take a Stable Diffusion from a hub or a folder, or train a tiny one on the study's own training photos."""
+"""base: load a Stable Diffusion from a hub or a folder, or train a tiny one on the study's own training photos."""
 
 import argparse
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def show_base(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:
-    """Photos, what the VAE keeps of them, and what the base draws."""
+    """A picture of photos, their VAE reconstructions, and images drawn by the base."""
     drawn = draw_previews(pipeline, caption, len(images), size_pixels=images.shape[1])
     rows = [("photos", list(images)), ("reconstructed", list(reconstruct(pipeline.vae, images))), ("drawn", drawn)]
     return grid(rows, tile_pixels=64, columns=len(images))

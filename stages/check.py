@@ -1,4 +1,4 @@
-"""check: the whole of params.yaml, before anything slow has started."""
+"""check: validate all of params.yaml before anything slow starts."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,7 @@ def main() -> None:
     prepare_device()
     for recipe in study.recipes():
         check_model(recipe, study.classes)
-    # Always the same bytes: that a knob has changed must reach only the stages that read it.
+    # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})
 
 

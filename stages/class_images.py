@@ -1,4 +1,4 @@
-"""class_images: what the base draws for the class prompt, for prior preservation; every DreamBooth shares it."""
+"""class_images: draw the base's images for the class prompt, used for prior preservation in every DreamBooth run."""
 
 import argparse
 from pathlib import Path

@@ -44,7 +44,7 @@ def main() -> None:
             history.append({"step": step, **values})
 
         def preview(step: int) -> None:
-            """A row more on the sheet that shows how the class emerges."""
+            """Add a row to the logged picture that shows how the class emerges during training."""
             if params.num_preview_images:
                 drawn = draw_previews(
                     pipeline,
@@ -86,7 +86,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)` photos of the class that a generator may see."""
+    """The photos `(N, H, W, 3)` of the class that a generator may see."""
     seen = training_photos(read_manifest(prepared_dir), split)
     return read_photos(prepared_dir, [photo for photo in seen if photo.label == label])
 

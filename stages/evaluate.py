@@ -1,4 +1,4 @@
-"""evaluate: what one trained classifier makes of the test set."""
+"""evaluate: score one trained classifier on the test set."""
 
 import argparse
 from pathlib import Path
@@ -31,7 +31,7 @@ def main() -> None:
     model, card = load_model(args.weights, prepare_device(num_threads))
     if card.classes != classes:
         raise ValueError(
-            f"{args.weights}: trained for {card.classes}, but classes are {classes}; run `dvc repro train`"
+            f"{args.weights}: trained for {card.classes}, but `classes` is {classes}; run `dvc repro train`"
         )
     images, labels = data.part("test")
     probabilities = predict(model, images, card)

@@ -1,4 +1,4 @@
-"""fidelity: do the synthetic images look like their class, and more so than what the base drew before DreamBooth?"""
+"""fidelity: measure whether synthetic images look like their class, and more so than the base's before DreamBooth."""
 
 import argparse
 from pathlib import Path
@@ -39,16 +39,16 @@ def main() -> None:
     held_out = [photo for photo in photos if photo.id not in seen_ids]
     pipeline = load_pipeline(args.base, prepare_device())
 
-    # The VAE, on the photos that the base has seen.
+    # The VAE is measured on the photos that the base may have seen.
     seen_labels = label_indices(seen, classes)
     vae = measure_vae(pipeline.vae, read_photos(args.prepared, seen), seen_labels, classes, seed=params.seed)
 
-    # The judge also sees each photo as the VAE returns it: a softness that all generated images share is no class.
+    # The judge also learns from VAE reconstructions, or it could take the blur of all generated images for a class.
     pixels, labels = read_photos(args.prepared, held_out), label_indices(held_out, classes)
     shown = np.concatenate([pixels, reconstruct(pipeline.vae, pixels)])
     judge = Judge(shown, np.concatenate([labels, labels]), classes, seed=params.seed)
 
-    # Each class's images, and what the base drew for the same prompt and seeds before DreamBooth.
+    # The base draws with the same prompts and seeds, so only the fine-tuning differs.
     by_class = {}
     for folder in args.synthetic:
         synthetic = read_synthetic(folder)[: params.num_images]

@@ -1,4 +1,4 @@
-"""holdout: pack the test set, which every classifier is evaluated on."""
+"""holdout: pack the test set, on which every classifier is evaluated."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Draw the phantom data set: simulated photos of teat ends, as train/ and test/ folders by score."""
+"""phantom: draw simulated photos of teat ends into train/ and test/ folders by score."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,8 @@ from sdaug.phantom.photos import write_phantom
 
 
 def main() -> None:
-    """Read section `phantom`, draw the photos."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="file with the section phantom")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="file with the phantom section")
     parser.add_argument("--out", type=Path, required=True, help="folder for train/score_N/ and test/score_N/")
     args = parser.parse_args()
 

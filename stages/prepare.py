@@ -1,4 +1,4 @@
-"""Check, square and split the raw photos: a folder of class folders becomes images named by id and a manifest."""
+"""prepare: check, square and split raw photos; a folder of class folders becomes images named by id and a manifest."""
 
 import argparse
 import dataclasses

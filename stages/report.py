@@ -1,4 +1,4 @@
-"""report: the verdict, as a summary of all runs and a folder with tables, pictures and a page."""
+"""report: write the verdict as a summary of all runs and a folder of tables, pictures and a page."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
 
 
 def main() -> None:
-    # What the earlier stages have left.
+    # Read the results of the earlier stages.
     args = parse_args()
     classes = read_section(args.params, "classes", list[str])
     split = read_section(args.params, "split", SplitParams)
@@ -27,7 +27,7 @@ def main() -> None:
     fidelity = read_json(require_file(args.metrics / "fidelity.json", stage="fidelity"))
     prepare = read_json(require_file(args.metrics / "prepare.json", stage="prepare"))
 
-    # What is said of it.
+    # Derive tables, verdict and limits.
     counts = page.Counts(
         photos=count_labels(seen, classes),
         generated={label: len(paths) for label, paths in generated.items()},
@@ -44,7 +44,7 @@ def main() -> None:
         num_validation=count_labels(validating, classes),
     )
 
-    # Tables, pictures and the page.
+    # Write tables, pictures and the page.
     text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"
     with fresh_dir(args.out) as out:
         write_text(out / "comparison.txt", text)
@@ -71,14 +71,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True, help="prepared photos")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
-    parser.add_argument("--metrics", type=Path, required=True, help="folder of the metrics of all stages")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--summary", type=Path, required=True, help="file of the summary")
+    parser.add_argument("--metrics", type=Path, required=True, help="folder of all stages' metrics")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the report")
+    parser.add_argument("--summary", type=Path, required=True, help="JSON file for the summary")
     return parser.parse_args()
 
 
 def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
-    """All training runs that params.yaml names."""
+    """The results of all training runs that params.yaml defines."""
     return read_study(
         metrics_dir,
         classes=classes,
@@ -89,13 +89,13 @@ def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
 
 
 def photo_paths(prepared_dir: Path, photos: list[Photo], classes: list[str]) -> dict[str, list[Path]]:
-    """The files of each class's photos."""
+    """The image files of each class's photos."""
     images_dir = prepared_dir / "images"
     return {label: [images_dir / photo.file_name for photo in photos if photo.label == label] for label in classes}
 
 
 def list_generated(folders: list[Path], classes: list[str]) -> dict[str, list[Path]]:
-    """The generated images of each class that has any, in the order of their manifests."""
+    """The generated images of each class that has any, in manifest order."""
     found: dict[str, list[Path]] = {}
     for folder in folders:
         for image in read_synthetic(folder):

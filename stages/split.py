@@ -1,4 +1,4 @@
-"""split: compose one data set (an arm) and pack it as one array."""
+"""split: compose one data set (arm) and pack it into a single array."""
 
 import argparse
 import tempfile
@@ -19,7 +19,7 @@ from sdaug.phantom.photos import write_further
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--dataset", required=True, help="an arm of `datasets`")
+    parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
     parser.add_argument("--out", type=Path, required=True)
@@ -37,9 +37,9 @@ def main() -> None:
 
 
 def draw_oracle(params: Path, photos: list[Photo], arm: ArmImages, split: SplitParams, out_dir: Path) -> list[Example]:
-    """Further true photos of each class that lacks some: the best that any generator could do."""
+    """More true photos of each class that lacks some, as a perfect generator would draw them."""
     if "phantom" not in read_params(params):
-        raise ValueError(f"{params}: datasets: images: oracle: {arm.oracle}; only the phantom has further true photos")
+        raise ValueError(f"{params}: datasets: images: oracle: {arm.oracle}; only the phantom has more true photos")
     phantom = read_section(params, "phantom", PhantomParams)
     files = write_further(phantom, count_missing(training_photos(photos, split), times=arm.oracle), out_dir)
     return [

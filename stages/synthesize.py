@@ -1,4 +1,4 @@
-"""synthesize: draw as many images of one rare class as it lacks to the largest one."""
+"""synthesize: draw the images by which one rare class falls short of the largest class."""
 
 import argparse
 from pathlib import Path
@@ -25,7 +25,6 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
 
-    # How many images the class lacks.
     params = read_section(args.params, "synthesize", SynthesizeParams)
     split = read_section(args.params, "split", SplitParams)
     classes = read_section(args.params, "classes", list[str])
@@ -34,11 +33,10 @@ def main() -> None:
     num_images = params.count(missing)
     if num_images < 1:
         raise ValueError(
-            f"{args.params}: concepts.{args.label}: the class lacks {missing} images to the largest one, so none are "
-            "to be drawn; remove it from `concepts` and from the dependencies of `split` (`sdaug adopt` writes both)"
+            f"{args.params}: concepts.{args.label}: the class is {missing} images short of the largest one, so "
+            "there are none to draw; remove it from `concepts` and from the deps of `split` (`sdaug adopt` writes both)"
         )
 
-    # Draw them.
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
     pipeline = load_generator(args.generator, args.base, prepare_device())

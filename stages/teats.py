@@ -1,4 +1,4 @@
-"""Unpack the slides' own photos into folders by split and score."""
+"""teats: unpack the slides' own photos into folders by split and score."""
 
 import argparse
 from pathlib import Path

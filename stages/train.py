@@ -1,4 +1,4 @@
-"""train: one classifier on one data set with one seed."""
+"""train: train one classifier on one data set with one seed."""
 
 import argparse
 from dataclasses import asdict
@@ -51,7 +51,7 @@ def main() -> None:
         scores = {f"validation_{name}": value for name, value in trained.best.items()}
         log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in scores.items()})
         if log.is_on and len(validation[1]):
-            from sdaug.train.confusion import draw_confusion  # matplotlib, which need not delay the start
+            from sdaug.train.confusion import draw_confusion  # imports matplotlib, which would slow down every start
 
             log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
 
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def require_every_class(data: Packed, classes: list[str], where: Path) -> None:
-    """Refuse a data set without a training image of a class."""
+    """Raise ValueError if a class has no training image."""
     _, labels = data.part("train")
     absent = [label for k, label in enumerate(classes) if k not in labels]
     if absent:

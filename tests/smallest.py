@@ -1,4 +1,4 @@
-"""The smallest pipeline that tests build."""
+"""Parameters of the smallest pipeline that tests build."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What DreamBooth stores: a pipeline that shares its base's files, or LoRA weights that plain diffusers loads."""
+"""Saved generators: a pipeline that shares the base's files, or LoRA weights that plain diffusers loads."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""`sdaug adopt`: what it writes to params.yaml and dvc.yaml, and what it refuses."""
+
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Git checkout with all that `sdaug adopt` reads and writes."""
+    """A Git checkout with everything that `sdaug adopt` reads and writes."""
     folder = tmp_path / "study"
     folder.mkdir()
     for name in ("params.yaml", "dvc.yaml"):
@@ -117,7 +119,7 @@ def test_adopt_refuses_a_folder_that_is_not_there() -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_adopt_refuses_an_unknown_preset() -> None:
-    with pytest.raises(SystemExit, match="there are current, arms, paper, photos-cpu, teats"):
+    with pytest.raises(SystemExit, match="choose from current, arms, paper, photos-cpu, teats"):
         cli.main(["adopt", "anything", "--preset", "huge"])
 
 
@@ -125,7 +127,7 @@ def test_adopt_overwrites_no_change_that_is_not_in_git(checkout: Path, tmp_path:
     photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 9})
     with (checkout / "params.yaml").open("a") as stream:
         stream.write("# mine\n")
-    with pytest.raises(SystemExit, match=r"params.yaml: has changes that are not in Git"):
+    with pytest.raises(SystemExit, match=r"params.yaml: has uncommitted changes"):
         cli.main(["adopt", str(photos)])
     assert (checkout / "params.yaml").read_text().endswith("# mine\n")
 

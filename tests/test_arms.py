@@ -1,4 +1,4 @@
-"""The arms: the slides' numbers, and what may not happen in the clean protocol."""
+"""Composition of arms: the numbers of the slides, and the guarantees of the clean protocol."""
 
 import itertools
 from collections import Counter
@@ -19,7 +19,7 @@ NUM_FOLDS, NUM_TEST = 4, 40
 
 
 def build_photos() -> list[Photo]:
-    """Two photos an animal, all animals of test apart."""
+    """Two photos per animal; animals of the test set are in no other split."""
     labels = [label for label, count in REAL.items() for _ in range(count)] + ["score_1"] * NUM_TEST
     num_train = len(labels) - NUM_TEST
     return [
@@ -156,7 +156,7 @@ def test_multiples_are_of_what_each_class_lacks() -> None:
 
 
 def test_too_few_synthetic_images_are_named() -> None:
-    with pytest.raises(ValueError, match=r"needs 82 images of score_1, and there are 41; raise synthesize.multiple"):
+    with pytest.raises(ValueError, match=r"needs 82 images of score_1, but there are 41; raise synthesize.multiple"):
         compose(arm=arm(2.0), split=split("published"))
 
 

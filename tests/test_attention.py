@@ -1,4 +1,4 @@
-"""Prompts that images share give what a prompt for each image gives."""
+"""Sharing one prompt among images gives the same results as repeating it for each image."""
 
 import copy
 
@@ -53,12 +53,12 @@ def test_prompts_matter(unet: UNet2DConditionModel) -> None:
 def test_every_cross_attention_shares(unet: UNet2DConditionModel) -> None:
     kinds = {name: type(processor) for name, processor in unet.attn_processors.items()}
     assert {name for name, kind in kinds.items() if kind is SharedPrompts} == {n for n in kinds if ".attn2." in n}
-    share_prompts(unet)  # twice is as good as once
+    share_prompts(unet)  # idempotent
 
 
 def test_another_kind_of_attention_is_refused(unet: UNet2DConditionModel) -> None:
     class Other(AttnProcessor2_0):
-        """Someone else's."""
+        """An unknown attention processor."""
 
     unet.set_attn_processor(Other())
     with pytest.raises(ValueError, match="attn2 is Other, not the cross-attention of"):

@@ -53,7 +53,7 @@ def test_each_image_has_a_change_of_its_own_that_follows_from_the_seed(knobs: di
 def test_turn_is_that_of_torchvision(degrees: float) -> None:
     ours = resample(IMAGES, angle=ONE * math.radians(degrees), width=ONE, height=ONE, left=NONE, top=NONE)
     wanted = reference.rotate(IMAGES, degrees, interpolation=v2.InterpolationMode.BILINEAR)
-    # At the border torchvision's edge is sharp, and ours half a pixel soft.
+    # torchvision's border is sharp, ours is blurred by half a pixel.
     torch.testing.assert_close(ours[..., 4:-4, 4:-4], wanted[..., 4:-4, 4:-4], atol=1e-4, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Class images follow from their seed, and come back as they were written; how many synthetic images a class gets."""
+"""Class images: reproducible from the seed and saved without loss; the number of synthetic images per class."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The custom network: its size, and the sizes of images that it takes."""
+"""The custom network: its number of parameters, and the image sizes it accepts."""
 
 import pytest
 import torch

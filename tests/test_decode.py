@@ -10,7 +10,7 @@ from sdaug.photos.decode import UnreadablePhotoError, decode_photo
 
 BEST: dict[str, Any] = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
 
-# How a camera that notes this EXIF orientation has turned the pixels it stores.
+# How the stored pixels are transformed for each EXIF orientation.
 CAMERA_TURNS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,7 +29,7 @@ def noise(seed: int, height: int = 32, width: int = 32) -> Image.Image:
 
 
 def quadrants(height: int = 32, width: int = 32) -> Image.Image:
-    """Red, green over blue, white: each turn and flip looks different."""
+    """Red and green above blue and white, so that each rotation and flip looks different."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[: height // 2, : width // 2, 0] = 255
     pixels[: height // 2, width // 2 :, 1] = 255
@@ -99,7 +99,7 @@ def test_square_crops_the_centre_pads_with_the_edge_or_stretches(tmp_path: Path)
 
 def test_deep_grey_beyond_16_bits_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((20, 20), 70000, np.int32)).save(tmp_path / "photo.tiff")
-    with pytest.raises(UnreadablePhotoError, match="pixels beyond 16 bits; save it with 8 or 16 bits"):
+    with pytest.raises(UnreadablePhotoError, match="pixel values exceed 16 bits; save the photo with 8 or 16 bits"):
         decoded(tmp_path / "photo.tiff")
 
 

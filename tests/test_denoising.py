@@ -1,4 +1,4 @@
-"""The training objective against its formulas."""
+"""The denoising loss against its textbook formulas."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_loss_depends_on_the_prompt(unet: UNet2DConditionModel) -> None:
 
 
 def test_other_kind_of_prediction_is_refused() -> None:
-    with pytest.raises(ValueError, match="predicts 'sample'; supported are epsilon and v_prediction"):
+    with pytest.raises(ValueError, match="predicts 'sample'; supported: epsilon and v_prediction"):
         denoising_target(scheduler("sample"), LATENTS, LATENTS, torch.zeros(3, dtype=torch.long))
 
 

@@ -1,4 +1,4 @@
-"""DreamBooth: only the UNet learns, the same each time, and in the noise schedule of the base."""
+"""DreamBooth: what is trained, reproducibility, and each step against a plain implementation."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -180,9 +180,9 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
         tune(pipeline=pipeline)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_missing_bitsandbytes_is_named() -> None:
-    with pytest.raises(ValueError, match="optimizer: 'adamw_8bit'; needs bitsandbytes.*or take adamw"):
+    with pytest.raises(ValueError, match="optimizer: 'adamw_8bit'; needs bitsandbytes.*or use adamw"):
         replace(KNOBS, optimizer="adamw_8bit")
 
 
@@ -192,7 +192,7 @@ def test_missing_bitsandbytes_is_named() -> None:
 def test_a_step_is_the_textbook_step(
     fresh: StableDiffusionPipeline, kind: str, min_snr_gamma: float | None, prior_preservation: bool
 ) -> None:
-    """The same weights, images, noise and timesteps through diffusers' own modules, nothing cached."""
+    """Same loss and gradients as plain diffusers modules with equal weights, images, noise and timesteps, uncached."""
     pipeline = StableDiffusionPipeline(**fresh.components, requires_safety_checker=False)
     pipeline.scheduler = DDIMScheduler.from_config(fresh.scheduler.config, prediction_type=kind)
     knobs = replace(KNOBS, min_snr_gamma=min_snr_gamma, prior_loss_weight=0.5, flip_horizontal=False)
@@ -242,7 +242,7 @@ def test_a_step_is_the_textbook_step(
 
 
 def test_all_steps_are_those_of_a_plain_loop() -> None:
-    """Accumulation, prior weight, clipping, warm-up, AdamW and the average of the weights, written out."""
+    """Gradient accumulation, prior weight, clipping, warm-up, AdamW and the moving average, written out."""
     knobs = replace(
         KNOBS, training_steps=4, gradient_accumulation_steps=2, prior_loss_weight=0.3, warmup_steps=2, ema_decay=0.5,
         weight_decay=0.1, max_grad_norm=0.5, flip_horizontal=False,

@@ -1,4 +1,4 @@
-"""Training works at all: every classifier of the default study, with its own recipe, tells smooth teat ends from rough.
+"""Sanity check: each classifier of the default study, with its recipe, learns to tell smooth from rough teat ends.
 
 The large models are slow: `pytest -m slow tests/test_easy_phantom.py`.
 """
@@ -21,14 +21,14 @@ from sdaug.train.training import train_classifier
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 CLASSES = ["score_1", "score_4"]
 LARGE = ("resnet18", "resnet50", "vgg19", "inception_v3", "vit")
-NUM_TRAIN, NUM_HELD_OUT = 150, 60  # of each class
+NUM_TRAIN, NUM_HELD_OUT = 150, 60  # per class
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @pytest.fixture(scope="module")
 def photos() -> dict[str, Part]:
-    """Photos without a camera's faults or mistaken labels, of the two scores that are farthest apart."""
+    """Photos of the two most different scores, without blur, sensor noise or label noise."""
     given = read_section(PARAMS, "phantom", PhantomParams)
     phantom = replace(
         given,

@@ -1,4 +1,4 @@
-"""The judge of synthetic images: it knows real classes, and its distances order what is near and far."""
+"""The judge of synthetic images: it recognises real classes, and its distances rank images correctly."""
 
 import numpy as np
 import pytest

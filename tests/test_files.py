@@ -1,4 +1,4 @@
-"""Files: stable bytes, and nothing half-written."""
+"""File writing: reproducible bytes and no partial files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Weights that are views of one tensor learn what they would have learned one by one."""
+"""Training a flat parameter gives the same weights as training separate tensors."""
 
 import copy
 from pathlib import Path
@@ -15,7 +15,7 @@ from sdaug.dreambooth.flat_parameter import FlatParameter
 
 
 def learn(unet: UNet2DConditionModel, *, is_flat: bool, num_steps: int = 3) -> None:
-    """A few steps of AdamW with clipping."""
+    """Train for a few AdamW steps with gradient clipping."""
     weights = list(unet.requires_grad_(True).parameters())
     flat = FlatParameter(weights) if is_flat else None
     weights = [flat.tensor] if flat else weights

@@ -1,7 +1,7 @@
-"""Stable Diffusion 1.5 and 2.1 in their exact configurations, with random weights: base, a DreamBooth step, a sample.
+"""Stable Diffusion 1.5 and 2.1 at full size with random weights: saving, loading, a DreamBooth step and sampling.
 
-Slow, and in need of 20 GB of memory: `pytest -m slow tests/test_full_size.py`. Photos are small: the networks take any
-multiple of 64 pixels.
+Slow, and needs 20 GB of memory: `pytest -m slow tests/test_full_size.py`. Photos are small, since the networks accept
+any multiple of 64 pixels.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""dvc.yaml: every stage lists what it reads, everything it reads is made by one stage, and imports go one way."""
+"""dvc.yaml lists everything that stages read, each path has one producer, and imports between folders are acyclic."""
 
 import ast
 import re
@@ -60,7 +60,7 @@ def test_stage_depends_on_its_script_and_the_folders_that_it_reaches(name: str) 
 
 
 def test_the_package_itself_is_no_more_than_its_docstring() -> None:
-    (statement,) = ast.parse((PACKAGE / "__init__.py").read_text()).body  # no stage but `check` depends on it
+    (statement,) = ast.parse((PACKAGE / "__init__.py").read_text()).body  # only `check` depends on this file
     assert isinstance(statement, ast.Expr)
 
 
@@ -70,7 +70,7 @@ def test_folders_of_the_package_hold_nothing_that_git_does_not_know() -> None:
     assert {path for path in found if "__pycache__" not in path} - kept == set()
 
 
-# The folders of the package, each with those that it may import from.
+# The folders of the package, each with the folders that it may import from.
 GROUND = {"common": set[str](), "diffusion": {"common"}, "classify": {"common"}}
 WINGS = {
     "phantom": {"common"},

@@ -1,4 +1,4 @@
-"""Several trainings at once: which ones, and what a failure leaves."""
+"""`sdaug grid`: which stages run, how jobs share devices, and what a failure leaves behind."""
 
 import os
 import stat

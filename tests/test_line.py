@@ -1,4 +1,4 @@
-"""The whole line, tiny: a folder of photos is adopted and becomes a verdict, by DVC alone."""
+"""The whole pipeline on a tiny study: DVC turns an adopted folder of photos into a verdict."""
 
 import json
 import os
@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 
 
 def run(folder: Path, *words: str, ok: bool = True) -> str:
-    """The output of a command in a study's folder."""
+    """The output of a command run in a study's folder."""
     env = {
         **os.environ,
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -39,7 +39,7 @@ def run(folder: Path, *words: str, ok: bool = True) -> str:
 
 
 def copy_checkout(folder: Path) -> Path:
-    """The tracked and the new files of this checkout, in a repository of its own."""
+    """Copy the tracked and new files of this checkout into a repository of their own."""
     listed = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in listed:
         if name and (ROOT / name).is_file():
@@ -52,7 +52,7 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def edit_params(folder: Path, **values: object) -> None:
-    """Set knobs given as `section__key=value`."""
+    """Set parameters given as `section__key=value`."""
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     for name, value in values.items():
@@ -66,7 +66,7 @@ def edit_params(folder: Path, **values: object) -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of 2 x 16 squares and stripes, run once."""
+    """A study of 24 photos of squares and 14 of stripes, run once."""
     folder = tmp_path_factory.mktemp("line") / "study"
     folder.mkdir()
     copy_checkout(folder)
@@ -152,7 +152,7 @@ def test_a_damaged_object_on_the_remote_is_not_pulled(study: Path, tmp_path: Pat
 
 
 def push_and_clone(study: Path, folder: Path) -> Path:
-    """A clone whose remote, a new folder, holds all that the study made."""
+    """A clone with a new folder as its remote, to which all outputs of the study were pushed."""
     run(study, "dvc", "remote", "modify", "store", "url", str(folder / "store"))
     run(study, "dvc", "push")
     clone = folder / "clone"
@@ -165,7 +165,7 @@ def push_and_clone(study: Path, folder: Path) -> Path:
     ("knob", "value", "message"),
     [
         ("split__folds", 3, r"params.yaml: split.folds: unknown key"),
-        ("base__unet_learning_rate", "1e-4", r"base.unet_learning_rate: '1e-4' is a text, need a number"),
+        ("base__unet_learning_rate", "1e-4", r"base.unet_learning_rate: '1e-4' is a string, need a number"),
         ("concepts__stars", {"instance_prompt": "a star"}, r"concepts.stars: 'stars'; not a class"),
         ("prepare__raw", "nowhere", r"prepare.raw: nowhere: no such folder"),
         ("classifiers__other__architecture", "resnet19", r"architecture 'resnet19'"),
@@ -193,7 +193,7 @@ def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> 
 
 @pytest.fixture
 def clean(study: Path) -> Iterator[Path]:
-    """The study as it was committed, before and afterwards."""
+    """The study, restored to its committed state before and after the test."""
     for moment in range(2):
         run(study, "git", "restore", ".")
         run(study, "dvc", "checkout", "-q", "--force")
@@ -202,7 +202,7 @@ def clean(study: Path) -> Iterator[Path]:
 
 
 def results(study: Path) -> dict[str, bytes]:
-    """All that git keeps of a run."""
+    """The contents of all files of a run that Git tracks."""
     files = [study / "dvc.lock", *(study / "metrics").rglob("*"), *(study / "report").rglob("*")]
     return {path.relative_to(study).as_posix(): path.read_bytes() for path in files if path.is_file()}
 

@@ -1,3 +1,5 @@
+"""Mean losses, and the step of the first loss that is not finite."""
+
 import pytest
 import torch
 

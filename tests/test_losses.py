@@ -1,4 +1,4 @@
-"""The focal loss against torch's cross entropy and the formula of its paper."""
+"""The losses, checked against torch's cross entropy and the formulas of the papers."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_mixed_labels_of_one_class_give_the_loss_of_its_index(loss: str, weights
     shares = torch.nn.functional.one_hot(LABELS, 4).float()
     each = torch.stack([built(row[None], label[None]) for row, label in zip(LOGITS, LABELS, strict=True)])
     if loss == "cross_entropy" and weights != "none":
-        each = each * torch.tensor(weights)[LABELS]  # torch divides by the weights of indices, not of shares
+        each = each * torch.tensor(weights)[LABELS]  # torch divides by the weights for class indices only
     torch.testing.assert_close(built(LOGITS, shares), each.mean())
 
 

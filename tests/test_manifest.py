@@ -1,4 +1,4 @@
-"""The manifest: what is written is read, and who may see what."""
+"""The manifest: reading back what was written, and which photos each protocol may use."""
 
 from dataclasses import replace
 from pathlib import Path

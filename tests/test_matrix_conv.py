@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sdaug.classify.matrix_conv import MatrixConv2d, use_matrix_products
+from sdaug.train.matrix_conv import MatrixConv2d, use_matrix_products
 
 KERNELS = [
     ((3, 3), (1, 1)),
@@ -53,7 +53,7 @@ def test_large_images_take_the_convolution(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object) -> None:
         raise AssertionError("a matrix product")
 
-    monkeypatch.setattr("sdaug.classify.matrix_conv.F.linear", refuse)
+    monkeypatch.setattr("sdaug.train.matrix_conv.F.linear", refuse)
     assert conv(torch.zeros(2, 16, 8, 8)).shape == (2, 4, 8, 8)
     with pytest.raises(AssertionError, match="matrix product"):
         conv(torch.zeros(1, 16, 2, 2))

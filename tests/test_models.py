@@ -1,4 +1,4 @@
-"""Classifiers: those of params.yaml can be built, and what is saved is what comes back."""
+"""Classifiers: those of params.yaml can be built, and saving and loading preserves them."""
 
 import ast
 import re
@@ -112,12 +112,12 @@ def test_stochastic_depth_of_a_model_without_it_is_refused() -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     save_model(tmp_path, model.state_dict(), replace(card, options={"width": 24}))
-    with pytest.raises(ValueError, match=r"config.json and model.safetensors do not fit .*size mismatch"):
+    with pytest.raises(ValueError, match=r"config.json and model.safetensors do not match .*size mismatch"):
         load_model(tmp_path, CPU)
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"config.json: no such file; give a folder that the stage train"):
+    with pytest.raises(FileNotFoundError, match=r"config.json: no such file; give a folder written by stage train"):
         load_model(tmp_path, CPU)
 
 
@@ -125,7 +125,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     save_model(tmp_path, model.state_dict(), card)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match=r"do not fit .*run `dvc repro train`"):
+    with pytest.raises(ValueError, match=r"do not match .*run `dvc repro train`"):
         load_model(tmp_path, CPU)
 
 
@@ -142,12 +142,12 @@ def test_damaged_card_is_named(tmp_path: Path) -> None:
     [("vit_tiny_patch16_224", 48, "doesn't match model"), ("inception_v3", 48, "Kernel size"), ("vgg11", 16, "small")],
 )
 def test_image_size_that_the_model_cannot_take_is_refused(architecture: str, size: int, reason: str) -> None:
-    with pytest.raises(ValueError, match=rf"image_size: {size} is none that {architecture} .*{reason}.*give another"):
+    with pytest.raises(ValueError, match=rf"image_size: {size}; {architecture} with .*{reason}.*give another"):
         check_model(recipe(architecture=architecture, options={}, image_size=size), CLASSES)
 
 
 def test_image_size_that_the_auxiliary_head_cannot_take_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"image_size: 75 is none that inception_v3 with options \{'aux_logits': True"):
+    with pytest.raises(ValueError, match=r"image_size: 75; inception_v3 with options \{'aux_logits': True"):
         check_model(recipe(architecture="inception_v3", options={"aux_logits": True}, image_size=75), CLASSES)
 
 

@@ -1,4 +1,4 @@
-"""Packed data: pixels and labels come back as they went in."""
+"""Packed data sets: pixels and labels are read back unchanged."""
 
 from pathlib import Path
 

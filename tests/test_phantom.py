@@ -1,4 +1,4 @@
-"""The phantom data set keeps its promises: counts, udders, agreement, names, and photos that stand alone."""
+"""The phantom data set: class counts, udders, sibling agreement, file names, and independence of photos."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -17,7 +17,7 @@ from sdaug.phantom.teats import Teat, plan_teats
 
 
 def make_params(**changes: Any) -> PhantomParams:
-    """Params with the real class counts, some knobs changed."""
+    """Parameters with the real class counts, and some changes."""
     knobs: dict[str, Any] = {
         "train_counts": {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21},
         "test_counts": {"score_1": 150, "score_2": 163, "score_3": 59, "score_4": 8},
@@ -33,7 +33,7 @@ def make_params(**changes: Any) -> PhantomParams:
 
 
 def tiny_params(**changes: Any) -> PhantomParams:
-    """Params of a data set of 13 photos."""
+    """Parameters of a data set of 13 photos."""
     counts = {"score_1": 3, "score_2": 3, "score_3": 2, "score_4": 1}
     return make_params(**({"train_counts": counts, "test_counts": dict.fromkeys(CLASSES, 1)} | changes))
 

@@ -1,4 +1,4 @@
-"""Pipelines on disc: the plain diffusers layout, in the same bytes each time."""
+"""Saved pipelines: plain diffusers layout, reproducible bytes, and an error message for each fault."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def as_variant(folder: Path, target: Path) -> Path:
-    """A copy of a folder whose weights are of the variant fp16 alone."""
+    """A copy of a folder with its weights only as the fp16 variant."""
     for weights in copied(folder, target).rglob("*.safetensors"):
         weights.rename(weights.with_suffix(".fp16.safetensors"))
     return target
@@ -141,14 +141,14 @@ def test_latents_are_not_clipped_whatever_the_base_draws_with(folder: Path, tmp_
 def test_other_kind_of_pipeline_is_refused(folder: Path, tmp_path: Path) -> None:
     index = copied(folder, tmp_path / "base") / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
-    with pytest.raises(ValueError, match=r"a StableDiffusionXLPipeline; supported are Stable Diffusion 1\.x and 2\.x"):
+    with pytest.raises(ValueError, match=r"is a StableDiffusionXLPipeline; supported: Stable Diffusion 1\.x and 2\.x"):
         load_pipeline(tmp_path / "base", CPU)
 
 
 @pytest.mark.parametrize(
     ("model", "config", "message"),
     [
-        ("weights.ckpt", None, "a pickle can run a stranger's code; convert it to .safetensors"),
+        ("weights.ckpt", None, "a pickle can run arbitrary code; convert it to .safetensors"),
         ("absent.safetensors", None, "no such file"),
         ("here.safetensors", None, "a single file needs a local folder of configs"),
         ("here.safetensors", "empty", "a single file needs a local folder of configs"),
@@ -169,22 +169,22 @@ def test_source_that_can_be_no_stable_diffusion_is_refused_before_anything_runs(
 
 def test_file_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
-    with pytest.raises(ValueError, match="not a checkpoint of the kind that"):
+    with pytest.raises(ValueError, match="not a checkpoint of the model that"):
         load_checkpoint(tmp_path / "weights.safetensors", folder)
 
 
-ANSWERS = {  # what the hub says of an id: status and its own code of the error
+ANSWERS = {  # the hub's answer by model name: HTTP status, X-Error-Code and our message
     "gated": (
         403,
         "GatedRepo",
-        "its licence is not accepted here; accept it on the model's page, then `hf auth login`",
+        "its licence has not been accepted; accept it on the model's page, then `hf auth login`",
     ),
     "absent": (401, "RepoNotFound", "the hub has no such id (or it is private)"),
     "revision": (404, "RevisionNotFound", "no revision 'v9'; correct base.revision, or leave it empty"),
     "layout": (404, "EntryNotFound", "it has no model_index.json, so it is not in the diffusers layout"),
-    "other": (200, "", "a StableDiffusionXLPipeline; supported are Stable Diffusion 1.x and 2.x"),
-    "weights": (200, "", "no safetensors weights to be had from the hub"),
-    "variant": (200, "", "no safetensors weights of variant 'fp16' to be had from the hub"),
+    "other": (200, "", "is a StableDiffusionXLPipeline; supported: Stable Diffusion 1.x and 2.x"),
+    "weights": (200, "", "the hub has no safetensors weights"),
+    "variant": (200, "", "the hub has no safetensors weights of variant 'fp16'"),
     "busy": (200, "", "it could not be fetched"),
 }
 PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
@@ -192,7 +192,7 @@ INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}}
 FILES = [{"rfilename": name} for name in ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin")]
 ASK = """
 import sys, time
-time.sleep = lambda _: None  # the hub's client waits most of a minute before it gives up
+time.sleep = lambda _: None  # the hub client retries for most of a minute
 from sdaug.diffusion.pipelines import download_pipeline
 for name in sys.argv[1:]:
     try:
@@ -203,7 +203,7 @@ for name in sys.argv[1:]:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A hub of few words."""
+    """A minimal fake of the hub."""
 
     def do_GET(self) -> None:
         name = next((part for part in self.path.split("/") if part in ANSWERS), "absent")
@@ -231,7 +231,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 def ask(endpoint: str, cache: Path, names: Iterable[str]) -> dict[str, str]:
-    """What `download_pipeline` says of some ids, with another hub."""
+    """The error message of `download_pipeline` for each name, with `endpoint` as the hub."""
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
     result = subprocess.run(
         [sys.executable, "-c", ASK, *names], env=environment, capture_output=True, text=True, check=True

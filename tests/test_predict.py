@@ -1,4 +1,4 @@
-"""`sdaug predict`: a trained model's folder is enough to use it on any photo."""
+"""`sdaug predict`: the folder of a trained model is all that is needed to classify photos."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Pretrained weights come from the hub by name, and the card says which; a small hub on localhost stands in for it."""
+"""Pretrained weights are loaded from the hub and recorded in the card; a server on localhost stands in for the hub."""
 
 import json
 import os
@@ -21,7 +21,7 @@ GIVEN = timm.create_model("test_resnet").state_dict()
 FILES = {"model.safetensors": save(GIVEN), "config.json": json.dumps({"architecture": "test_resnet"}).encode()}
 ASK = """
 import sys, json, time, numpy as np, torch
-time.sleep = lambda _: None  # the hub's client waits most of a minute before it gives up
+time.sleep = lambda _: None  # the hub client retries for most of a minute before it gives up
 from dataclasses import replace
 from safetensors.torch import load
 from sdaug.classify.models import build_model, check_model
@@ -51,7 +51,7 @@ print(json.dumps({
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Serves two files of one model."""
+    """Serves the two files of one model."""
 
     def do_GET(self) -> None:
         name = self.path.rsplit("/", 1)[-1]

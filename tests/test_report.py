@@ -1,4 +1,4 @@
-"""The report stage on a study of a few images: what it writes, says and refuses."""
+"""The report stage on a study of a few images: what it writes, prints and refuses."""
 
 import hashlib
 import io
@@ -46,7 +46,7 @@ def write_photos(prepared_dir: Path) -> None:
             )
             write_image(prepared_dir / "images" / photo.file_name, n, k)
             photos.append(photo)
-    # The fold of validation, which is not counted as training.
+    # A photo of the validation fold, which must not be counted as training.
     photos.append(Photo(id="fold0", label=CLASSES[0], group="fold0", split="train", fold=0, sha256=""))
     write_image(prepared_dir / "images" / "fold0.png", 0)
     write_manifest(prepared_dir / "manifest.csv", photos)
@@ -83,7 +83,7 @@ def write_study(root: Path) -> None:
 
 
 def report(root: Path, out: str = "report") -> str:
-    """Run the stage in the study's folder; what it printed comes back."""
+    """Run the stage in the study's folder; return what it printed."""
     folders = [f"synthetic/{label}" for label in MISSING]
     inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders, "--metrics", "metrics"]
     outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
@@ -97,7 +97,7 @@ def report(root: Path, out: str = "report") -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study whose report was written once, for all tests that only look; and what the stage printed."""
+    """A study with a report, shared by all tests that only read it, and what the stage printed."""
     root = tmp_path_factory.mktemp("study")
     write_study(root)
     return root, report(root)
@@ -110,7 +110,7 @@ def study_dir(finished: tuple[Path, str]) -> Path:
 
 @pytest.fixture
 def own_study_dir(tmp_path: Path) -> Path:
-    """A study to break."""
+    """A study that a test may modify."""
     write_study(tmp_path)
     return tmp_path
 
@@ -181,19 +181,19 @@ def test_limits_name_the_few_photos_that_chose_epochs(
     params[section][key] = value
     path.write_text(yaml.safe_dump(params))
     report(own_study_dir)
-    said = f"{CLASSES[0]} has 1 validation image: one image more or less is 100.0 points of its recall"
+    said = f"{CLASSES[0]} has 1 validation image: a single image is worth 100.0 points of its recall"
     assert (said in (own_study_dir / "report" / "comparison.md").read_text()) == is_said
 
 
 def test_no_two_data_sets_look_the_same() -> None:
-    """The arms preset has thirteen of them, more than there are colours."""
+    """The arms preset has thirteen data sets, more than there are colours."""
     styles = styles_of(13)
     assert len({(colour, marker) for colour, marker, _ in styles}) == 13
     assert len({(colour, dash) for colour, _, dash in styles}) == 13
 
 
 def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:
-    """A wider picture without a legend; few arms have one."""
+    """With many arms the picture is wider and has no legend."""
     study = read_study(study_dir / "metrics", classes=CLASSES, models=MODELS, datasets=DATASETS, seeds=SEEDS)
     widths = []
     for name, copies in (("few", 1), ("many", 7)):

@@ -1,4 +1,4 @@
-"""Drawing: an image is a function of its seed, wherever in a batch it is."""
+"""Sampling: an image depends on its seed, not on its batch, and matches plain diffusers."""
 
 import time
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def test_image_does_not_depend_on_the_size_of_the_batch(
 
 @pytest.fixture(params=[1, 2, 3])
 def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """So many cores for torch."""
+    """The number of threads that torch uses in the test."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn's own words for them."""
+"""Scores, checked against scikit-learn's metrics."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The machinery of params: what a wrong file is answered."""
+"""Reading sections of params.yaml: conversions, and the message for each kind of error."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +32,14 @@ GOOD: dict[str, Any] = {
     "folder": None,
 }
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"speed": 1}, r"models\.small\.speed: unknown key \(value 1\); allowed are .*rate.*steps"),
-    ({"rate": "1e-4"}, r"models\.small\.rate: '1e-4' is a text, need a number; write it like 1\.0e-4"),
-    ({"steps": True}, r"models\.small\.steps: True is a true/false, need a whole number"),
+    ({"speed": 1}, r"models\.small\.speed: unknown key \(value 1\); allowed keys: .*rate.*steps"),
+    ({"rate": "1e-4"}, r"models\.small\.rate: '1e-4' is a string, need a number; write it like 1\.0e-4"),
+    ({"steps": True}, r"models\.small\.steps: True is a boolean, need a whole number"),
     ({"steps": 3.0}, r"models\.small\.steps: 3\.0 is a number, need a whole number"),
-    ({"rate": False}, r"models\.small\.rate: False is a true/false, need a number"),
+    ({"rate": False}, r"models\.small\.rate: False is a boolean, need a number"),
     ({"is_on": 1}, r"models\.small\.is_on: 1 is a whole number, need true or false"),
     ({"kind": "lion"}, r"models\.small\.kind: 'lion' is not allowed; choose from sgd, adam"),
-    ({"widths": [8, "x"]}, r"models\.small\.widths\[1\]: 'x' is a text, need a whole number"),
+    ({"widths": [8, "x"]}, r"models\.small\.widths\[1\]: 'x' is a string, need a whole number"),
     ({"widths": 8}, r"models\.small\.widths: 8 is a whole number, need a list"),
     ({"folder": 3}, r"models\.small\.folder: 3 is a whole number, need a path"),
     ({"rate": None}, r"models\.small\.rate: no value, need a number"),
@@ -69,7 +69,7 @@ def test_message_is_one_line_that_starts_with_the_file(tmp_path: Path, changes: 
 
 def test_missing_key_is_named() -> None:
     lacking = {key: value for key, value in GOOD.items() if key != "steps"}
-    with pytest.raises(ValueError, match=r"^here\.steps: missing; allowed are"):
+    with pytest.raises(ValueError, match=r"^here\.steps: missing; allowed keys: "):
         convert(lacking, Knobs, "here")
 
 

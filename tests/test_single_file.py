@@ -1,4 +1,4 @@
-"""A base from a single .safetensors file, in the naming of the original Stable Diffusion that trainers share."""
+"""Loading a base from a single .safetensors file with the weight names of the original Stable Diffusion."""
 
 import re
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ IN_VAE = {
 
 
 def build_sd_shaped() -> StableDiffusionPipeline:
-    """The blocks of Stable Diffusion 1.x, four levels of two layers, with few channels."""
+    """The block structure of Stable Diffusion 1.x, four levels of two layers, with few channels."""
     pipeline = build_tiny(SMALLEST, size_pixels=64)
     torch.manual_seed(0)
     pipeline.register_modules(
@@ -93,7 +93,7 @@ def original_vae_name(name: str) -> str:
 
 
 def original_weights(pipeline: StableDiffusionPipeline) -> Weights:
-    """All weights under their original names; the VAE's attention is a 1x1 convolution there."""
+    """All weights under their original names, where the VAE's attention layers are 1x1 convolutions."""
     weights = {
         f"model.diffusion_model.{original_unet_name(name)}": tensor
         for name, tensor in pipeline.unet.state_dict().items()

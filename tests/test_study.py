@@ -1,4 +1,4 @@
-"""The whole of params.yaml: the committed one and the presets pass, and what one section says of another."""
+"""Validation of params.yaml: the committed file and the presets pass, rules that span sections are enforced."""
 
 import shutil
 from collections.abc import Callable
@@ -96,11 +96,11 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             put("datasets", "original", "images", "oracle", value=1.0),
-            r"datasets\.original\.images\.oracle: 1\.0; only the phantom has further true photos",
+            r"datasets\.original\.images\.oracle: 1\.0; only the phantom has more true photos",
         ),
         (
             put("datasets", "original", "training", "class_weights", value=[1.0]),
-            r"datasets\.original\.training\.class_weights: \[1\.0\]; need 4, one for each class",
+            r"datasets\.original\.training\.class_weights: \[1\.0\]; need 4, one per class",
         ),
         (
             put("classifiers", "custom", "epochs", value=2),
@@ -110,7 +110,7 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             put("classifiers", "resnet18", "freeze_backbone", value=True),
             r"classifiers\.resnet18\.freeze_backbone: True; without pretrained weights",
         ),
-        (put_oracle_of_another_size, r"datasets\.original\.images\.oracle: 1\.0; its photos are not resized"),
+        (put_oracle_of_another_size, r"datasets\.original\.images\.oracle: 1\.0; oracle photos are not resized"),
         (
             put("synthesize", "drawing", "sampler", value="magic"),
             r"synthesize\.drawing\.sampler: 'magic' is not allowed",
@@ -119,16 +119,16 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("classifiers", "custom", "dropout", value=0.5), r"classifiers\.custom\.dropout: 0\.5; custom has none"),
         (put("classifiers", "custom", "colour", value=1), r"classifiers\.custom\.colour: unknown key"),
         (put("classifiers", "custom", value={"steps": 2}), r"classifiers\.custom\.architecture: missing"),
-        (put("seeds", value=[1, 1]), r"seeds: \[1, 1\]; need at least one, and each once"),
+        (put("seeds", value=[1, 1]), r"seeds: \[1, 1\]; need at least one, without duplicates"),
         (put("seeds", value=[]), r"seeds: \[\]; need at least one"),
         (put("datasets", value={}), r"datasets: .*need at least one"),
         (put("colour", value=1), r"colour: unknown key"),
         (rename_class, r"classes\.score-1: 'score-1'; need a name of a-z, 0-9 and _ only"),
-        (repeat_prompt, r"concepts: .*need an instance prompt of its own"),
+        (repeat_prompt, r"concepts: .*need a different instance prompt"),
     ],
 )
 def test_broken_rule_is_refused(values: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
-    if "further true photos" in message:
+    if "more true photos" in message:
         del values["phantom"]
     change(values)
     with pytest.raises(ValueError, match=message) as caught:

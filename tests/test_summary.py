@@ -1,4 +1,4 @@
-"""Results of a study against scikit-learn and SciPy, on runs small enough to count by hand."""
+"""Results of a study compared with scikit-learn and SciPy, on runs small enough to check by hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ LABELS = np.array([0] * 8 + [1] * 12 + [2] * 4)
 
 
 def predict(*purpose: int) -> NDArray[np.float64]:
-    """Random probabilities (N, K) that lean towards the true class."""
+    """Random probabilities `(N, K)` that favour the true class."""
     leaning = np.random.default_rng(purpose).dirichlet(np.ones(len(CLASSES)), size=len(LABELS))
     leaning[np.arange(len(LABELS)), LABELS] += 0.2
     shares: NDArray[np.float64] = leaning / leaning.sum(axis=1, keepdims=True)
@@ -124,7 +124,7 @@ def test_missing_file_of_a_run_is_named(metrics_dir: Path, file: str) -> None:
 def test_runs_on_different_test_images_are_refused(metrics_dir: Path) -> None:
     path = metrics_dir / "predictions" / "tiny-augmented-1.csv"
     path.write_text(path.read_text().replace("t003", "t903"))
-    with pytest.raises(ValueError, match="tiny-augmented-1: tested on other images than resnet18-original-0"):
+    with pytest.raises(ValueError, match="tiny-augmented-1: tested on different images than resnet18-original-0"):
         read(metrics_dir)
 
 
@@ -170,7 +170,7 @@ def test_trainings_that_disagree_widen_the_interval_of_their_mean() -> None:
     both, images = estimate_mean(gains, labels, weights), estimate(gains.mean(axis=0), labels, weights)
     found, alone = both["test_accuracy"], images["test_accuracy"]
     assert found.value == pytest.approx(alone.value)
-    # Variances add: of the images, and of eight trainings drawn with replacement.
+    # The variances of the images and of eight training runs drawn with replacement add up.
     expected = np.hypot(alone.standard_error, gains.mean(axis=1).std() / np.sqrt(8))
     assert found.standard_error == pytest.approx(expected, rel=0.1)
 
@@ -203,7 +203,7 @@ def test_sibling_guess_needs_groups_on_both_sides() -> None:
 
 
 def is_share(percent: float, total: int) -> bool:
-    """Whether some k/total is printed as this percentage, rounded or cut off, as the slides do both."""
+    """Whether some k/total prints as this percentage; the slides both round and truncate."""
     return any(abs(100 * k / total - percent) < 0.01 for k in range(total + 1))
 
 

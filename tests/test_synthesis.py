@@ -1,4 +1,4 @@
-"""Synthesis: what cannot be right is drawn again, and a manifest row is enough to draw an image again."""
+"""Synthesis: faulty images are resampled, and a manifest row is enough to regenerate an image."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ def pipeline() -> StableDiffusionPipeline:
 
 @pytest.fixture(scope="module")
 def folder(pipeline: StableDiffusionPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study's folder with five synthetic images of one class, and the generator that drew them."""
+    """A study folder with five synthetic images of one class and their generator."""
     root = tmp_path_factory.mktemp("study")
     out_dir = root / "data" / "synthetic" / "rare"
     out_dir.mkdir(parents=True)
@@ -58,7 +58,7 @@ def images_of(folder: Path) -> list[SyntheticImage]:
 
 
 def fake_images(monkeypatch: pytest.MonkeyPatch, images: dict[int, DrawnImage]) -> None:
-    """Draw these for some seeds, and noise of its own for any other."""
+    """Make sampling return the given images for their seeds, and distinct noise for all other seeds."""
 
     def draw(_: Any, __: Any, ___: Any, seeds: Sequence[int], **____: Any) -> list[DrawnImage]:
         noise = {s: np.random.default_rng(s).integers(0, 256, NOISE.shape, dtype=np.uint8) for s in seeds}
@@ -103,7 +103,7 @@ def test_rejected_images_are_counted_and_drawn_with_their_next_seed(
 def test_broken_generator_is_given_up(tmp_path: Path) -> None:
     pipeline = build_tiny(SMALLEST, size_pixels=16)
     pipeline.unet.conv_out.bias.data.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"rare: 2 of 2 images were rejected 10 times over \(20 not_finite\)"):
+    with pytest.raises(ValueError, match=r"rare: 2 of 2 images were rejected 10 times in a row \(20 not_finite\)"):
         draw_class(pipeline, DRAWING, num_images=2, out_dir=tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_manifest_row_holds_all_settings(folder: Path) -> None:
 
 
 def test_manifest_row_says_what_auto_meant(tmp_path: Path) -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)  # its weights are cast
+    pipeline = build_tiny(SMALLEST, size_pixels=16)  # not the shared fixture, since the weights are cast in place
     draw_class(pipeline, replace(DRAWING, precision="auto"), num_images=1, out_dir=tmp_path)
     (image,) = read_synthetic(tmp_path)
     assert image.drawing.precision == name_precision(resolve_precision("auto", pipeline.device))

@@ -1,4 +1,4 @@
-"""The published photos: their table, and archives of their layout with tiny pictures instead of the photos."""
+"""The published photos: their table, and unpacking of archives with the same layout but tiny images."""
 
 import io
 import os
@@ -34,21 +34,21 @@ PUBLISHED = {
 
 
 def tiny_jpeg(name: str) -> bytes:
-    """A picture of its own for each name."""
+    """A different image for each name."""
     stream = io.BytesIO()
     Image.new("RGB", (8, 8), tuple(name.encode()[-8:-5])).save(stream, format="JPEG", comment=name.encode())
     return stream.getvalue()
 
 
 def home(teat: Teat) -> tuple[str, str]:
-    """The archive and the member that hold a photo."""
+    """The archive and the member name of a photo."""
     if teat.split == "test":
         return "Test.zip", f"Test/{teat.file}"
     return ("Train_1.zip" if teat.score <= 2 else "Train_2.zip"), f"Score_{teat.score}/{teat.file}"
 
 
 def write_archives(folder: Path, table: list[Teat]) -> list[Path]:
-    """The three archives, with folders as members of their own, as the published ones have."""
+    """The three archives, with folder entries as in the published ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ARCHIVES:
         homes = [(home(teat)[1], teat.file) for teat in table if home(teat)[0] == name]
@@ -72,7 +72,7 @@ def table() -> list[Teat]:
 
 @pytest.fixture
 def few(table: list[Teat]) -> list[Teat]:
-    """One photo of each split and score, and a photo whose name says neither teat nor score."""
+    """One photo per split and score, and a photo whose name gives neither teat nor score."""
     first = {(teat.split, teat.score): teat for teat in reversed(table)}
     nameless = next(teat for teat in table if teat.label_source.startswith("inferred"))
     return [*first.values(), nameless]
@@ -166,7 +166,7 @@ def test_a_web_page_in_place_of_an_archive_is_refused(tmp_path: Path, archives: 
 
 def test_a_photo_that_the_table_lacks_is_refused(tmp_path: Path, archives: list[Path], few: list[Teat]) -> None:
     append(archives[0], "Score_1/cat.jpg", b"x")
-    with pytest.raises(ValueError, match=r"Train_1\.zip: Score_1/cat\.jpg: not one of the 9 published photos; take"):
+    with pytest.raises(ValueError, match=r"Train_1\.zip: Score_1/cat\.jpg: not one of the 9 published photos; remove"):
         unpack_teats(archives, tmp_path / "out", table=few)
 
 
@@ -183,7 +183,7 @@ def test_a_photo_twice_with_other_bytes_is_refused(tmp_path: Path, archives: lis
     append(archives[0], f"copy/{few[0].file}", b"other")
     with pytest.raises(
         ValueError,
-        match=r"Test\.zip: .*: other bytes than in .*Train_1\.zip: copy/.*; keep the published one of the two",
+        match=r"Test\.zip: .*: differs from .*Train_1\.zip: copy/.*; keep the published one of the two",
     ):
         unpack_teats(archives, tmp_path / "out", table=few)
 
@@ -200,7 +200,7 @@ def test_a_path_out_of_the_archive_is_refused(
     tmp_path: Path, archives: list[Path], few: list[Teat], member: str
 ) -> None:
     append(archives[0], member, b"x")
-    with pytest.raises(ValueError, match=r"Train_1\.zip: .*a\.jpg: leads out of the archive, need a relative path"):
+    with pytest.raises(ValueError, match=r"Train_1\.zip: .*a\.jpg: points outside the archive, need a relative path"):
         unpack_teats(archives, tmp_path / "out", table=few)
 
 
@@ -208,9 +208,9 @@ def test_an_encrypted_member_is_refused(tmp_path: Path, few: list[Teat]) -> None
     archive = tmp_path / "Train_1.zip"
     append(archive, f"Score_1/{few[0].file}", b"x")
     content = bytearray(archive.read_bytes())
-    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag that says encrypted, in the directory at the end
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the encryption flag in the central directory
     archive.write_bytes(content)
-    with pytest.raises(ValueError, match=r"\.jpg: encrypted, need plain members; .* import it again"):
+    with pytest.raises(ValueError, match=r"\.jpg: encrypted, need unencrypted members; import the published archive"):
         unpack_teats([archive], tmp_path / "out", table=few)
 
 
@@ -252,7 +252,7 @@ def test_the_stage_ends_with_one_line_and_leaves_nothing_on_a_wrong_archive(tmp_
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files with the ETag that DVC tells versions by, as GitHub does."""
+    """Serves files with an ETag, as GitHub does; DVC uses it to detect new versions."""
 
     def end_headers(self) -> None:
         self.send_header("ETag", f'"{Path(self.translate_path(self.path)).stat().st_size}"')
@@ -264,7 +264,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path: Path, table: list[Teat]) -> Iterator[str]:
-    """The address of a server with archives that hold all 1529 names."""
+    """URL of a server with archives that contain all 1529 names."""
     write_archives(tmp_path / "served", table)
     http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path / "served")))
     thread = threading.Thread(target=http.serve_forever)

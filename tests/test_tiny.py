@@ -1,4 +1,4 @@
-"""The tiny base: what it is built from, and that it can be trained."""
+"""The tiny base: tokenizer, initial weights, training and latent whitening."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The log book: what a run holds, how it ends, and that its faults stop nothing."""
+"""MLflow logging: contents and status of a run; failures of MLflow do not stop training."""
 
 from pathlib import Path
 

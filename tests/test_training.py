@@ -1,4 +1,4 @@
-"""Training: the best epoch kept, the same weights from the same seed, equal steps where they are asked for."""
+"""Training: the best epoch is kept, a seed reproduces the weights, and the number of steps can be fixed."""
 
 from dataclasses import replace
 from typing import Any
@@ -88,7 +88,7 @@ def test_training_leaves_the_global_stream_alone(arm: ArmTraining) -> None:
 
 
 def first_weights(arm: ArmTraining, monkeypatch: pytest.MonkeyPatch, **knobs: Any) -> list[torch.Tensor]:
-    """The weights that a training starts from."""
+    """The initial weights of a training run."""
     seen: list[list[torch.Tensor]] = []
     build = training.build_optimizer
 
@@ -233,7 +233,7 @@ def test_weights_that_explode_in_the_last_step_name_the_epoch(monkeypatch: pytes
 
 
 def test_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"batch_size: 14 \(small\); there are 13 training images"):
+    with pytest.raises(ValueError, match=r"batch_size: 14 \(small\); there are 13 training images; lower batch_size"):
         train(batch_size=14)
 
 
@@ -252,7 +252,7 @@ def test_inception_learns_with_its_auxiliary_head(monkeypatch: pytest.MonkeyPatc
     knobs |= {"steps": 1, "epochs": None, "batch_size": 2, "data": (IMAGES[:2], LABELS[:2]), "validation": NOTHING}
     helped = train(**knobs)
     monkeypatch.setattr(training, "AUXILIARY_WEIGHT", 0.0)
-    name = "Mixed_6e.branch_pool.conv.weight"  # under both heads
+    name = "Mixed_6e.branch_pool.conv.weight"  # feeds both heads
     assert not torch.equal(helped.weights[name], train(**knobs).weights[name])
 
 
@@ -275,7 +275,7 @@ def test_inception_answers_once_in_evaluation() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same() -> None:
-    """Takes minutes, and a C++ compiler."""
+    """Takes minutes and needs a C++ compiler."""
     knobs = {"epochs": 1, "learning_rate": 1.0e-3, "optimizer": "sgd", "momentum": 0.0}
     plain, compiled = (train(shared={"compile": is_on}, **knobs) for is_on in (False, True))
     assert plain.weights.keys() == compiled.weights.keys()

@@ -1,4 +1,4 @@
-"""Stages in processes that the server of libraries forks: what they see is what a start of their own would show."""
+"""Warm starts: a stage in a forked process behaves as if it had been started by itself."""
 
 import os
 import signal
@@ -13,13 +13,13 @@ import pytest
 from sdaug.run.shell import stage_words
 from sdaug.run.warm import warm_starts
 
-# A library that the stages import, which writes down each time that it is loaded.
+# A library that the stages import, which records every time it is loaded.
 LIBRARY = "from pathlib import Path\nwith Path('loaded').open('a') as stream: stream.write('once')\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of three stages, and the working directory."""
+    """A project of small stages, as the working directory."""
     (tmp_path / "stages").mkdir()
     (tmp_path / "slow_library.py").write_text(LIBRARY)
     stage = "import os, sys, time\nimport slow_library\n"
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def warm(folder: Path) -> Iterator[dict[str, str]]:
-    """What the server adds to the environment; it does not know `other.py`."""
+    """The environment variables of a running server, which does not know `other.py`."""
     scripts = sorted(path.relative_to(folder) for path in (folder / "stages").glob("*.py") if path.stem != "other")
     with warm_starts(scripts, {}) as environment:
         assert environment
@@ -49,14 +49,14 @@ def warm(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def run(command: str, warm: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
-    """As DVC runs a stage's command."""
+    """Run a command the way DVC runs a stage's command."""
     return subprocess.run(
         [warm["SHELL"], "-c", command], env=os.environ | warm | more, capture_output=True, text=True, check=False
     )
 
 
 def wait_for(path: Path) -> str:
-    """What is in a file as soon as something is."""
+    """The content of a file as soon as it has any."""
     for _ in range(300):
         if path.exists() and path.read_text():
             return path.read_text()

@@ -1,1 +1,1 @@
-"""The stage base: a Stable Diffusion to start from."""
+"""Stage `base`: the Stable Diffusion model that the study starts from."""

@@ -1,4 +1,4 @@
-"""The section `base`: which Stable Diffusion the study starts from."""
+"""Section `base` of params.yaml."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class BaseParams:
-    """Section `base`: which Stable Diffusion the study starts from, and how a tiny one is trained."""
+    """Section `base`: the Stable Diffusion model to start from, and how a tiny one is trained."""
 
     model: str
     revision: str | None
@@ -43,11 +43,11 @@ class BaseParams:
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
             is_fit = bool(widths) and all(width >= 16 and width % 8 == 0 for width in widths)
-            require(is_fit, key, widths, "need widths that are multiples of 8, 16 or more")
+            require(is_fit, key, widths, "need multiples of 8, at least 16")
         for key in ("latent_channels", "vae_steps", "vae_batch_size", "unet_steps", "unet_batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
         is_fit = self.vae_crop_pixels % factor == 0 and self.vae_crop_pixels > 0
-        require(is_fit, "vae_crop_pixels", self.vae_crop_pixels, f"need a multiple of {factor}, the VAE's reduction")
+        require(is_fit, "vae_crop_pixels", self.vae_crop_pixels, f"need a multiple of {factor} (VAE scale factor)")
         for key in ("vae_learning_rate", "unet_learning_rate"):
             require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
         for key in ("ema_decay", "caption_dropout"):
@@ -55,17 +55,17 @@ class BaseParams:
 
 
 def check_source(model: str, config: Path | None, variant: str | None = None) -> None:
-    """Refuse what can be no Stable Diffusion, as far as this machine can tell before anything is loaded.
+    """Check that `model` can be a Stable Diffusion model, as far as possible without loading or downloading it.
 
     Raises:
-        ValueError: one line for each way in which `model` is wrong.
+        ValueError: `model`, `config` or `variant` is wrong.
     """
     path = Path(model)
     is_pickle = path.suffix in PICKLES
-    require(not is_pickle, "model", model, "a pickle can run a stranger's code; convert it to .safetensors")
+    require(not is_pickle, "model", model, "a pickle can run arbitrary code; convert it to .safetensors")
     if path.suffix == ".safetensors":
         require(path.is_file(), "model", model, "no such file; give the path of a .safetensors checkpoint")
-        rule = "a single file needs a local folder of configs: the diffusers layout of its kind, weights left out"
+        rule = "a single file needs a local folder of configs: the diffusers layout of its model without the weights"
         require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
     elif path.is_dir():
         check_layout(path, where=f"model: {model!r}", variant=variant)

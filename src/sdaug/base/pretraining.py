@@ -1,4 +1,4 @@
-"""Training the tiny base from scratch: the VAE on pixels, then the UNet on its latents, under one generic caption."""
+"""Training the tiny base from scratch: the VAE on pixels, then the UNet on latents, with one generic caption."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
 
-KL_WEIGHT = 1.0e-7  # enough to keep a little noise in the latents, too little to blur
+KL_WEIGHT = 1.0e-7  # enough to keep some noise in the latents, too little to blur
 WARMUP_STEPS = 50
 REPORT_STEPS = 25
 
@@ -28,7 +28,11 @@ Report = Callable[[int, Mapping[str, float]], None]
 def train_base(
     pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
 ) -> None:
-    """Train VAE and UNet in place on `(N, H, W, 3)` images."""
+    """Train the VAE and the UNet in place on images `(N, H, W, 3)`.
+
+    Raises:
+        ValueError: a loss is not finite.
+    """
     pixels = to_pixels(images)
     train_vae(pipeline.vae, pixels, params, report=report)
     whiten_latents(pipeline.vae, encode_images(pipeline.vae, pixels, flip_horizontal=False))
@@ -38,8 +42,8 @@ def train_base(
 
 
 def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, report: Report) -> None:
-    """Fit the VAE on random crops of `(N, 3, H, W)` pixels: small details weigh more in a crop, and it costs less."""
-    # Setup. A shorter memory of squared gradients than usual, since training is only some hundred steps long.
+    """Train the VAE on random crops of pixels `(N, 3, H, W)`: a crop gives details more weight and costs less."""
+    # Setup. beta2 is lower than the usual 0.999, because training has only a few hundred steps.
     stream, device = torch_stream(derive_seed(params.seed, "vae")), vae.device
     vae.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
@@ -48,7 +52,7 @@ def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, r
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.vae_steps)
 
     for step in progress(range(1, params.vae_steps + 1), title="VAE", total=params.vae_steps):
-        # Encode, draw a latent from the posterior, decode.
+        # Encode, sample from the posterior, decode.
         batch = random_crops(pixels, params, stream).to(device)
         posterior = vae.encode(batch).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=stream).to(device)
@@ -71,7 +75,7 @@ def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, r
 
 
 def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generator) -> torch.Tensor:
-    """`(B, 3, crop, crop)` cut at random places from random images."""
+    """Random crops `(B, 3, crop, crop)` of random images."""
     num_images, _, height, width = pixels.shape
     crop = min(params.vae_crop_pixels, height, width)
     chosen = torch.randint(num_images, (params.vae_batch_size,), generator=stream).tolist()
@@ -83,12 +87,12 @@ def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generat
 
 @torch.no_grad()
 def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
-    """Turn the latent space to its principal axes and give each of them mean 0 and variance 1.
+    """Whiten the latent space by PCA: each principal component gets mean 0 and variance 1.
 
-    The channels of a VAE trained this briefly share one strong component, beside which the details that the decoder
-    needs have a hundredth of the variance: a UNet that learns them by squared error leaves them out.
-    What the VAE reconstructs stays the same, since the map goes into the 1x1 convolutions on both sides of the
-    latents. The posterior's variance becomes one number a channel, its mean over `latents`.
+    After such short training the latent channels share one dominant component; the details that the decoder needs have
+    a hundredth of its variance, so a UNet trained with squared error ignores them. The transform is folded into the
+    1x1 convolutions on both sides of the latents, so reconstructions do not change. The posterior variance becomes one
+    constant per channel, its mean over `latents`.
     """
     num_channels = latents.mean.shape[1]
     values = latents.mean.double().movedim(1, -1).reshape(-1, num_channels)
@@ -110,8 +114,8 @@ def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
 
 
 def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, *, report: Report) -> None:
-    """Fit the UNet on scaled latents; what is kept is the moving average of its weights."""
-    # Setup. Captions are encoded once, since the text encoder does not learn.
+    """Train the UNet on scaled latents; the moving average of its weights is kept."""
+    # Setup. Captions are encoded once, because the text encoder is frozen.
     unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
     unet.train().to(memory_format=torch.channels_last)
     caption, empty = encode_prompts(pipeline, [params.caption, ""])
@@ -121,7 +125,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
     monitor = LossMonitor(["unet_loss"], unet.device)
 
     for step in progress(range(1, params.unet_steps + 1), title="UNet", total=params.unet_steps):
-        # Denoise a batch; some images lose their caption, so that guidance has something to compare with.
+        # Denoise a batch. Captions are dropped at random to train the unconditional model for classifier-free guidance.
         chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
         is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
         prompts = torch.where(is_dropped.to(caption.device)[:, None, None], empty, caption)

@@ -1,4 +1,4 @@
-"""Where the base comes from: trained here, a single file, a folder or the hub."""
+"""Getting the base: trained here, or loaded from a single file, a folder or the hub."""
 
 from pathlib import Path
 
@@ -16,7 +16,11 @@ from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_p
 def make_base(
     params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report
 ) -> StableDiffusionPipeline:
-    """The pipeline that the study starts from; `tiny` is trained on the `(N, H, W, 3)` images."""
+    """The base pipeline on `device`; `tiny` is trained on images `(N, H, W, 3)`, any other model is loaded.
+
+    Raises:
+        ValueError: the model cannot be loaded, or the training diverges.
+    """
     model = Path(params.model)
     if params.model == TINY:
         pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)

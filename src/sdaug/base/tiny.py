@@ -1,6 +1,6 @@
-"""A Stable Diffusion of a few million parameters: the same classes and folder layout as the real one, untrained.
+"""An untrained Stable Diffusion of a few million parameters, with the classes and folder layout of the real one.
 
-Latent diffusion after Rombach et al. (arXiv 2112.10752), with v-prediction (Salimans and Ho, arXiv 2202.00512).
+Latent diffusion as in Rombach et al. (arXiv 2112.10752), with v-prediction (Salimans and Ho, arXiv 2202.00512).
 """
 
 import torch
@@ -11,13 +11,13 @@ from sdaug.base.params import BaseParams
 from sdaug.diffusion.attention import share_prompts
 
 TEXT_WIDTH = 128
-MAX_TOKENS = 48  # a token a letter; the cross-attention pays for each of them
+MAX_TOKENS = 48  # one token per character; the cost of cross-attention grows with the number of tokens
 START_LOG_VARIANCE = -6.0
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeline:
-    """An untrained pipeline whose weights follow from the seed alone."""
+    """An untrained pipeline; its weights depend only on the parameters and the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         tokenizer = build_tokenizer()
@@ -32,7 +32,7 @@ def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeli
                 beta_schedule="scaled_linear",
                 prediction_type="v_prediction",
                 timestep_spacing="trailing",
-                # Else the last step still shows mean colours, which sampling then reads into noise (arXiv 2305.08891).
+                # Otherwise the last timestep leaks mean colours, which pure noise at sampling lacks (arXiv 2305.08891).
                 rescale_betas_zero_snr=True,
                 clip_sample=False,
                 set_alpha_to_one=False,
@@ -45,7 +45,7 @@ def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeli
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A byte-level CLIP tokenizer without merges: any prompt becomes its characters, so any token is new to it."""
+    """A byte-level CLIP tokenizer without merges: one token per byte, so that any rare identifier can be written."""
     letters = list(_byte_letters())
     words = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
     return CLIPTokenizer(
@@ -54,7 +54,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
 
 def _byte_letters() -> list[str]:
-    """The printable letters that byte-level BPE (GPT-2, CLIP) gives the 256 bytes, in its order."""
+    """The printable characters that byte-level BPE (GPT-2, CLIP) assigns to the 256 bytes, in its order."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return [*(chr(byte) for byte in shown), *(chr(256 + index) for index in range(len(hidden)))]
@@ -85,11 +85,11 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
         block_out_channels=tuple(params.vae_channels),
         layers_per_block=1,
         latent_channels=params.latent_channels,
-        norm_num_groups=2,  # more groups would take brightness away from so few channels
+        norm_num_groups=2,  # with so few channels, more groups would normalise brightness away
         sample_size=size_pixels,
         mid_block_add_attention=False,
     )
-    # A posterior as wide as its mean at the start would drown details for hundreds of steps.
+    # With the default initial posterior variance, noise would hide details for hundreds of steps.
     with torch.no_grad():
         vae.quant_conv.bias[params.latent_channels :] = START_LOG_VARIANCE
     return vae
@@ -97,7 +97,7 @@ def _build_vae(params: BaseParams, *, size_pixels: int) -> AutoencoderKL:
 
 def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel:
     widths = params.unet_channels
-    plain = len(widths) - 1  # attention where an image is large costs more than it brings
+    plain = len(widths) - 1  # attention at high resolution costs more than it gains
     unet = UNet2DConditionModel(
         sample_size=size_pixels // 2 ** (len(params.vae_channels) - 1),
         in_channels=params.latent_channels,
@@ -107,7 +107,7 @@ def _build_unet(params: BaseParams, *, size_pixels: int) -> UNet2DConditionModel
         block_out_channels=tuple(widths),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=tuple(max(1, width // 32) for width in widths),  # in spite of its name, how many heads
+        attention_head_dim=tuple(max(1, width // 32) for width in widths),  # despite its name, the number of heads
         norm_num_groups=8,
     )
     share_prompts(unet)

@@ -1,1 +1,1 @@
-"""The stage check: the whole of params.yaml."""
+"""The check stage: validates all of params.yaml."""

@@ -1,4 +1,4 @@
-"""The whole of params.yaml at once: every section, and what one says of another."""
+"""Validation of params.yaml as a whole: every section, and the rules that span sections."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
 from sdaug.synthesize.params import SynthesizeParams
 
-MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # by the stages phantom and teats
+MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # written by the phantom and teats stages
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmParams:
-    """An entry of `datasets`: which images, and how models are trained on them."""
+    """One entry of `datasets`: its images and how models are trained on them."""
 
     images: ArmImages
     training: ArmTraining
@@ -29,7 +29,7 @@ class ArmParams:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyParams:
-    """params.yaml, section by section; `phantom` is there only in a study of phantom photos."""
+    """All sections of params.yaml; only studies of phantom photos have `phantom`."""
 
     classes: list[str]
     seeds: list[int]
@@ -48,10 +48,10 @@ class StudyParams:
     phantom: PhantomParams | None = None
 
     def __post_init__(self) -> None:
-        require(len(self.classes) >= 2, "classes", self.classes, "need 2 or more")
+        require(len(self.classes) >= 2, "classes", self.classes, "need at least 2")
         for key in ("classes", "seeds"):
             values = getattr(self, key)
-            require(len(set(values)) == len(values) > 0, key, values, "need at least one, and each once")
+            require(len(set(values)) == len(values) > 0, key, values, "need at least one, without duplicates")
         for key in ("classes", "concepts", "datasets", "classifiers"):
             for name in getattr(self, key):
                 check_name(name, where=key)
@@ -60,7 +60,7 @@ class StudyParams:
             require(label in self.classes, f"concepts.{label}", label, f"not a class; classes are {self.classes}")
         prompts = [concept.instance_prompt for concept in self.concepts.values()]
         require(
-            len(set(prompts)) == len(prompts), "concepts", prompts, "need an instance prompt of its own for each class"
+            len(set(prompts)) == len(prompts), "concepts", prompts, "need a different instance prompt for each class"
         )
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
@@ -72,7 +72,7 @@ class StudyParams:
         self.recipes()
 
     def recipes(self) -> list[Recipe]:
-        """Each recipe that a model is trained by, once."""
+        """The distinct training recipes over all classifiers and data sets."""
         found: list[Recipe] = []
         for model, entry in self.classifiers.items():
             of_model = (resolve_recipe(self.recipe, entry, d, where=f"classifiers.{model}") for d in self.datasets)
@@ -87,20 +87,21 @@ class StudyParams:
             rule = f"need at most synthesize.multiple_of_missing, {drawn.multiple_of_missing}"
             require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
             is_phantom = self.phantom is not None or not arm.images.oracle
-            require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has further true photos")
+            require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has more true photos")
             is_same = self.phantom is None or self.phantom.size_pixels == self.prepare.size_pixels
-            rule = "its photos are not resized: need the same phantom.size_pixels and prepare.size_pixels"
+            rule = "oracle photos are not resized: phantom.size_pixels must equal prepare.size_pixels"
             require(is_same or not arm.images.oracle, f"{key}.images.oracle", arm.images.oracle, rule)
             weights, num_classes = arm.training.class_weights, len(self.classes)
             is_whole = not isinstance(weights, list) or len(weights) == num_classes
-            require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one for each class")
+            require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one per class")
 
 
 def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
-    """Every rule of every section, and that `prepare.raw` is there unless a stage makes it.
+    """The validated params.yaml, read from `path` into `values`; a folder in `made_dirs` need not exist yet.
 
     Raises:
-        ValueError: one line that names the file, the key, the value and what is allowed.
+        ValueError: A rule is broken; one line names the file, key, value and rule.
+        FileNotFoundError: `prepare.raw` does not exist and no stage writes it.
     """
     study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
     raw = study.prepare.raw

@@ -1,4 +1,4 @@
-"""The custom network of the study: residual blocks with self-attention where the image has become small."""
+"""The custom classifier of the study: residual blocks, with self-attention at the lowest resolution."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., arXiv 1512.03385)."""
+    """Two 3x3 convolutions with a shortcut (He et al., arXiv 1512.03385)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place looks at every other (Vaswani et al., arXiv 1706.03762), added to what is there."""
+    """Residual multi-head self-attention over all positions (Vaswani et al., arXiv 1706.03762)."""
 
     def __init__(self, channels: int, *, num_heads: int = 4) -> None:
         super().__init__()
@@ -42,12 +42,16 @@ class SelfAttention(nn.Module):
 
 
 class CustomNetwork(nn.Module):
-    """A few hundred thousand parameters: `(B, 3, H, W)` -> logits `(B, K)`."""
+    """A classifier with a few hundred thousand parameters: `(B, 3, H, W)` -> logits `(B, K)`.
+
+    Raises:
+        ValueError: the width is below 16 or not a multiple of 8.
+    """
 
     def __init__(self, num_classes: int, *, width: int = 24) -> None:
         super().__init__()
         if width < 16 or width % 8:
-            # torch 2.15 writes past its buffers in channels-last convolutions of 8 channels on AVX-512.
+            # On AVX-512, torch 2.15 writes out of bounds in channels-last convolutions with 8 channels.
             raise ValueError(f"custom: width {width}; need a multiple of 8, 16 or more")
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         self.blocks = nn.Sequential(
@@ -64,5 +68,5 @@ class CustomNetwork(nn.Module):
         return logits
 
     def get_classifier(self) -> nn.Module:
-        """The last layer, by the name that timm's models have for it."""
+        """The classification layer; the method has the same name in timm's models."""
         return self.head

@@ -1,4 +1,4 @@
-"""From uint8 images to normalised batches, and from a model to probabilities."""
+"""Classifier inference: normalised batches from uint8 images, and class probabilities."""
 
 from functools import cache
 
@@ -15,12 +15,12 @@ EVALUATION_BATCH_SIZE = 64
 
 
 def as_pixels(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """`(B, H, W, 3)` images as `(B, 3, H, W)` uint8 on the device."""
+    """Images `(B, H, W, 3)` as a uint8 tensor `(B, 3, H, W)` on `device`."""
     return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2)
 
 
 def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
-    """`(B, 3, H, W)` in [0, 1] as normalised `(B, 3, size, size)`, channels last in memory."""
+    """Images `(B, 3, H, W)` in [0, 1], resized and normalised: `(B, 3, size, size)`, channels last in memory."""
     if images.shape[-1] != card.image_size:
         size = (card.image_size, card.image_size)
         images = F.interpolate(images.contiguous(), size=size, mode="bilinear", antialias=True, align_corners=False)
@@ -30,7 +30,7 @@ def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
 
 @cache
 def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """`(1, C, 1, 1)`, sent to the device once."""
+    """`(1, C, 1, 1)`, copied to the device only once."""
     return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
@@ -38,7 +38,7 @@ def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor
 def predict(
     model: nn.Module, images: NDArray[np.uint8], card: ModelCard, *, dtype: torch.dtype = torch.float32
 ) -> NDArray[np.float64]:
-    """Class probabilities `(N, K)` of `(N, H, W, 3)` images."""
+    """Class probabilities `(N, K)` of images `(N, H, W, 3)`; the model's training mode is restored."""
     device = next(model.parameters()).device
     was_training = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -23,10 +23,10 @@ WEIGHTS, CARD = "model.safetensors", "config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that is needed, beside the weights, to use a trained classifier; mean and std are of pixels in [0, 1].
+    """What is needed besides the weights to use a trained classifier; `mean` and `std` apply to pixels in [0, 1].
 
-    `pretrained` names the hub id and the commit that training started from. `prepared_pixels` and `square` are how
-    photos were prepared before they were resized to `image_size`.
+    `pretrained` is the hub id and commit of the initial weights. `prepared_pixels` and `square` say how photos were
+    prepared before they were resized to `image_size`.
     """
 
     architecture: str
@@ -43,7 +43,11 @@ class ModelCard:
 def build_model(
     recipe: Recipe, classes: Sequence[str], *, prepared_pixels: int, square: Square = "crop"
 ) -> tuple[nn.Module, ModelCard]:
-    """An untrained (or pretrained) model with one output a class, and its card."""
+    """An untrained or pretrained model with one output per class, and its card.
+
+    Raises:
+        ValueError: the model cannot be built, or its pretrained weights cannot be loaded.
+    """
     options = recipe.options | {
         key: value for key, value in (("drop_rate", recipe.dropout), ("drop_path_rate", recipe.drop_path)) if value
     }
@@ -74,12 +78,12 @@ def build_model(
 
 
 def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
-    """Refuse a model that cannot be built or meets images of another size than it takes.
+    """Check that a model can be built and accepts images of its recipe's size.
 
-    Pretrained weights are fetched into the hub's cache on the way.
+    As a side effect, pretrained weights are downloaded to the hub cache.
 
     Raises:
-        ValueError: no such architecture or option, no such weights, the hub cannot be reached, or the image size.
+        ValueError: unknown architecture or option, missing weights, unreachable hub, or unsupported image size.
     """
     size = recipe.image_size
     with torch.device("cpu" if recipe.pretrained else "meta"), torch.no_grad():
@@ -88,21 +92,21 @@ def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
             model.eval()(torch.zeros(1, 3, size, size))
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"params.yaml: classifiers: image_size: {size} is none that {recipe.architecture} with options "
-                f"{recipe.options} takes ({' '.join(str(error).split())[:200]}); give another, or options such as "
-                "img_size"
+                f"params.yaml: classifiers: image_size: {size}; {recipe.architecture} with options "
+                f"{recipe.options} does not accept it ({' '.join(str(error).split())[:200]}); give "
+                "another, or options such as img_size"
             ) from error
 
 
 def create_network(
     architecture: str, num_classes: int, options: Mapping[str, Any], *, pretrained: bool = False
 ) -> nn.Module:
-    """The custom network, or any of timm's by name."""
+    """The custom network, or a timm model by name."""
     model: nn.Module
     if architecture == CUSTOM:
         model = CustomNetwork(num_classes, **options)
     else:
-        import timm  # takes seconds, which the custom network need not wait for
+        import timm  # takes seconds, and the custom network does not need it
 
         options = {**options, **untaken_heads(options)} if pretrained else options
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
@@ -112,13 +116,13 @@ def create_network(
 
 
 def head_of(model: nn.Module) -> nn.Module:
-    """The last layer, which knows the classes."""
+    """The classification layer."""
     head: nn.Module = model.get_classifier()  # type: ignore[operator]
     return head
 
 
 def find_origin(pretrained_cfg: Mapping[str, Any]) -> str:
-    """The hub id of timm's weights and the commit that lies in the hub's local cache: `timm/...@0123abc`."""
+    """The hub id of timm's weights and the commit in the local hub cache: `timm/...@0123abc`."""
     from huggingface_hub import try_to_load_from_cache
 
     hub_id = str(pretrained_cfg.get("hf_hub_id"))
@@ -127,27 +131,27 @@ def find_origin(pretrained_cfg: Mapping[str, Any]) -> str:
 
 
 def save_model(folder: Path, weights: Mapping[str, torch.Tensor], card: ModelCard) -> None:
-    """Weights as safetensors with one metadata key, so that the bytes are the same each time."""
+    """Write weights and card to `folder`; a single safetensors metadata key keeps the bytes reproducible."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     write_json(folder / CARD, asdict(card))
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
-    """A trained classifier in evaluation mode.
+    """A trained classifier in evaluation mode, and its card.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the weights are not those of the model that the card names.
+        ValueError: a file is damaged, or the weights do not match the card.
     """
     for path in (folder / CARD, folder / WEIGHTS):
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; give a folder that the stage train has written")
+            raise FileNotFoundError(f"{path}: no such file; give a folder written by stage train")
     try:
         card = ModelCard(**read_json(folder / CARD))
         model = create_network(card.architecture, len(card.classes), card.options)
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, TypeError, JSONDecodeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not fit ({reason}); run `dvc repro train`") from error
+        raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not match ({reason}); run `dvc repro train`") from error
     return model.to(device).to(memory_format=torch.channels_last).eval(), card

@@ -1,4 +1,4 @@
-"""The knobs of training a classifier: the shared recipe, what a model, an arm or both change, and section `train`."""
+"""Parameters of classifier training: the shared recipe, overrides by model and data set, arms, and section `train`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ CUSTOM = "custom"
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeParams:
-    """Section `recipe`: how a classifier is built and trained where its own entry does not say otherwise."""
+    """Section `recipe`: the defaults for building and training classifiers."""
 
     options: dict[str, Any]
     pretrained: bool
@@ -36,14 +36,14 @@ class RecipeParams:
             self.pretrained or not self.freeze_backbone,
             "freeze_backbone",
             True,
-            "without pretrained weights the head would learn from noise; set pretrained: true",
+            "without pretrained weights the head would train on random features; set pretrained: true",
         )
         for key in ("dropout", "drop_path"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
         require(16 <= self.image_size <= 1024, "image_size", self.image_size, "need 16 to 1024 pixels")
         require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "need more than 0, at most 10")
         decay = self.layer_decay
-        require(0 < decay <= 1, "layer_decay", decay, "need more than 0, at most 1, which is none")
+        require(0 < decay <= 1, "layer_decay", decay, "need more than 0, at most 1 (no decay)")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "need 0 or more and less than 1")
         require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "need 0 to 1")
         is_fit = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
@@ -58,31 +58,35 @@ class RecipeParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(RecipeParams):
-    """How one model is built and trained: section `recipe` with what its entry of `classifiers` changes."""
+    """The recipe of one model: section `recipe` with the overrides of the model's entry in `classifiers`."""
 
     architecture: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.architecture == CUSTOM:
-            require(not self.pretrained, "pretrained", True, "custom has no weights to take")
+            require(not self.pretrained, "pretrained", True, "custom has no pretrained weights; set pretrained: false")
             for key in ("dropout", "drop_path"):
                 require(not getattr(self, key), key, getattr(self, key), "custom has none; need 0")
             require(self.layer_decay == 1, "layer_decay", self.layer_decay, "custom has none; need 1")
 
 
 def read_recipe(path: Path, model: str, dataset: str) -> Recipe:
-    """The recipe that a params file gives one model on one data set."""
+    """The recipe of one model on one data set, from a params file.
+
+    Raises:
+        ValueError: a section is missing or invalid.
+    """
     key = f"classifiers.{model}"
     shared, entry = read_section(path, "recipe", RecipeParams), read_section(path, key, dict[str, Any])
     return resolve_recipe(shared, entry, dataset, where=f"{path}: {key}")
 
 
 def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str, *, where: str) -> Recipe:
-    """The recipe of one model on one data set; `entry` is what `classifiers` says of the model.
+    """The recipe of one model on one data set; `entry` is the model's entry in `classifiers`.
 
     Raises:
-        ValueError: the entry, or what it says of the data set, is no knob of a recipe, or breaks a rule.
+        ValueError: `entry`, or its `by_dataset` part, has an unknown key or an invalid value.
     """
     own = dict(entry)
     by_dataset = convert(own.pop("by_dataset", {}), dict[str, dict[str, Any]], f"{where}.by_dataset")
@@ -93,7 +97,7 @@ def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str,
 
 @dataclass(frozen=True, kw_only=True)
 class ArmTraining:
-    """`datasets.<arm>.training`: the loss, sampler and augmentation of an arm; what is left out is plain."""
+    """`datasets.<arm>.training`: loss, sampler and augmentation of an arm; the defaults are plain training."""
 
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = 2.0
@@ -120,7 +124,7 @@ class ArmTraining:
         require(0 <= beta < 1, "effective_number_beta", beta, "need 0 or more and less than 1")
         if isinstance(self.class_weights, list):
             is_valid = min(self.class_weights, default=0) > 0
-            rule = "need more than 0 for each class, in their order"
+            rule = "need more than 0 for each class, in class order"
             require(is_valid, "class_weights", self.class_weights, rule)
         require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "need 0 to 180")
         require(0 < self.crop_scale <= 1, "crop_scale", self.crop_scale, "need more than 0, at most 1 (none)")
@@ -135,7 +139,7 @@ class ArmTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainParams:
-    """Section `train`: what all training runs share."""
+    """Section `train`: settings shared by all training runs."""
 
     selection: Literal["balanced_accuracy", "accuracy", "macro_f1", "loss"]
     early_stopping_epochs: int | None

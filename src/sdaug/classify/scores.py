@@ -1,4 +1,4 @@
-"""How good predictions are, by scikit-learn."""
+"""Classification metrics, computed by scikit-learn."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +6,9 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 
 def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy, balanced accuracy, macro-F1 and cross entropy of `(N, K)` probabilities.
+    """Accuracy, balanced accuracy, macro-F1 and cross entropy of probabilities `(N, K)`.
 
-    Balanced accuracy and macro-F1 are means over the classes that the labels hold.
+    Balanced accuracy and macro-F1 are means over the classes present in `labels`.
     """
     _, K = probabilities.shape
     predicted = probabilities.argmax(axis=1)
@@ -24,7 +24,7 @@ def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict
 def class_recalls(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> tuple[list[float | None], list[int]]:
-    """The recall of each class (None where there is no image) and its number of images."""
+    """Recall per class (None for a class without images), and the number of images per class."""
     _, K = probabilities.shape
     counts = np.bincount(labels, minlength=K)
     recalls = recall_score(labels, probabilities.argmax(axis=1), labels=np.arange(K), average=None, zero_division=0.0)

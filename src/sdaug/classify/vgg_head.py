@@ -1,4 +1,4 @@
-"""Maps of small images, spread to the size that VGG's head was made for."""
+"""Deterministic upsampling of small feature maps to the size that VGG's head expects."""
 
 import torch
 from torch import nn
@@ -7,9 +7,9 @@ HEAD = "pre_logits"
 
 
 def spread_small_maps(model: nn.Module) -> None:
-    """Let VGG's head get maps of its own size, as timm's adaptive average pooling would make them.
+    """Upsample the input of VGG's head to the size it expects, as timm's adaptive average pooling would.
 
-    That operation's gradient has no order of its sums on a GPU, so it is refused where results have to repeat.
+    On a GPU the backward pass of that pooling sums in no fixed order, so torch's deterministic mode refuses it.
     """
     head: nn.Module | None = getattr(model, HEAD, None)
     if head is not None and hasattr(head, "input_kernel_size"):
@@ -17,7 +17,7 @@ def spread_small_maps(model: nn.Module) -> None:
 
 
 def _spread(head: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    """`(B, C, h, w)` -> `(B, C, H, W)`, no smaller than the head's kernel."""
+    """`(B, C, h, w)` -> `(B, C, H, W)`, at least as large as the head's kernel."""
     (x,) = inputs
     H, W = (max(size, int(head.input_kernel_size)) for size in x.shape[-2:])  # type: ignore[arg-type]
     if x.shape[-2:] == (H, W):
@@ -27,7 +27,7 @@ def _spread(head: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]
 
 
 def _means(size: int, wanted: int, like: torch.Tensor) -> torch.Tensor:
-    """`(wanted, size)`: each place is the mean of those that its share of the map touches."""
+    """Pooling matrix `(wanted, size)`: each output is the mean of the inputs that its bin overlaps."""
     places = torch.arange(size, device=like.device)
     begin = torch.arange(wanted, device=like.device)[:, None] * size
     touched = (places >= begin // wanted) & (places < (begin + size + wanted - 1) // wanted)

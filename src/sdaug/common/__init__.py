@@ -1,1 +1,1 @@
-"""What every stage stands on: files, images, manifests, params, seeds, the device, the log book."""
+"""Code shared by all stages: files, images, manifests, params, seeds, device setup and MLflow logging."""

@@ -1,4 +1,4 @@
-"""Where arithmetic runs, and how it is made to give the same bytes each time."""
+"""Device selection, deterministic setup and host-device copies."""
 
 import ctypes
 from collections.abc import Callable
@@ -9,41 +9,41 @@ from numpy.typing import NDArray
 
 
 def prepare_device(num_threads: int | None = None) -> torch.device:
-    """The GPU if there is one, else the CPU, with deterministic algorithms switched on.
+    """The GPU if there is one, else the CPU, with deterministic algorithms enabled.
 
-    A number of threads makes sums on the CPU independent of how many cores the machine has.
+    A fixed `num_threads` makes CPU reductions independent of the machine's number of cores.
     """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True)
-    # A guard against reading what nobody wrote; it costs time.
+    # Filling only guards against reads of uninitialised memory, and it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed: given back, the system would zero it page by page in each training step."""
+    """Make glibc keep freed memory: if returned, the kernel would zero it again page by page in each training step."""
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(mmap_threshold, 32 * 2**20)  # the most that it allows
+        mallopt(mmap_threshold, 32 * 2**20)  # the largest value glibc accepts
         mallopt(trim_threshold, 2**31 - 1)
 
 
 def torch_stream(seed: int) -> torch.Generator:
-    """A CPU generator of its own, so that the device never changes what is drawn."""
+    """A seeded CPU generator, so that random numbers do not depend on the device."""
     return torch.Generator().manual_seed(seed)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the CPU on the device; a GPU fetches it by itself while the host goes on."""
+    """A CPU tensor on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_host(tensor: torch.Tensor) -> Callable[[], NDArray[Any]]:
-    """Begin to copy a tensor to the host; what comes back waits for it, and for no later work of the device."""
+    """Start an asynchronous copy to the host; the returned function waits for this copy only, not for later work."""
     copied = tensor.to("cpu", non_blocking=True)
     done = torch.cuda.Event() if tensor.is_cuda else None
     if done is not None:

@@ -1,4 +1,4 @@
-"""Writing files so that the same content always gives the same bytes, and a failure leaves nothing half-written."""
+"""Reproducible, atomic file writing: equal content gives equal bytes, and a failure leaves no partial file."""
 
 import csv
 import json
@@ -11,7 +11,11 @@ from typing import Any
 
 @contextmanager
 def fresh_dir(target: Path) -> Iterator[Path]:
-    """An empty folder to write in, which takes the place of `target` only if the block succeeds."""
+    """An empty folder to write to; it replaces `target` only if the block succeeds.
+
+    Raises:
+        ValueError: the folder cannot be created.
+    """
     scratch = target.with_name(f".{target.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -29,7 +33,7 @@ def fresh_dir(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step, with line feeds on every system."""
+    """Write `text` to `path` atomically, with LF line endings on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
     scratch.write_text(text, encoding="utf-8", newline="\n")
@@ -37,12 +41,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` in its own order, floats rounded to six places."""
+    """Write `value` as JSON with its keys in their given order and floats rounded to six decimal places."""
     write_text(path, json.dumps(rounded(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: the file is not valid JSON or holds something else.
+    """
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError(f"{path}: holds a {type(value).__name__}, need an object")
@@ -50,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that all have the keys of the first, floats rounded to six places."""
+    """Write `rows`, which all have the keys of the first one, with floats rounded to six decimal places."""
     if not rows:
         raise ValueError(f"{path}: no rows to write")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,13 +71,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, as text."""
+    """The rows of a CSV file, all values as strings."""
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def rounded(value: Any) -> Any:
-    """`value` with every float in it rounded to six places."""
+    """`value` with every nested float rounded to six decimal places."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, Mapping):

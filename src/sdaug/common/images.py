@@ -1,4 +1,4 @@
-"""Reading, writing and laying out images."""
+"""Reading, writing, resizing and tiling images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-PNG_LEVEL = 1  # level 6 costs as much time as sampling does, for files only a little smaller
+PNG_LEVEL = 1  # level 6 takes as long as sampling does, and the files are only slightly smaller
 
 
 def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write `(H, W, 3)` pixels without metadata."""
+    """Write `(H, W, 3)` pixels as a PNG file without metadata."""
     Image.fromarray(pixels).save(path, format="PNG", compress_level=PNG_LEVEL)
 
 
@@ -22,14 +22,14 @@ def read_png(path: Path) -> NDArray[np.uint8]:
 
 
 def resize(pixels: NDArray[np.uint8], *, size_pixels: int) -> NDArray[np.uint8]:
-    """Square `(H, W, 3)` pixels at another size, antialiased."""
+    """Square `(H, W, 3)` pixels resampled to `size_pixels` with a Lanczos filter."""
     if pixels.shape[:2] == (size_pixels, size_pixels):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((size_pixels, size_pixels), Image.Resampling.LANCZOS))
 
 
 def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels: int, columns: int) -> Image.Image:
-    """Labelled rows of images, at most `columns` each, every tile enlarged or reduced to `tile_pixels`."""
+    """Labelled rows of at most `columns` images, each resized to `tile_pixels`."""
     label_width, gap = 150, 2
     width = label_width + columns * (tile_pixels + gap)
     sheet = Image.new("RGB", (width, max(1, len(rows)) * (tile_pixels + gap)), "white")

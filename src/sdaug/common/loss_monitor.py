@@ -1,4 +1,4 @@
-"""Mean losses and the first one that is not finite, without making any step wait for the device."""
+"""Running mean losses and the first step with a non-finite loss, without a device synchronisation per step."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 
 
 class LossMonitor:
-    """Sums of losses and the first step that was not finite, both kept on the device until they are asked for."""
+    """Loss sums and the first step with a non-finite loss, kept on the device until `means` is called."""
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self._names = names
@@ -14,17 +14,17 @@ class LossMonitor:
         self._bad_step = torch.zeros((), dtype=torch.long, device=device)
 
     def add(self, step: int, losses: Sequence[torch.Tensor], *, num_images: int = 1) -> None:
-        """Count the mean losses of so many images, one for each name; steps start with 1."""
+        """Add one mean loss per name, weighted by `num_images`; steps start at 1."""
         values = torch.stack([loss.detach() for loss in losses])
         is_first = (~torch.isfinite(values)).any() & (self._bad_step == 0)
         self._bad_step = torch.where(is_first, step, self._bad_step)
         self._sums, self._count = self._sums + values * num_images, self._count + num_images
 
     def means(self, *, where: str, way_out: str) -> dict[str, float]:
-        """Each loss's mean since the last time.
+        """The mean of each loss since the last call.
 
         Raises:
-            ValueError: one was not finite, with its step.
+            ValueError: a loss was not finite; the message names the first such step.
         """
         bad_step = int(self._bad_step)
         if bad_step:
@@ -35,7 +35,11 @@ class LossMonitor:
 
 
 def check_finite(loss: torch.Tensor, *, where: str) -> float:
-    """The value of a loss, or a ValueError that names the step at which it exploded."""
+    """The value of a loss.
+
+    Raises:
+        ValueError: it is not finite; `where` starts the message.
+    """
     value = float(loss.detach())
     if not torch.isfinite(loss.detach()).all():
         raise ValueError(f"{where}: the loss is {value}; lower the learning rate")

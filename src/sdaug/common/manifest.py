@@ -1,4 +1,4 @@
-"""Prepared photos: their manifest, which alone knows each image's label, group and split, and their pixels."""
+"""Prepared photos: their pixels and the manifest, the only source of labels, groups and splits."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One prepared photo. `fold` is -1 for test photos; `sha256` is that of the source file."""
+    """One prepared photo; `fold` is -1 for test photos, `sha256` is the hash of the source file."""
 
     id: str
     label: str
@@ -33,12 +33,16 @@ class Photo:
 
 
 def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
-    """Write photos ordered by id, so that the order says nothing of the class."""
+    """Write the photos sorted by id, so that their order reveals nothing about the class."""
     write_csv(path, [asdict(photo) for photo in sorted(photos, key=lambda photo: photo.id)])
 
 
 def read_manifest(prepared_dir: Path) -> list[Photo]:
-    """The photos of a prepared folder, ordered by id."""
+    """The photos of a prepared folder, sorted by id.
+
+    Raises:
+        FileNotFoundError: the folder has no manifest.
+    """
     path = prepared_dir / "manifest.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; run `dvc repro prepare`")
@@ -56,26 +60,30 @@ def read_manifest(prepared_dir: Path) -> list[Photo]:
 
 
 def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)` pixels, in the order of `photos`."""
+    """Pixels `(N, H, W, 3)` in the order of `photos`."""
     if not photos:
         raise ValueError(f"{prepared_dir}: no photos to read; is there a class without training photos?")
     return np.stack([read_png(prepared_dir / "images" / photo.file_name) for photo in photos])
 
 
 def training_photos(photos: Sequence[Photo], split: SplitParams) -> list[Photo]:
-    """What a generator may see: the training folds (clean), or all that is not test (published)."""
+    """The photos a generator may see: the training folds (clean protocol), or all but the test set (published)."""
     check_protocol(photos, split)
     train = [photo for photo in photos if photo.split == "train"]
     return train if split.protocol == "published" else [photo for photo in train if photo.fold != split.fold]
 
 
 def validation_photos(photos: Sequence[Photo], *, fold: Fold) -> list[Photo]:
-    """The real photos of the validation fold, which no generator of the clean protocol has seen; none for `none`."""
+    """The real photos of the validation fold, unseen by generators of the clean protocol; empty for fold `none`."""
     return [photo for photo in photos if photo.split == "train" and photo.fold == fold]
 
 
 def check_protocol(photos: Sequence[Photo], split: SplitParams) -> None:
-    """Refuse a clean study whose groups cross from training to test, and a fold that does not exist."""
+    """Check the split of a clean study; the published protocol is not checked.
+
+    Raises:
+        ValueError: the fold does not exist, or a group is in both the training and the test set.
+    """
     if split.protocol == "published":
         return
     fold = split.fold
@@ -92,17 +100,17 @@ def check_protocol(photos: Sequence[Photo], split: SplitParams) -> None:
 
 
 def missing_counts(counts: dict[str, int]) -> dict[str, int]:
-    """How many images each class lacks to the largest one."""
+    """How many images each class is short of the largest one."""
     largest = max(counts.values())
     return {label: largest - count for label, count in counts.items()}
 
 
 def count_labels(photos: Iterable[Photo], classes: Sequence[str]) -> dict[str, int]:
-    """Photos of each class, in the order of `classes`."""
+    """The number of photos per class, in the order of `classes`."""
     found = Counter(photo.label for photo in photos)
     return {label: found[label] for label in classes}
 
 
 def label_indices(photos: Iterable[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    """The class of each photo, as its place in `classes`, `(N,)`."""
+    """The class index of each photo in `classes`, `(N,)`."""
     return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A packed data set: one memory-mapped array of pixels and a table of what each image is."""
+"""A packed data set: one memory-mapped pixel array and a table with one row per image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ IMAGES, EXAMPLES = "images.npy", "examples.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """N images `(N, H, W, 3)` with their ids, groups, integer labels, origins and parts."""
+    """Images `(N, H, W, 3)` with their ids, groups, class indices, origins (such as real) and parts (such as train)."""
 
     images: NDArray[np.uint8]
     ids: list[str]
@@ -29,7 +29,7 @@ class Packed:
         assert N == len(self.ids) == len(self.groups) == len(self.labels) == len(self.origins) == len(self.parts)
 
     def part(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Images and labels of one part; of neighbours in the file, the images stay there until they are used."""
+        """Images and labels of one part; the images stay memory-mapped if they are contiguous in the file."""
         chosen = np.flatnonzero(self.parts == name)
         if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
             rows = slice(chosen[0], chosen[-1] + 1)
@@ -38,7 +38,11 @@ class Packed:
 
 
 def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
-    """Decode the images once into one array beside the table of `rows` (id, group, label, origin, part)."""
+    """Decode images of one size into a single array, next to the table `rows` (id, group, label, origin, part).
+
+    Raises:
+        ValueError: there are no images, or their sizes differ.
+    """
     if not paths:
         raise ValueError(f"{out_dir}: no images to pack")
     first = read_png(paths[0])
@@ -48,7 +52,7 @@ def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, 
         if pixels.shape != first.shape:
             raise ValueError(
                 f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels, but {paths[0]} has "
-                f"{first.shape[1]}x{first.shape[0]}; set synthesize.height and width to prepare.size_pixels"
+                f"{first.shape[1]}x{first.shape[0]}; all must have one size; run `dvc repro synthesize`"
             )
         array[index] = pixels
     array.flush()
@@ -56,7 +60,11 @@ def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, 
 
 
 def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
-    """Map a packed data set; pixels are read when they are used."""
+    """Open a packed data set; pixels are memory-mapped and read on access.
+
+    Raises:
+        ValueError: the table has a label that is not in `classes`.
+    """
     rows = read_csv(folder / EXAMPLES)
     unknown = sorted({row["label"] for row in rows} - set(classes))
     if unknown:

@@ -1,7 +1,7 @@
-"""Sections of params.yaml that several stages read, and the names they choose from.
+"""Sections of params.yaml that several stages share, and the values their keys can take.
 
-A section's dataclass stands in `params.py` of the one folder that all of its readers share. These modules import
-nothing slow, so that every knob is checked before anything slow has started.
+Each section's dataclass is in the `params.py` of the folder that uses it, or here if several do. These modules import
+nothing slow, so that all parameters are checked before any slow work starts.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from sdaug.common.sections import require
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
-Square = Literal["crop", "pad", "stretch"]  # how a photo becomes one: its middle, with a border, or distorted
+Square = Literal["crop", "pad", "stretch"]  # how a photo is made square: centre crop, padding or stretching
 Protocol = Literal["clean", "published"]
-Fold = int | Literal["none"]  # the one that validates
+Fold = int | Literal["none"]  # the validation fold
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitParams:
-    """Section `split`: which photos train, which validate, and what a generator may see."""
+    """Section `split`: the training and validation photos, and which of them a generator may see."""
 
     protocol: Protocol
     fold: Fold
@@ -34,7 +34,7 @@ class SplitParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """`class_images.drawing` and `synthesize.drawing`: how a pipeline draws images of a prompt."""
+    """Sampling settings of a pipeline: `class_images.drawing` and `synthesize.drawing`."""
 
     negative_prompt: str
     guidance_scale: float
@@ -53,7 +53,7 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptParams:
-    """An entry of `concepts`: what one rare class is called in its prompt."""
+    """An entry of `concepts`: the instance prompt of one rare class."""
 
     instance_prompt: str
 

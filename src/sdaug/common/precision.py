@@ -1,4 +1,4 @@
-"""The number format of the arithmetic: weights stay in float32 in training, what they are multiplied in is chosen."""
+"""Mixed precision: trained weights stay in float32, matrix products and convolutions run in the chosen dtype."""
 
 import torch
 
@@ -6,31 +6,31 @@ from sdaug.common.params import PrecisionName
 
 
 def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
-    """The format that a name means on this device; `auto` is bfloat16 where the hardware has it, else float32.
+    """The dtype of a precision name on this device; `auto` is bfloat16 if the hardware supports it, else float32.
 
     Raises:
-        ValueError: float16 on a CPU, where it has neither speed nor loss scaling.
+        ValueError: float16 on a CPU, where it is slow and has no loss scaling.
     """
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if name == "fp16" and device.type == "cpu":
-        raise ValueError("precision: 'fp16' needs a GPU; on a CPU take fp32, bf16 or auto")
+        raise ValueError("precision: 'fp16' needs a GPU; on a CPU use fp32, bf16 or auto")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def name_precision(dtype: torch.dtype) -> PrecisionName:
-    """The name that means this format on any device."""
+    """The device-independent name of a dtype, never `auto`."""
     names: dict[torch.dtype, PrecisionName] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return names[dtype]
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16 products, rather than an emulation."""
+    """Whether the device multiplies bfloat16 in hardware rather than by emulation."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Products in `dtype`, sums and norms in float32; nothing at all for float32."""
+    """Autocast to `dtype`, which keeps sums and norms in float32; disabled for float32."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)

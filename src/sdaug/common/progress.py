@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a line now and then in a log."""
+"""Progress of long loops: a bar on a terminal, an occasional line in a log file."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ LOG_SECONDS = 15.0
 
 
 def progress(items: Iterable[T], *, title: str, total: int, unit: str = "step", unit_scale: int = 1) -> Iterator[T]:
-    """Pass the items on while showing how far they are; `unit_scale` counts several units an item."""
+    """Yield `items` and report progress, rate and time left; each item counts as `unit_scale` units."""
     if sys.stderr.isatty():
         yield from tqdm(items, desc=title, total=total, unit=unit, unit_scale=unit_scale, dynamic_ncols=True)
         return

@@ -1,7 +1,7 @@
-"""params.yaml: reading it, and turning its sections into checked dataclasses.
+"""Reading params.yaml and converting its sections to validated dataclasses.
 
-A section is a frozen dataclass in the `params.py` of a folder. Here is only the machinery: unknown and missing keys,
-wrong types and the dataclass's own `__post_init__` rules all become one line that names file, key, value and rule.
+Sections are frozen dataclasses in the `params.py` modules. Unknown or missing keys, wrong types and violated
+`__post_init__` rules are all reported as a one-line `ValueError` that names the file, key, value and rule.
 """
 
 import dataclasses
@@ -16,13 +16,18 @@ import yaml
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9_]+")
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: eight times as fast
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader, if available, is eight times as fast
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """The whole of a params file as nested mappings."""
+    """A whole params file as nested dictionaries.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not YAML, or not a mapping.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; run in the study's folder, or give --params")
+        raise FileNotFoundError(f"{path}: no such file; run this in the study's folder, or pass --params")
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except yaml.YAMLError as error:
@@ -33,20 +38,28 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def read_section(path: Path, key: str, kind: type[T]) -> T:
-    """The section at a dotted key, as its dataclass (or list or mapping of such)."""
+    """The value at a dotted key, converted to `kind`: a dataclass, a list or mapping of them, or a scalar.
+
+    Raises:
+        ValueError: the key is missing, or its value does not fit `kind`.
+    """
     value: Any = read_params(path)
     walked = []
     for part in key.split("."):
         walked.append(part)
         if not isinstance(value, dict) or part not in value:
-            raise ValueError(f"{path}: {'.'.join(walked)}: missing; see the presets for its form")
+            raise ValueError(f"{path}: {'.'.join(walked)}: missing; see the presets for an example")
         value = value[part]
     section: T = convert(value, kind, f"{path}: {key}")
     return section
 
 
 def convert(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, or a ValueError that starts with `where`."""
+    """`value` converted to `kind`.
+
+    Raises:
+        ValueError: it does not fit; `where` starts the message.
+    """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _convert_section(value, kind, where)
@@ -81,10 +94,10 @@ def _convert_section(value: Any, kind: Any, where: str) -> Any:
     for key in value:
         if key not in names:
             raise ValueError(
-                f"{_join(where, key)}: unknown key (value {value[key]!r}); allowed are {', '.join(sorted(names))}"
+                f"{_join(where, key)}: unknown key (value {value[key]!r}); allowed keys: {', '.join(sorted(names))}"
             )
     for name in sorted(required - set(value)):
-        raise ValueError(f"{_join(where, name)}: missing; allowed are {', '.join(sorted(names))}")
+        raise ValueError(f"{_join(where, name)}: missing; allowed keys: {', '.join(sorted(names))}")
     fields = {name: convert(item, hints[name], _join(where, name)) for name, item in value.items()}
     try:
         return kind(**fields)
@@ -113,29 +126,37 @@ def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
         return float(value)
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
-    need = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
+    need = {int: "a whole number", float: "a number", str: "string", bool: "true or false", Path: "a path"}
     hint = "; write it like 1.0e-4" if kind is float and isinstance(value, str) else ""
     raise ValueError(f"{where}: {_said(value)}, need {need.get(kind, kind.__name__)}{hint}")
 
 
 def _join(where: str, key: str) -> str:
-    """A dotted key below `where`, which is a section, or a file and a colon."""
+    """`key` appended to `where`, which is a dotted key, or a file name with a colon."""
     return f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
 
 
 def _said(value: Any) -> str:
-    names = {str: "text", int: "whole number", float: "number", bool: "true/false", dict: "mapping", list: "list"}
+    names = {str: "string", int: "whole number", float: "number", bool: "boolean", dict: "mapping", list: "list"}
     return "no value" if value is None else f"{value!r} is a {names.get(type(value), type(value).__name__)}"
 
 
 def require(is_met: bool, key: str, value: object, rule: str) -> None:
-    """Refuse a knob from a section's `__post_init__`: the reader sees where, the value and the rule."""
+    """Check a rule in a section's `__post_init__`; the caller adds the file and section to the message.
+
+    Raises:
+        ValueError: the rule is not met.
+    """
     if not is_met:
         raise ValueError(f"{key}: {value!r}; {rule}")
 
 
 def check_name(name: str, *, where: str) -> str:
-    """Refuse a name of a class, model or data set with a dash or dot: joined into a stage's name, two could collide."""
+    """The name of a class, model or data set, checked: with dashes or dots, stage names joined from it could collide.
+
+    Raises:
+        ValueError: it has other characters than a-z, 0-9 and _.
+    """
     if not NAME.fullmatch(name):
         raise ValueError(f"{where}.{name}: {name!r}; need a name of a-z, 0-9 and _ only; rename it (and its folder)")
     return name

@@ -1,11 +1,11 @@
-"""How a stage ends: with its work done, or with one line that a user can act on."""
+"""Running a stage and reporting user errors."""
 
 import sys
 from collections.abc import Callable
 
 
 def run_stage(function: Callable[[], None]) -> None:
-    """Run a stage; a user's error becomes one line on stderr and exit status 1, our own bugs keep their traceback."""
+    """Run a stage; user errors become one line on stderr and exit status 1, bugs keep their traceback."""
     try:
         function()
     except (ValueError, FileNotFoundError) as error:

@@ -1,4 +1,4 @@
-"""The manifest of synthetic images: a row for each image, enough to draw it again with the same weights."""
+"""The manifest of synthetic images: one row per image, enough to regenerate it from the same weights."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +13,7 @@ MANIFEST = "manifest.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticImage:
-    """One image that a class's generator has drawn."""
+    """One synthetic image and the settings it was generated with."""
 
     label: str
     seed: int
@@ -32,7 +32,7 @@ class SyntheticImage:
 
 
 def write_synthetic(folder: Path, images: Sequence[SyntheticImage]) -> None:
-    """Write the manifest of one class's folder."""
+    """Write the manifest to the folder of one class."""
     rows = []
     for image in images:
         values = asdict(image)
@@ -42,11 +42,11 @@ def write_synthetic(folder: Path, images: Sequence[SyntheticImage]) -> None:
 
 
 def read_synthetic(folder: Path) -> list[SyntheticImage]:
-    """The images of one class's folder, in the order they were drawn.
+    """The images in the folder of one class, in the order of the manifest.
 
     Raises:
-        FileNotFoundError: no manifest, or an image of it is not there.
-        ValueError: a row lacks a value, or breaks a rule of a drawing.
+        FileNotFoundError: the manifest or one of its images is missing.
+        ValueError: a row lacks a value, or has invalid sampling settings.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -61,10 +61,10 @@ def read_synthetic(folder: Path) -> list[SyntheticImage]:
 
 
 def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
-    """The image with that id, from the manifests of all classes.
+    """The image with this id, looked up in the manifests of all classes.
 
     Raises:
-        ValueError: no manifest has it.
+        ValueError: it is in none of them.
     """
     manifests = sorted(synthetic_dir.glob(f"*/{MANIFEST}"))
     for path in manifests:
@@ -72,13 +72,13 @@ def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
             if row["id"] == image_id:
                 return _parse(row, where=f"{path}: {image_id}")
     raise ValueError(
-        f"{image_id}: in none of {len(manifests)} manifests of {synthetic_dir}; an id looks like synthetic-0123456789 "
-        "(see manifest.csv in the folder of a class)"
+        f"{image_id}: in none of {len(manifests)} manifests in {synthetic_dir}; an id looks like synthetic-0123456789 "
+        "(see manifest.csv in the folder of its class)"
     )
 
 
 def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
-    """A row as its record; texts become the numbers that the record's fields are."""
+    """A CSV row as a `SyntheticImage`."""
     drawing = _typed(row, Drawing)
     values = _typed(row, SyntheticImage) | {"drawing": drawing}
     image: SyntheticImage = convert(values, SyntheticImage, where)
@@ -86,6 +86,6 @@ def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
 
 
 def _typed(row: dict[str, str], kind: type[Drawing] | type[SyntheticImage]) -> dict[str, object]:
-    """The values of a dataclass's fields that a row has."""
+    """The values in a CSV row for the fields of `kind`, cast to numbers where the field is one."""
     casts = {field.name: field.type if field.type in (int, float) else str for field in fields(kind)}
     return {name: cast(row[name]) for name, cast in casts.items() if name in row}

@@ -1,6 +1,6 @@
-"""MLflow, the log book: one run for each training, tied to the DVC stage, the Git revision and the data.
+"""MLflow logging: one run per training run, tagged with the DVC stage, the Git revision and the data.
 
-What counts is what DVC tracks; so a fault of MLflow is said loudly and never stops a training.
+DVC is the source of truth, so an MLflow failure prints a warning and never stops a training run.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ DATABASE, ARTIFACTS, EXPERIMENT = "mlflow.db", "mlartifacts", "sdaug"
 
 
 class Log:
-    """One MLflow run, or nothing where MLflow has failed."""
+    """One MLflow run; does nothing when logging is off or MLflow has failed."""
 
     def __init__(self, client: Any, run_id: str) -> None:
         self._client, self._run_id = client, run_id
@@ -31,7 +31,7 @@ class Log:
         return self._client is not None
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of curves, all of one step in one call."""
+        """Log the metrics of one step in a single request."""
         if not self.is_on:
             return
         from mlflow.entities import Metric
@@ -40,7 +40,7 @@ class Log:
         self._try(lambda client: client.log_batch(self._run_id, metrics=points))
 
     def picture(self, name: str, image: Image) -> None:
-        """A picture, as an artifact."""
+        """Log an image as the artifact `name`."""
         self._try(lambda client: client.log_image(self._run_id, image, artifact_file=name))
 
     def finish(self, status: str) -> None:
@@ -51,14 +51,14 @@ class Log:
             return
         try:
             call(self._client)
-        except Exception as error:  # noqa: BLE001 - whatever the log book raises, the training goes on
+        except Exception as error:  # noqa: BLE001 - training continues whatever MLflow raises
             _warn(error)
             self._client = None
 
 
 @contextmanager
 def track(params: Mapping[str, Any], data: Mapping[str, Path]) -> Iterator[Log]:
-    """Open a run named after the DVC stage; it ends as failed if the block does."""
+    """Open a run named after the DVC stage; it is marked as failed if the block raises."""
     log = _open(params, data)
     try:
         yield log
@@ -72,7 +72,7 @@ def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
     if os.environ.get("SDAUG_MLFLOW") == "off":
         return Log(None, "")
     try:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody's business
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no usage data to third parties
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient
 
@@ -102,7 +102,7 @@ def _experiment(client: Any, artifacts: Path | None) -> str:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Several first uses of a fresh database at once would kill one another."""
+    """A file lock: processes that initialise a new database at the same time make each other fail."""
     path = root / ".work" / "mlflow.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
@@ -123,7 +123,7 @@ def _tags(stage: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> di
 
 
 def md5_of(path: Path) -> str:
-    """One hash for a file, or for a folder's names and contents."""
+    """The MD5 hash of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.md5(usedforsecurity=False)
     files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
     for file in files:
@@ -134,7 +134,7 @@ def md5_of(path: Path) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
+    """Nested mappings flattened to one dictionary with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -154,4 +154,4 @@ def _now_ms() -> int:
 
 
 def _warn(error: Exception) -> None:
-    print(f"WARNING: MLflow failed, this run is not in the log book: {error!r}", file=sys.stderr, flush=True)
+    print(f"WARNING: MLflow failed; this run is not logged: {error!r}", file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""The stages split and holdout: what each data set is made of."""
+"""Stages `split` and `holdout`: the images of each data set."""

@@ -1,4 +1,4 @@
-"""What an arm is made of: which real and synthetic images, and which of them are for validation."""
+"""Composition of an arm: its real and synthetic images, and which of them are for validation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,13 +37,14 @@ def compose_arm(
     arm: ArmImages,
     split: SplitParams,
 ) -> list[Example]:
-    """The examples of an arm, training first, each part ordered by id; `further` are the oracle's photos.
+    """The examples of an arm, training part first, each part sorted by id; `further` are the oracle's photos.
 
-    `clean`: the validation fold is real and synthetic images only train. `published`: as in the slides, all are
-    pooled and split at random, so that synthetic relatives of training photos sit in validation.
+    `clean`: validation is the held-out fold of real photos; synthetic images are for training only. `published`: as in
+    the slides, all images are pooled and split at random, so synthetic relatives of training photos leak into
+    validation.
 
     Raises:
-        ValueError: fewer images have been synthesized than the arm wants.
+        ValueError: fewer images have been synthesized than the arm needs.
     """
     seen = training_photos(photos, split)
     joining = choose_synthetic(generated, count_missing(seen, times=arm.synthetic), seed=split.seed)
@@ -65,19 +66,23 @@ def compose_arm(
 
 
 def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
-    """That many times what each class lacks to the largest one."""
+    """`times` the number of images that each class lacks to match the largest one."""
     counts = count_labels(seen, sorted({photo.label for photo in seen}))
     return {label: round(times * lack) for label, lack in missing_counts(counts).items()}
 
 
 def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, seed: int) -> list[Example]:
-    """So many images of each class that has any, chosen by chance so that more contain fewer."""
+    """A nested random subset per class, sorted by id; `wanted` is its size for each class.
+
+    Raises:
+        ValueError: a class has fewer images than wanted.
+    """
     chosen = []
     for label in sorted({example.label for example in generated}):
         of_class = _ordered([example for example in generated if example.label == label])
         if wanted[label] > len(of_class):
             raise ValueError(
-                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, and there are "
+                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, but there are "
                 f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images), or lower synthetic"
             )
         order = numpy_stream(seed, "share", label).permutation(len(of_class))
@@ -86,7 +91,7 @@ def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, se
 
 
 def shuffle_labels(examples: Sequence[Example], *, seed: int) -> list[Example]:
-    """The same images and the same number of each label, but labels dealt out by chance: a negative control."""
+    """The same images with randomly permuted labels: a negative control."""
     order = numpy_stream(seed, "shuffled labels").permutation(len(examples))
     return [replace(example, label=examples[index].label) for example, index in zip(examples, order, strict=True)]
 
@@ -100,7 +105,7 @@ def as_examples(photos: Sequence[Photo], images_dir: Path, *, part: Part) -> lis
 
 
 def synthetic_examples(images: Sequence[SyntheticImage], folder: Path) -> list[Example]:
-    """The synthetic images of a class's folder as examples that train."""
+    """The synthetic images in a class's folder as training examples."""
     return [
         Example(id=image.id, label=image.label, origin="synthetic", part="train", source=folder / image.file_name)
         for image in images

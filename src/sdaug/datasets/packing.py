@@ -1,4 +1,4 @@
-"""Writing the images of an arm, or of the test set, as one packed array."""
+"""Packing the images of an arm or of the test set into one array."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from sdaug.datasets.arms import Example
 
 
 def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
-    """Write the array and its table; an image that is no prepared photo is a group of its own."""
+    """Write the array and its table to `out`; an image that is not a prepared photo is a group of its own."""
     groups = {photo.id: photo.group for photo in photos}
     rows = [
         {

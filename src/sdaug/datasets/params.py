@@ -1,4 +1,4 @@
-"""What the entries of `datasets` say of their images."""
+"""Key `images` of the entries in section `datasets` of params.yaml."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,10 @@ from sdaug.common.sections import require
 
 @dataclass(frozen=True, kw_only=True)
 class ArmImages:
-    """`datasets.<arm>.images`: what an arm holds; what is left out is the real photos alone.
+    """`datasets.<arm>.images`: the images of an arm; by default only the real photos.
 
-    `synthetic` and `oracle` (further photos of the phantom) are multiples of what each class lacks to the largest.
+    `synthetic` and `oracle` (further phantom photos) are multiples of the number of images that each class lacks to
+    match the largest one.
     """
 
     real: bool = True

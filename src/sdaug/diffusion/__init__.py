@@ -1,1 +1,1 @@
-"""Stable Diffusion: loading, latents, the denoising loss and sampling."""
+"""Stable Diffusion: loading and saving, latents, the denoising loss and sampling."""

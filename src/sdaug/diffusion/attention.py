@@ -1,4 +1,4 @@
-"""Cross-attention of many images to few prompts: keys and values are made once for each prompt, not for each image."""
+"""Cross-attention of many images to few prompts, with keys and values computed once per prompt, not per image."""
 
 import torch
 import torch.nn.functional as F
@@ -7,9 +7,9 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 
 class SharedPrompts:
-    """A processor for a UNet's cross-attention, whose prompts may be fewer than the images.
+    """A cross-attention processor that accepts fewer prompts than images.
 
-    Images are in the order of their prompts, as many for each; one prompt for each image is the usual case.
+    Images are grouped by prompt, with equally many per prompt; one image per prompt is ordinary cross-attention.
     """
 
     def __call__(
@@ -19,17 +19,17 @@ class SharedPrompts:
         encoder_hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """`(B, N, C)` places of images and `(P, T, D)` embeddings of prompts, B a multiple of P -> `(B, N, C)`.
+        """Attend from image positions `(B, N, C)` to prompt embeddings `(P, T, D)`, B a multiple of P -> `(B, N, C)`.
 
         Raises:
-            ValueError: a mask, which Stable Diffusion has none of.
+            ValueError: an attention mask is given; Stable Diffusion uses none.
         """
         if attention_mask is not None:
             raise ValueError("shared prompts take no attention mask")
         B, N, _ = hidden_states.shape
         P = len(encoder_hidden_states)
         query = attn.to_q(hidden_states)  # (B, N, heads * d)
-        # All places of all images of one prompt ask the same keys: to attention they are one long sequence.
+        # All images of a prompt share its keys and values, so their positions form one long query sequence.
         query, key, value = (
             tensor.reshape(P, -1, attn.heads, query.shape[-1] // attn.heads).transpose(1, 2)
             for tensor in (query, attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states))
@@ -40,10 +40,10 @@ class SharedPrompts:
 
 
 def share_prompts(unet: UNet2DConditionModel) -> None:
-    """Let a UNet take fewer prompts than images; its weights, and what it computes, stay as they are.
+    """Let a UNet take fewer prompts than images, in place; its weights and results do not change.
 
     Raises:
-        ValueError: a UNet that attends to its prompts in another way than Stable Diffusion 1.x and 2.x do.
+        ValueError: its cross-attention differs from that of Stable Diffusion 1.x and 2.x.
     """
     for name, module in unet.named_modules():
         if not isinstance(module, Attention) or not module.is_cross_attention:
@@ -54,6 +54,6 @@ def share_prompts(unet: UNet2DConditionModel) -> None:
         if type(module.processor) is not AttnProcessor2_0 or not is_plain:
             raise ValueError(
                 f"base: the UNet's {name} is {type(module.processor).__name__}, not the cross-attention of "
-                "Stable Diffusion 1.x and 2.x; choose such a model"
+                "Stable Diffusion 1.x and 2.x; choose one of those models"
             )
         module.set_processor(SharedPrompts())

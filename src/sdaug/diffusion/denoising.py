@@ -1,4 +1,4 @@
-"""The training objective that base and DreamBooth share: the denoising loss."""
+"""The denoising loss, the training objective of both the tiny base and DreamBooth."""
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,14 @@ def denoising_loss(
     min_snr_gamma: float | None = None,
     noise_offset: float = 0.0,
 ) -> torch.Tensor:
-    """The squared error of each sample `(B,)` at a random timestep (Ho et al., arXiv 2006.11239, eq. 14).
+    """The mean squared error per sample `(B,)` at random timesteps (Ho et al., arXiv 2006.11239, eq. 14).
 
-    `prompts` is `(P, T, D)`, each for the next B / P samples. `min_snr_gamma` weights each sample by its own timestep;
-    `noise_offset` adds that much noise of one shade to each channel, so that very dark and very light images are
-    learned as well.
+    `prompts` is `(P, T, D)`; each prompt applies to B / P consecutive samples. `min_snr_gamma` weights each sample by
+    its timestep. `noise_offset` scales additional noise that is constant within a channel, which helps the model learn
+    very dark and very light images.
+
+    Raises:
+        ValueError: the scheduler's prediction type is not supported.
     """
     noise = draw_normal(latents.shape, stream, latents.device)
     if noise_offset:
@@ -39,24 +42,24 @@ def denoising_loss(
 def denoising_target(
     scheduler: DDIMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
 ) -> torch.Tensor:
-    """What the UNet has to predict: the noise, or the velocity (arXiv 2202.00512, appendix D)."""
+    """The prediction target `(B, C, h, w)`: the noise, or the velocity (arXiv 2202.00512, appendix D)."""
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
         return noise
     if kind == "v_prediction":
         velocity: torch.Tensor = scheduler.get_velocity(latents, noise, timesteps)
         return velocity
-    raise ValueError(f"base: a scheduler that predicts {kind!r}; supported are epsilon and v_prediction")
+    raise ValueError(f"base: the scheduler predicts {kind!r}; supported: epsilon and v_prediction")
 
 
 def snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Weights `(B,)` of min-SNR-gamma (Hang et al., arXiv 2303.09556): min(SNR, gamma) over the weight in x-space.
+    """Min-SNR-gamma loss weights `(B,)` (Hang et al., arXiv 2303.09556).
 
-    That weight is SNR where noise is predicted, and SNR + 1 where velocity is.
+    min(SNR, gamma) / SNR for noise prediction, min(SNR, gamma) / (SNR + 1) for velocity prediction.
     """
     kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].double()
     snr = kept / (1.0 - kept)
     is_velocity = scheduler.config.prediction_type == "v_prediction"
-    # min(SNR, gamma) / SNR is written so that it holds where SNR is 0, too.
+    # min(SNR, gamma) / SNR in a form that is also valid at SNR = 0.
     weights: torch.Tensor = snr.clamp(max=gamma) / (snr + 1.0) if is_velocity else (gamma / snr).clamp(max=1.0)
     return weights.float()

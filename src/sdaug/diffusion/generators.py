@@ -1,4 +1,4 @@
-"""Loading what DreamBooth has stored: a whole pipeline, or low-rank adapters to the base."""
+"""Loading generators that DreamBooth saved: a whole pipeline, or LoRA weights for the base."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def load_generator(folder: Path, base_dir: Path, device: torch.device) -> StableDiffusionPipeline:
-    """A class's pipeline, ready to draw: LoRA weights are merged into the base's, so that they cost nothing."""
+    """The pipeline of one class, ready for sampling; LoRA weights are merged into the base, so they add no cost."""
     if not (folder / LORA_WEIGHTS).is_file():
         return load_pipeline(folder, device)
     pipeline = load_pipeline(base_dir, device)

@@ -1,4 +1,4 @@
-"""What a Stable Diffusion must look like on disk: the diffusers layout, with weights as safetensors."""
+"""Checking the diffusers layout of a Stable Diffusion folder, with weights as safetensors."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,15 @@ from typing import Any
 LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
 CONFIGS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json")
 WEIGHTED = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-SUPPORTED = "supported are Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
+SUPPORTED = "supported: Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
 
 
 def check_layout(folder: Path, *, where: str, variant: str | None = None) -> None:
-    """A folder that holds a Stable Diffusion in the diffusers layout, its weights as safetensors."""
+    """Check that a folder holds Stable Diffusion in the diffusers layout, with weights as safetensors.
+
+    Raises:
+        ValueError: a part is missing or damaged, or the weights are pickled or of another variant.
+    """
     absent = [name for name in LAYOUT if not (folder / name).exists()]
     absent = absent or [name for name in CONFIGS if not (folder / name).is_file()]
     if absent:
@@ -29,21 +33,25 @@ def check_layout(folder: Path, *, where: str, variant: str | None = None) -> Non
             continue
         if any(name.endswith(".safetensors") for name in names):
             rule = f"no weights{f' of variant {variant!r}' if variant else ''}, but {', '.join(sorted(names))}"
-            raise ValueError(f"{where}: {part} has {rule}; set base.variant to what stands before .safetensors")
+            raise ValueError(f"{where}: {part} has {rule}; set base.variant to the part before .safetensors")
         raise ValueError(
-            f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run a stranger's "
+            f"{where}: {part} has no .safetensors weights (pickled ones are not read: they can run arbitrary "
             "code); save it again with `save_pretrained(..., safe_serialization=True)`"
         )
 
 
 def _is_variant(name: str, stem: str, variant: str | None) -> bool:
-    """Whether a file holds the weights of a variant (None for the plain ones), or lists the files that do."""
+    """Whether a file holds the weights of a variant (None: no variant), or is the index of their shards."""
     infix = f".{variant}" if variant else ""
     return name in (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
 
 
 def check_pipeline_class(index: Mapping[str, Any], *, where: str) -> None:
-    """That model_index.json names a kind of pipeline that the study can train."""
+    """Check that model_index.json names a pipeline class that the study can train.
+
+    Raises:
+        ValueError: it names another class.
+    """
     name = index.get("_class_name")
     if name != "StableDiffusionPipeline":
-        raise ValueError(f"{where}: a {name}; {SUPPORTED}")
+        raise ValueError(f"{where}: is a {name}; {SUPPORTED}")

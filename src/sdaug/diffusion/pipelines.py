@@ -1,4 +1,4 @@
-"""Loading and saving Stable Diffusion in the diffusers layout: safetensors only, no code from strangers."""
+"""Loading and saving Stable Diffusion pipelines, from safetensors only: pickles can run arbitrary code."""
 
 import json
 from collections.abc import Iterator
@@ -19,11 +19,10 @@ NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it bl
 
 
 def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> StableDiffusionPipeline:
-    """A pipeline from a folder, its noise schedule ready for training, every part in evaluation mode.
+    """A pipeline from a folder in the diffusers layout, in evaluation mode, with a DDIM scheduler for training.
 
     Raises:
-        ValueError: a part of the diffusers layout is not there or damaged, another kind of pipeline, or weights that
-            are pickled.
+        ValueError: a part is missing or damaged, the pipeline is of another class, or the weights are pickled.
     """
     check_layout(folder, where=str(folder), variant=variant)
     _hush()
@@ -32,30 +31,34 @@ def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = N
             folder, variant=variant, use_safetensors=True, local_files_only=True, **NO_CHECKER
         )
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{folder}: a part is damaged ({_short(error)}); copy or make the folder again") from error
+        raise ValueError(f"{folder}: a part is damaged ({_short(error)}); copy or create the folder again") from error
     return _ready(pipeline).to(device)
 
 
 def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
-    """A pipeline from a single .safetensors file, as trainers share them, and a folder with the configs of its kind."""
+    """A pipeline from a single .safetensors checkpoint and a folder with the configs of its model.
+
+    Raises:
+        ValueError: the checkpoint does not fit the configs, or is damaged.
+    """
     _hush()
     try:
         pipeline = StableDiffusionPipeline.from_single_file(
             str(file), config=str(config_dir), local_files_only=True, **NO_CHECKER
         )
-    except Exception as error:  # diffusers raises whatever its parsing stumbles over
+    except Exception as error:  # diffusers raises many kinds of errors on an unexpected file
         raise ValueError(
-            f"params.yaml: base.model: {str(file)!r}: not a checkpoint of the kind that {config_dir} describes "
+            f"params.yaml: base.model: {str(file)!r}: not a checkpoint of the model that {config_dir} describes "
             f"({_short(error)}); {SUPPORTED}"
         ) from error
     return _ready(pipeline)
 
 
 def download_pipeline(model: str, revision: str | None, variant: str | None) -> StableDiffusionPipeline:
-    """A pipeline by hub id, revision (branch, tag or commit) and variant of the weights (such as fp16).
+    """A pipeline from the hub by id, revision (branch, tag or commit) and weight variant (such as fp16).
 
     Raises:
-        ValueError: one line for each way in which the hub says no, with the way out.
+        ValueError: the hub refuses the download or cannot be reached, or the model is not supported.
     """
     from huggingface_hub import hf_hub_download
 
@@ -69,12 +72,12 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
                 model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
             )
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno:  # a full disk, say
+            if isinstance(error, OSError) and error.errno:  # such as a full disk
                 raise
             _ask_again(model, revision)
             kind = f" of variant {variant!r}" if variant else ""
             raise ValueError(
-                f"{where}: no safetensors weights{kind} to be had from the hub ({_short(error)}); "
+                f"{where}: the hub has no safetensors weights{kind} ({_short(error)}); "
                 "correct base.variant, or choose a revision with safetensors"
             ) from error
     return _ready(pipeline)
@@ -82,14 +85,14 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
 
 @contextmanager
 def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
-    """Whatever the hub answers, as an error that says what to do."""
+    """Convert errors of the hub client to a `ValueError` that says what to do."""
     from huggingface_hub import errors as hub
 
     try:
         yield
     except hub.GatedRepoError as error:
         raise ValueError(
-            f"{where}: its licence is not accepted here; accept it on the model's page, then `hf auth login`"
+            f"{where}: its licence has not been accepted; accept it on the model's page, then `hf auth login`"
         ) from error
     except hub.RevisionNotFoundError as error:
         raise ValueError(f"{where}: no revision {revision!r}; correct base.revision, or leave it empty") from error
@@ -100,7 +103,7 @@ def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
     except hub.LocalEntryNotFoundError as error:
         raise ValueError(
             f"{where}: the hub cannot be reached and nothing is cached; check the network, give a local folder, "
-            "or take `tiny`"
+            "or use `tiny`"
         ) from error
     except hub.EntryNotFoundError as error:
         raise ValueError(
@@ -108,46 +111,46 @@ def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
         ) from error
     except OSError as error:
         reason = f"{where}: it could not be fetched ({_short(error)})"
-        raise ValueError(f"{reason}; check the network and the room on the disk, and try again") from error
+        raise ValueError(f"{reason}; check the network and the free disk space, then try again") from error
 
 
 def _ask_again(model: str, revision: str | None) -> None:
-    """See whether the hub answers at all: diffusers goes on with what is cached where it does not."""
+    """Raise an `OSError` if the hub is unreachable: diffusers hides that by falling back to its cache."""
     from huggingface_hub import model_info
 
     try:
         model_info(model, revision=revision)
-    except Exception as error:  # the hub's client has changed its library for HTTP, and with it the errors
+    except Exception as error:  # the error types depend on the HTTP library, which the hub client has changed
         raise OSError(str(error)) from error
 
 
 def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    """Save in the diffusers layout, in the same bytes wherever and whenever it is saved."""
+    """Save a pipeline in the diffusers layout; equal pipelines give equal bytes, wherever they are saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
     _forget_origin(folder)
 
 
 def save_part(part: Any, folder: Path) -> None:
-    """Save one model of a pipeline, as `save_pipeline` does."""
+    """Save one model of a pipeline in the same way as `save_pipeline`."""
     _hush()
     part.save_pretrained(folder, safe_serialization=True)
     _forget_origin(folder)
 
 
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    # A configuration of another kind does not say that latents are not to be clipped, as DDIM otherwise would.
+    # DDIM clips latents by default, and the configs of other schedulers do not turn that off.
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        if part.dtype != torch.float32:  # the variant fp16 of a hub id
+        if part.dtype != torch.float32:  # such as the fp16 variant
             part.to(torch.float32)
     return pipeline
 
 
 def _forget_origin(folder: Path) -> None:
-    """Configs name the folder that they were loaded from."""
+    """Remove the path of the source folder, which diffusers writes to the configs."""
     for path in folder.rglob("*.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(config, dict) and config.pop("_name_or_path", None) is not None:
@@ -159,6 +162,6 @@ def _short(error: Exception) -> str:
 
 
 def _hush() -> None:
-    """No progress bars for files that load in a blink."""
+    """Disable the progress bars of diffusers and transformers, since loading takes little time."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""Drawing images from a pipeline: an image is a function of the weights, the prompts, its seed and the settings.
+"""Sampling images from a pipeline: each image depends only on the weights, the prompts, its seed and the settings.
 
-The loop is that of `StableDiffusionPipeline.__call__`, with the prompts encoded once, batches of one size, and
-weights laid out for the hardware. On a CPU, cores draw batches of their own where images are small.
+The loop is that of `StableDiffusionPipeline.__call__`, with prompts encoded once, a constant batch size and weights
+in channels-last layout. On a CPU, small batches are sampled in parallel, one per worker thread.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ SAMPLERS = {
     "euler": EulerDiscreteScheduler,
     "pndm": PNDMScheduler,
 }
-SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; with more of them, cores share the work of one batch
+SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; larger batches run one at a time on all cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,7 +44,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """`pixels` are `(H, W, 3)`; what the weights cannot draw is not finite, and black there."""
+    """A sampled image `(H, W, 3)`; `is_finite` is False if any decoded value was NaN or infinite."""
 
     seed: int
     pixels: NDArray[np.uint8]
@@ -61,7 +61,7 @@ def draw_images(
     width: int,
     title: str,
 ) -> Iterator[DrawnImage]:
-    """The image of each seed, in order; every batch has one size, the last one is filled up."""
+    """One image per seed, in order; the last batch is padded, so that all batches have the same size."""
     prompts = guided_prompts(pipeline, prompt, drawing)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
@@ -83,7 +83,7 @@ def draw_images(
 
 
 def one_ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """What `work` makes of each item, in order; a GPU has the next one to do while a result is looked at."""
+    """The results of `work`, in order, one item ahead, so that a GPU is busy while the caller uses a result."""
     results = deque[Result]()
     for item in items:
         results.append(work(item))
@@ -93,15 +93,15 @@ def one_ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator
 
 
 def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """What `work` makes of each item, in order; several items at a time share the threads of torch among them."""
+    """The results of `work`, in order; items run in parallel and divide torch's threads among them."""
     num_threads = torch.get_num_threads()
     num_workers = max(1, min(num_threads, len(items)))
-    # Threads that wait for each other in each of many short operations cost half of what a second core brings.
+    # Within one batch, synchronising threads in many short operations costs half the gain of a second core.
     with ThreadPoolExecutor(num_workers, "draw", torch.set_num_threads, (num_threads // num_workers,)) as pool:
         try:
             yield from pool.map(work, items)
         finally:
-            torch.set_num_threads(num_threads)  # a part of it is the same for all Python threads
+            torch.set_num_threads(num_threads)  # part of this setting is shared by all Python threads
 
 
 def draw_pixels(
@@ -114,13 +114,13 @@ def draw_pixels(
     width: int,
     title: str,
 ) -> NDArray[np.uint8]:
-    """The images of some seeds as `(N, H, W, 3)` pixels; what is not finite becomes black or white."""
+    """One image per seed, `(N, H, W, 3)`; values that are not finite become black or white."""
     images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title)
     return np.stack([image.pixels for image in images])
 
 
 def guided_prompts(pipeline: StableDiffusionPipeline, prompt: str, drawing: Drawing) -> torch.Tensor:
-    """`(1, T, D)` embeddings of the prompt, or `(2, T, D)` with the negative one first where there is guidance."""
+    """Prompt embeddings `(1, T, D)`, or `(2, T, D)` with the negative prompt first if guidance is used."""
     wanted = [drawing.negative_prompt, prompt] if drawing.guidance_scale > 1 else [prompt]
     return torch.cat(encode_prompts(pipeline, wanted))
 
@@ -134,11 +134,11 @@ def draw_latents(
     height: int,
     width: int,
 ) -> torch.Tensor:
-    """`(B, C, h, w)` latents, one a seed: each starts from a noise of its own and never meets its neighbours."""
+    """Latents `(B, C, h, w)`, one per seed; each starts from its own noise and is independent of its batch."""
     unet, device = pipeline.unet, pipeline.device
-    # The pipeline's own scheduler is the noise schedule of training, and is what is saved.
+    # A new scheduler, since the pipeline's own holds the noise schedule for training and is saved with it.
     sampler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
-    sampler.set_timesteps(drawing.inference_steps)  # on the CPU: a GPU need not be asked at each step, nor be told
+    sampler.set_timesteps(drawing.inference_steps)  # on the CPU, to avoid a GPU synchronisation or copy at each step
     times = to_device(sampler.timesteps, device)
     factor = pipeline.vae_scale_factor
     shape = (unet.config.in_channels, height // factor, width // factor)
@@ -159,7 +159,7 @@ def draw_latents(
 
 
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:
-    """`(B, H, W, 3)` images of latents, in [0, 1] but for what still has to be cut off."""
+    """Images `(B, H, W, 3)` decoded from latents, nominally in [0, 1] but not yet clipped."""
     vae, factor = pipeline.vae, pipeline.vae_scale_factor
     size = vae_batch_size(latents.shape[-2] * factor, latents.shape[-1] * factor)
     with torch.inference_mode(), _products(vae, drawing, pipeline.device):
@@ -169,13 +169,13 @@ def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, dra
 
 
 def _products(part: nn.Module, drawing: Drawing, device: torch.device) -> torch.autocast:
-    """Autocast to the precision of the drawing, or none where the weights are in it already."""
+    """Autocast to the sampling precision; disabled if the weights already have it."""
     dtype = resolve_precision(drawing.precision, device)
     return autocast(device, torch.float32 if part.dtype == dtype else dtype)
 
 
 def cast_weights(pipeline: StableDiffusionPipeline, precision: PrecisionName) -> None:
-    """Weights in the precision of a drawing, once, instead of at each step."""
+    """Cast the weights to the sampling precision in place, once instead of at each step."""
     dtype = resolve_precision(precision, pipeline.device)
     for part in (pipeline.unet, pipeline.vae):
         if part.dtype != dtype:
@@ -185,7 +185,7 @@ def cast_weights(pipeline: StableDiffusionPipeline, precision: PrecisionName) ->
 def draw_previews(
     pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
 ) -> list[NDArray[np.uint8]]:
-    """A few images to look at: the same seeds each time, so that two previews show what changed between them."""
+    """A few preview images `(H, W, 3)`, always from the same seeds, so that previews can be compared over training."""
     drawing = Drawing(
         negative_prompt="",
         guidance_scale=guidance_scale,

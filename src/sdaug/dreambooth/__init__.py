@@ -1,1 +1,1 @@
-"""The stages class_images and dreambooth: a generator for each rare class."""
+"""Stages `class_images` and `dreambooth`: fine-tuning one generator per rare class."""

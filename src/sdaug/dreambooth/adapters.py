@@ -1,4 +1,4 @@
-"""What DreamBooth trains and stores: the whole UNet or low-rank adapters to it, and the text encoder likewise."""
+"""Selecting and saving the weights that DreamBooth trains: full models or LoRA, with or without the text encoder."""
 
 import shutil
 from pathlib import Path
@@ -18,9 +18,9 @@ TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 def adapt(
     pipeline: StableDiffusionPipeline, params: DreamBoothParams, dtype: torch.dtype, *, seed: int
 ) -> list[nn.Parameter]:
-    """Make the pipeline ready for training; the weights that learn, in float32, all others frozen.
+    """Prepare the pipeline for training in place; returns the trainable weights, in float32, all others being frozen.
 
-    With LoRA (Hu et al., arXiv 2106.09685) the frozen weights take `dtype`, which halves their memory.
+    With LoRA (Hu et al., arXiv 2106.09685) the UNet's frozen weights are cast to `dtype`; 16 bits halve their memory.
     """
     parts = [pipeline.unet, *([pipeline.text_encoder] if params.train_text_encoder else [])]
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
@@ -41,9 +41,9 @@ def adapt(
 
 
 def save_generator(pipeline: StableDiffusionPipeline, base_dir: Path, out_dir: Path, params: DreamBoothParams) -> None:
-    """Store what has learned: LoRA weights alone, or a pipeline whose other parts are the base's files.
+    """Save the trained weights: LoRA weights alone, or a pipeline whose untrained parts are copied from the base.
 
-    Those have the base's bytes, so that DVC's cache and remote hold them once for all classes.
+    The copies have the same bytes as the base, so DVC stores them once for all classes.
     """
     if params.method == "lora":
         _save_adapters(pipeline, out_dir, has_text=params.train_text_encoder)

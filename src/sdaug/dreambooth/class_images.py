@@ -1,4 +1,4 @@
-"""Images that the base draws for the class prompt: what prior preservation holds on to, the same for every class."""
+"""Class images for prior preservation: samples of the base for the class prompt, shared by all classes."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sdaug.dreambooth.params import ClassImagesParams
 def draw_class_images(
     pipeline: StableDiffusionPipeline, params: ClassImagesParams, *, size_pixels: int
 ) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)` images of the class prompt."""
+    """Images `(N, H, W, 3)` sampled for the class prompt."""
     seeds = [derive_seed(params.seed, "class image", index) for index in range(params.num_images)]
     return draw_pixels(
         pipeline,
@@ -29,13 +29,17 @@ def draw_class_images(
 
 
 def save_class_images(images: NDArray[np.uint8], out_dir: Path) -> None:
-    """One PNG file an image, by its number."""
+    """Save each image `(H, W, 3)` as a numbered PNG file."""
     for index, pixels in enumerate(images):
         save_png(out_dir / f"{index:04d}.png", pixels)
 
 
 def read_class_images(folder: Path) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)` images in the order they were drawn."""
+    """The saved images `(N, H, W, 3)` in order.
+
+    Raises:
+        FileNotFoundError: the folder has no images.
+    """
     files = sorted(folder.glob("*.png"))
     if not files:
         raise FileNotFoundError(f"{folder}: no images; run `dvc repro class_images`")

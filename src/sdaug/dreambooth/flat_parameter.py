@@ -1,4 +1,4 @@
-"""Many weights as one tensor: on a CPU, short operations for each of hundreds of tensors take much of a step."""
+"""Many weights in one tensor: on a CPU, short operations on hundreds of tensors take up much of a training step."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 class FlatParameter:
-    """Weights that are views of one tensor, which clipping, the optimizer and a moving average work on.
+    """One tensor for gradient clipping, the optimizer and the moving average; the given weights become views of it.
 
-    Each keeps its shape and its order in memory. Whoever moves a weight to other memory cuts it off from the tensor.
+    Weights keep their shapes and strides. Moving a weight to other memory detaches it from the tensor.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter]) -> None:
@@ -20,7 +20,7 @@ class FlatParameter:
             weight.data = part.as_strided(weight.shape, weight.stride())
 
     def gather_gradients(self) -> None:
-        """Let the tensor have the gradients of all weights, and the weights none."""
+        """Move the gradients of all weights to the flat tensor."""
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self._weights]
         self.tensor.grad = torch.cat([_in_memory_order(gradient) for gradient in gradients])
         for weight in self._weights:
@@ -28,5 +28,5 @@ class FlatParameter:
 
 
 def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
-    """All numbers in one row; autograd lays out a gradient as it finds its weight."""
+    """All elements in memory order, `(numel,)`; autograd gives a gradient the strides of its weight."""
     return tensor.as_strided((tensor.numel(),), (1,))

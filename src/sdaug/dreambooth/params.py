@@ -1,4 +1,4 @@
-"""The sections `class_images` and `dreambooth`."""
+"""Sections `class_images` and `dreambooth` of params.yaml."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from sdaug.common.sections import require
 
 @dataclass(frozen=True, kw_only=True)
 class ClassImagesParams:
-    """Section `class_images`: what the base draws for prior preservation; all classes share these images."""
+    """Section `class_images`: how the base samples images for prior preservation, shared by all classes."""
 
     prompt: str
     num_images: int
@@ -24,7 +24,7 @@ class ClassImagesParams:
 
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothParams:
-    """Section `dreambooth`: what all classes share in fine-tuning (Ruiz et al., arXiv 2208.12242)."""
+    """Section `dreambooth`: fine-tuning settings for all classes (Ruiz et al., arXiv 2208.12242)."""
 
     method: Literal["full", "lora"]
     lora_rank: int
@@ -62,13 +62,13 @@ class DreamBoothParams:
         require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
-        rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or take adamw"
+        rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
         require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
         require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "need 0 or more and less than 1")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "need more than 0")
         is_fit = self.min_snr_gamma is None or self.min_snr_gamma > 0
-        require(is_fit, "min_snr_gamma", self.min_snr_gamma, "need more than 0 (5 is usual), or nothing for none")
+        require(is_fit, "min_snr_gamma", self.min_snr_gamma, "need more than 0 (usually 5), or leave it empty for none")
         require(0 <= self.noise_offset <= 1, "noise_offset", self.noise_offset, "need 0 (none) to 1")
         is_fit = self.ema_decay is None or 0 < self.ema_decay < 1
-        require(is_fit, "ema_decay", self.ema_decay, "need more than 0 and less than 1, or nothing for none")
+        require(is_fit, "ema_decay", self.ema_decay, "need more than 0 and less than 1, or leave it empty for none")

@@ -1,7 +1,7 @@
-"""DreamBooth: bind a rare token to one class's photos, while images of the base keep the rest from drifting.
+"""DreamBooth: binding a rare token to one class, with prior preservation (Ruiz et al., arXiv 2208.12242, eq. 2).
 
-Ruiz et al., arXiv 2208.12242, eq. 2. Each image's posterior is encoded once and drawn from at each step; prompts are
-encoded once as well, unless the text encoder learns. The weights that learn are float32 whatever the precision.
+Images are encoded once and their posteriors sampled at each step; prompts are encoded once too, unless the text
+encoder is trained. Trainable weights are float32 at any precision.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ Preview = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Half:
-    """One half of the objective: the images of one prompt, and what their loss weighs."""
+    """One term of the objective, instance or prior: its images, prompt and loss weight."""
 
     name: str
     latents: Latents
@@ -56,14 +56,14 @@ def train_dreambooth(
     report: Report,
     preview: Preview | None = None,
 ) -> None:
-    """Fine-tune in place on `(N, H, W, 3)` photos of one class; `class_images` are for prior preservation.
+    """Fine-tune in place on photos `(N, H, W, 3)` of one class; `class_images` are for prior preservation.
 
-    `report` gets each half's mean loss, `preview` the step each time that images are due.
+    `report` receives the mean loss of each term; `preview` is called with the step every `preview_steps`.
 
     Raises:
-        ValueError: a loss is not finite, with the step at which it was so first.
+        ValueError: a loss is not finite; the message names the first such step.
     """
-    # Setup: each image becomes its posterior, once.
+    # Setup: the VAE encodes each image once.
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
@@ -81,7 +81,7 @@ def train_dreambooth(
 
 
 class Loop:
-    """All state of one fine-tuning: the weights that learn, their optimizer and average, the stream and the prompts."""
+    """The state of one fine-tuning run: trainable weights, optimizer, moving average, random stream and prompts."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class Loop:
         device = pipeline.device
         self._dtype = resolve_precision(params.precision, device)
 
-        # What learns; on a CPU as one tensor, since an operation for each of hundreds costs more than its arithmetic.
+        # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
         weights = adapt(pipeline, params, self._dtype, seed=derive_seed(params.seed, "adapter"))
         self._flat = FlatParameter(weights) if device.type == "cpu" else None
         self._weights = [self._flat.tensor] if self._flat else weights
 
-        # How it learns.
+        # Optimizer, schedule, moving average, loss scaling, prompts.
         self._optimizer = build_optimizer(self._weights, params)
         self._schedule = get_scheduler(
             SCHEDULES[params.schedule],
@@ -114,7 +114,7 @@ class Loop:
         self._set_training(is_on=True)
 
     def step(self, step: int) -> None:
-        """One step of the optimizer, over as many passes as gradients are accumulated from."""
+        """One optimizer step, with gradient accumulation."""
         # Forward and backward.
         num_passes = self._params.gradient_accumulation_steps
         for _ in range(num_passes):
@@ -139,7 +139,7 @@ class Loop:
 
     @contextmanager
     def ready_to_draw(self) -> Iterator[None]:
-        """Show what would be kept now, then go on training with the weights as they were."""
+        """Swap in the weights that would be kept now (the moving average, if any) for sampling, then restore them."""
         if self._average:
             self._average.store(self._weights)
             self._average.copy_to(self._weights)
@@ -152,7 +152,7 @@ class Loop:
                 self._average.restore(self._weights)
 
     def finish(self) -> None:
-        """Leave in the pipeline what is kept: the moving average, if there is one."""
+        """Leave the final weights in the pipeline: the moving average, if there is one."""
         if self._average:
             self._average.copy_to(self._weights)
         self._set_training(is_on=False)
@@ -163,7 +163,7 @@ class Loop:
 
 
 def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
-    """The scaled posteriors of `(N, H, W, 3)` images, and of their mirror images if asked."""
+    """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
     latents = encode_images(pipeline.vae, to_pixels(images), flip_horizontal=params.flip_horizontal)
     return latents.scaled(pipeline.vae.config.scaling_factor)
 
@@ -176,12 +176,12 @@ def half_losses(
     stream: torch.Generator,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
-    """The mean loss of each half, from one pass over the images of all; `prompts` is `(halves, T, D)`."""
+    """The mean loss of each term, from a single forward pass; `prompts` is `(halves, T, D)`."""
     size = params.batch_size
     latents = torch.cat(
         [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
     )
-    with autocast(latents.device, dtype):  # a pipeline looks for its device in all of its parts
+    with autocast(latents.device, dtype):  # not pipeline.device, which searches all of its parts
         losses = denoising_loss(
             pipeline.unet,
             pipeline.scheduler,
@@ -195,7 +195,7 @@ def half_losses(
 
 
 class Prompts:
-    """The embeddings `(halves, T, D)`: made once, or anew at each step where the text encoder learns."""
+    """The prompt embeddings `(halves, T, D)`: computed once, or at each call if the text encoder is trained."""
 
     def __init__(
         self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
@@ -219,7 +219,7 @@ class Prompts:
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:
-    """AdamW, fused, or with its moments in 8 bits where bitsandbytes is installed."""
+    """Fused AdamW, or AdamW with 8-bit moments from bitsandbytes."""
     if params.optimizer == "adamw":
         return torch.optim.AdamW(weights, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
     from bitsandbytes.optim import AdamW8bit
@@ -229,7 +229,7 @@ def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -
 
 
 def build_average(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> EMAModel | None:
-    """The moving average of the weights that is kept, if any is."""
+    """The exponential moving average of the weights, or None without `ema_decay`."""
     if params.ema_decay is None:
         return None
     return EMAModel(weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)

@@ -1,1 +1,1 @@
-"""The stage fidelity: do synthetic images look like their class?"""
+"""Stage `fidelity`: do synthetic images look like their class?"""

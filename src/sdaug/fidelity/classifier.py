@@ -1,4 +1,4 @@
-"""The small classifier that measures images: quick to train on however few and small photos there are."""
+"""The small classifier used to measure images: quick to train, however few and small the photos are."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ TRAINING = TrainParams(
 
 
 def fitted_recipe(images: NDArray[np.uint8]) -> Recipe:
-    """The recipe for `(N, H, W, 3)` images, however few and small they are."""
+    """The recipe with batch and image size reduced to fit images `(N, H, W, 3)`."""
     return replace(
         RECIPE, batch_size=min(RECIPE.batch_size, len(images)), image_size=min(RECIPE.image_size, images.shape[1])
     )

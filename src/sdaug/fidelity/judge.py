@@ -1,9 +1,9 @@
-"""Do synthetic images look like their class? A judge trained on real photos that no generator has seen says so.
+"""Fidelity of synthetic images to their class, by a judge trained on real photos that no generator has seen.
 
-Two figures a class: the share of images that the judge takes for the class they were drawn for, and the kernel
-inception distance (Binkowski et al., arXiv 1801.01401) to the class's held-out photos, with the judge's features in
-place of Inception's: a network that has learned from this subject, and needs no download. So its values compare the
-generators of one study, not studies.
+Two metrics per class: the share of images that the judge assigns to the class they were generated for, and the kernel
+inception distance (Binkowski et al., arXiv 1801.01401) to the class's held-out photos. The features come from the judge
+instead of Inception, because it was trained on this subject and needs no download; so the values compare generators
+within a study, not across studies.
 """
 
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ EPSILON = 1.0e-6
 
 
 class Judge:
-    """A classifier of real photos, and what its last layer sees."""
+    """A classifier of real photos, and the standardised inputs of its last layer as features."""
 
     def __init__(self, photos: Images, labels: NDArray[np.int64], classes: Sequence[str], *, seed: int) -> None:
-        """Train on `(N, H, W, 3)` held-out photos and their class indices."""
+        """Train on held-out photos `(N, H, W, 3)` and their class indices `(N,)`."""
         self.classes = list(classes)
         everything = (photos, labels)
-        # It is never asked about these photos' classes, so that nothing is lost if it also validates on them.
+        # The judge never has to predict the classes of these photos, so it can validate on them too.
         trained = train_classifier(
             everything,
             everything,
             self.classes,
             recipe=fitted_recipe(photos),
-            # A rare class weighs as much as a common one, or the judge would never name it.
+            # Without class weights the judge would never predict a rare class.
             arm=ArmTraining(class_weights="inverse_frequency", flip_horizontal=True),
             shared=TRAINING,
             seed=seed,
@@ -51,18 +51,18 @@ class Judge:
         self._center, self._scale = raw.mean(axis=0), raw.std(axis=0) + EPSILON
 
     def verdict(self, images: Images, label: str) -> tuple[float, float]:
-        """The share of `(N, H, W, 3)` images that are taken for `label`, and the mean probability given to it."""
+        """The share of images `(N, H, W, 3)` classified as `label`, and the mean probability of `label`."""
         probabilities, k = predict(self._model, images, self._card), self.classes.index(label)
         return float(np.mean(probabilities.argmax(axis=1) == k)), float(probabilities[:, k].mean())
 
     def features(self, images: Images) -> Features:
-        """`(N, D)` inputs of the last layer, each with mean 0 and deviation 1 over the judge's photos."""
+        """The inputs `(N, D)` of the last layer, with mean 0 and standard deviation 1 over the judge's photos."""
         standard: Features = (features_of(self._model, images, self._card) - self._center) / self._scale
         return standard
 
 
 def features_of(model: nn.Module, images: Images, card: ModelCard) -> Features:
-    """What the last linear layer of a model is given, `(N, D)`."""
+    """The inputs `(N, D)` of a model's last linear layer."""
     kept: list[torch.Tensor] = []
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     handle = last.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].double().cpu()))
@@ -74,12 +74,12 @@ def features_of(model: nn.Module, images: Images, card: ModelCard) -> Features:
 
 
 def kernel_distance(first: Features, second: Features) -> float:
-    """The unbiased squared maximum mean discrepancy of `(M, D)` and `(N, D)` features, kernel (x.y / D + 1)^3.
+    """The unbiased squared maximum mean discrepancy of features `(M, D)` and `(N, D)`, kernel (x.y / D + 1)^3.
 
-    Two samples of one distribution give 0 on average, so that a value can be below 0.
+    Two samples of one distribution give 0 on average, so values can be negative.
 
     Raises:
-        ValueError: fewer than two images on one side.
+        ValueError: fewer than two images on either side.
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"kernel distance of {len(first)} and {len(second)} images; need 2 or more of each")
@@ -90,7 +90,7 @@ def kernel_distance(first: Features, second: Features) -> float:
 
 
 def judge_images(judge: Judge, photos: Images, images: Images, label: str) -> dict[str, float | None]:
-    """The figures of one class's images; the distance is None where there are fewer than two to compare."""
+    """The fidelity metrics of one class; `kid` is None if there are fewer than two photos or images."""
     can_compare = min(len(photos), len(images)) > 1
     distance = kernel_distance(judge.features(photos), judge.features(images)) if can_compare else None
     share, probability = judge.verdict(images, label)

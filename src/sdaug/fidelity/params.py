@@ -1,4 +1,4 @@
-"""The knobs of the `fidelity` stage."""
+"""Section `fidelity` of params.yaml."""
 
 from dataclasses import dataclass
 

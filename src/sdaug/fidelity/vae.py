@@ -1,4 +1,4 @@
-"""What the VAE lets through: no generated image can be better than what it makes of a photo."""
+"""Reconstruction quality of the VAE, an upper bound on the quality of generated images."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ HELD_OUT_FRACTION = 0.3
 def measure_vae(
     vae: AutoencoderKL, photos: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *, seed: int
 ) -> dict[str, float]:
-    """The VAE's error on `(N, H, W, 3)` photos, and how well a classifier of photos tells its reconstructions apart."""
+    """The reconstruction error on photos `(N, H, W, 3)`, and a photo classifier's accuracy on the reconstructions."""
     decoded = reconstruct(vae, photos)
     order = numpy_stream(seed, "probe").permutation(len(photos))
     of_photos, of_reconstructions = probe_accuracies(photos, decoded, labels, order, classes, seed=seed)
@@ -33,7 +33,7 @@ def measure_vae(
 
 
 def squared_error(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
-    """The mean squared error of two sets of `(N, H, W, 3)` images, with pixels in [-1, 1]."""
+    """The mean squared error between two sets of images `(N, H, W, 3)`, with pixels scaled to [-1, 1]."""
     return float(np.mean(((images.astype(np.float32) - others.astype(np.float32)) / 127.5) ** 2))
 
 
@@ -46,7 +46,7 @@ def probe_accuracies(
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """Accuracy on held-out photos and on the same images changed, of a classifier that trained on photos alone.
+    """Accuracy of a classifier trained on photos only, on held-out photos and on their changed versions.
 
     The last part of `order` is held out.
     """

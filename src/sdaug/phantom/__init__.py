@@ -1,1 +1,1 @@
-"""The stage phantom: simulated photos of teat ends."""
+"""Stage `phantom`: simulated photos of teat ends."""

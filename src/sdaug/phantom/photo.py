@@ -1,8 +1,8 @@
-"""One phantom photo: a function of the section `phantom` and the teat.
+"""Drawing one phantom photo, a function of section `phantom` and the teat.
 
-Everything is drawn on a grid of twice the photo's size in fractions of its width, so that one teat looks the same at
-every size. All arithmetic is in float64: the last bits of `exp` or of a matrix product differ between processors, and
-here they are too far below one grey level to reach a pixel.
+Everything is drawn at twice the photo's size, in fractions of its width, so a teat looks the same at every size. All
+arithmetic is in float64: the last bits of `exp` or of a matrix product differ between processors, and in float64 these
+differences are too far below one grey level to change a pixel.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.teats import Teat
 
 Field = NDArray[np.float64]
-# Neighbouring scores overlap a little, as raters' do: one photo in ten looks nearer to a neighbour's score.
+# Neighbouring scores overlap slightly, as with human raters: one photo in ten looks closer to a neighbouring score.
 SEVERITY_NOISE = 0.3
 SUPERSAMPLING = 2
 
@@ -31,12 +31,12 @@ PIGMENT, FLUSH, ORIFICE, DIRT, KERATIN_WHITE, KERATIN_YELLOW, KERATIN_BROWN = np
     (0.20, 0.17, 0.19), (0.80, 0.36, 0.36), (0.16, 0.07, 0.06), (0.26, 0.17, 0.09),
     (0.98, 0.92, 0.85), (0.96, 0.83, 0.57), (0.46, 0.29, 0.14),
 ))[..., None, None]  # fmt: skip
-TURN_STEPS = 512  # directions around the ring that have an outline of their own
+TURN_STEPS = 512  # angular resolution of the ring's outline
 
 
 def draw_photo(teat: Teat, params: PhantomParams) -> NDArray[np.uint8]:
-    """The `(H, W, 3)` photo of a teat; no other photo has a part in it."""
-    # What siblings share comes from `udder`, drawn in the same order for each; what is a teat's own comes from `rng`.
+    """The photo `(H, W, 3)` of a teat, independent of all other photos."""
+    # `udder` gives what siblings share, drawn in the same order for each; `rng` gives what is specific to the teat.
     udder = numpy_stream(params.seed, "udder", teat.udder)
     rng = numpy_stream(params.seed, "teat", teat.index)
     body = _place_teat(udder, rng, params.size_pixels * SUPERSAMPLING, params.zoom)
@@ -57,38 +57,38 @@ def _spline_weights(size: int, cells: int) -> Field:
 
 
 def _smooth_noise(rng: Generator, size: int, cells: int) -> Field:
-    """`(H, W)` noise of variance 1 with so many bumps across."""
+    """`(H, W)` noise of variance 1 with `cells` bumps across."""
     weights = _spline_weights(size, cells)
     return weights @ rng.standard_normal((weights.shape[1], weights.shape[1])) @ weights.T
 
 
 def _strokes(rng: Generator, along: Field, across: Field) -> Field:
-    """`(H, W)` noise in bent axes, one bump a unit: hairs or wrinkles where `along` changes slowly."""
+    """`(H, W)` noise in curved coordinates, one bump per unit: hairs or wrinkles where `along` changes slowly."""
     noise = rng.standard_normal((64, 64))
     strokes: Field = ndimage.map_coordinates(noise, [along, across], order=1, mode="grid-wrap")
     return strokes
 
 
 def _step(value: Field | float, low: float, high: float) -> Field:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smoothstep: 0 below `low`, 1 above `high`, smooth in between."""
     t = np.clip((np.asarray(value) - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _mix(image: Field, colour: Field, amount: Field) -> Field:
-    """The image with a colour laid over it, `(H, W)` amount 0 to 1."""
+    """The image blended with a colour; `amount` `(H, W)` is its opacity, 0 to 1."""
     return image + amount * (colour - image)
 
 
 def _grid(size: int) -> tuple[Field, Field]:
-    """y `(H, 1)` and x `(1, W)` of the pixel centres, in fractions of the width."""
+    """The y `(H, 1)` and x `(1, W)` coordinates of pixel centres, in fractions of the width."""
     centres = (np.arange(size) + 0.5) / size
     return centres[:, None], centres[None, :]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A teat's colour and light, and its own axes, `(H, W)` each, in fractions of the photo's width."""
+    """A teat's skin colour, light and coordinates, `(H, W)` each, in fractions of the photo's width."""
 
     skin: Field
     light_angle: float
@@ -100,7 +100,7 @@ class Body:
 
 
 def _place_teat(udder: Generator, rng: Generator, size: int, zoom: float) -> Body:
-    """A teat that hangs in from the top, its tip in the lower middle."""
+    """A teat hanging into the photo from the top, its tip in the lower middle."""
     y, x = _grid(size)
     radius, tilt = zoom * rng.uniform(0.19, 0.30), np.clip(rng.normal(0, 0.2), -0.5, 0.5)
     dx, dy = x - np.clip(rng.normal(0.5, 0.045), 0.38, 0.62), np.clip(rng.normal(0.84, 0.04), 0.74, 0.93) - y
@@ -115,7 +115,7 @@ def _place_teat(udder: Generator, rng: Generator, size: int, zoom: float) -> Bod
 
 
 def _draw_backdrop(udder: Generator, rng: Generator, size: int) -> Field:
-    """Fur or barn: two colours with a soft border, blotches, and strokes of hair."""
+    """Fur or barn: two colours with a soft border, blotches and hairs."""
     y, x = _grid(size)
     near, far = (udder.permutation((*BARNS, *FURS))[:2] * udder.uniform(0.75, 1.2, (2, 1)))[..., None, None]
     border = _step(_smooth_noise(rng, size, 2) + rng.normal(0.8, 0.8), -0.25, 0.25)
@@ -126,7 +126,7 @@ def _draw_backdrop(udder: Generator, rng: Generator, size: int) -> Field:
 
 
 def _draw_teat(image: Field, body: Body, udder: Generator, rng: Generator) -> Field:
-    """The teat over its backdrop: skin with wrinkles, patches of pigment, some dirt, and shading."""
+    """The teat over its backdrop: skin with wrinkles, pigment patches, some dirt, and shading."""
     size = image.shape[-1]
     skin = body.skin * (1 + 0.035 * _strokes(rng, body.up * 40, body.across * 12) + 0.05 * _smooth_noise(rng, size, 9))
     skin = _mix(skin, FLUSH, rng.uniform(0, 0.12) * np.exp(-((body.up / body.radius - 0.4) ** 2)))
@@ -146,12 +146,12 @@ def _draw_teat(image: Field, body: Body, udder: Generator, rng: Generator) -> Fi
 
 
 def _draw_ring(image: Field, body: Body, score: int, params: PhantomParams, rng: Generator) -> Field:
-    """The orifice and what has grown around it; the score acts only through one continuous severity."""
+    """The orifice and the keratin ring around it; the score acts only through one continuous severity."""
     size = image.shape[-1]
     severity = score + float(np.clip(rng.normal(0, SEVERITY_NOISE), -0.75, 0.75))
     ring, rough, wild = (float(_step(severity, *ends)) for ends in ((1.1, 2.0), (2.05, 2.95), (3.0, 4.0)))
 
-    # Where: rings are seen from below, so flattened; distance 1 is the outline of a smooth one.
+    # Position: rings are seen from below, so they look flattened; distance 1 is the outline of a smooth ring.
     radius = params.zoom * rng.uniform(0.11, 0.145) * (1 + 0.1 * rough + 0.1 * wild)
     dx = body.across - params.zoom * rng.normal(0, 0.02)
     dy = (body.up - body.radius * rng.uniform(0.48, 0.65)) / rng.uniform(0.7, 0.95)
@@ -159,7 +159,7 @@ def _draw_ring(image: Field, body: Body, score: int, params: PhantomParams, rng:
     turn = ((np.arctan2(dy, dx) / (2 * np.pi) % 1) * TURN_STEPS).astype(np.int64) % TURN_STEPS
     outline, fronds = (table[turn] for table in _draw_outline(rng, rough, wild))
 
-    # How thick: a band with gaps and cracks, then fronds and crumbs.
+    # Thickness: a band with gaps and cracks, then fronds and crumbs.
     grain, lumps = _smooth_noise(rng, size, 34), _smooth_noise(rng, size, 14)
     outer = 1 + outline + (0.07 * rough + 0.12 * wild) * grain + 0.08 * rough * lumps
     inner = 0.5 - 0.16 * rough - 0.14 * wild + 0.08 * rough * lumps
@@ -169,7 +169,7 @@ def _draw_ring(image: Field, body: Body, score: int, params: PhantomParams, rng:
     cover = np.maximum(band, crumbs)
     relief = cover * (1 + 0.3 * rough * grain + 0.5 * wild * fronds)
 
-    # What colour: pale skin when smooth, then yellow and brown, lit like a relief.
+    # Colour: pale skin when smooth, then yellow and brown, lit like a relief.
     slope_y, slope_x = np.gradient(relief, 1 / (size * radius))
     lit = slope_x * np.cos(body.light_angle) + slope_y * np.sin(body.light_angle)
     colour = KERATIN_WHITE + 0.35 * (1 - rough) * (body.skin - KERATIN_WHITE)
@@ -182,7 +182,7 @@ def _draw_ring(image: Field, body: Body, score: int, params: PhantomParams, rng:
 
 
 def _draw_outline(rng: Generator, rough: float, wild: float) -> tuple[Field, Field]:
-    """Around the ring, `(TURN_STEPS,)` each: how far the outline stands out; -1 between fronds to 1 on them."""
+    """Around the ring, `(TURN_STEPS,)` each: the outline's offset, and a profile, -1 between fronds and 1 on them."""
     turn = np.arange(TURN_STEPS) / TURN_STEPS
     waves = np.arange(2, 14)[:, None]
     phase, height = rng.uniform(0, 1, waves.shape), rng.standard_normal(waves.shape)
@@ -196,7 +196,7 @@ def _draw_outline(rng: Generator, rough: float, wild: float) -> tuple[Field, Fie
 
 
 def _expose(image: Field, params: PhantomParams, udder: Generator, rng: Generator) -> NDArray[np.uint8]:
-    """The `(H, W, 3)` pixels a camera would give: light, vignette, blur, sensor noise, rounding."""
+    """The pixels `(H, W, 3)` of a simulated camera: light, vignette, blur, sensor noise, rounding."""
     size, warmth = params.size_pixels, udder.normal(0.02, 0.04)
     image = image.reshape(3, size, SUPERSAMPLING, size, SUPERSAMPLING).sum(axis=2).sum(axis=3) / SUPERSAMPLING**2
     y, x = _grid(size)

@@ -1,4 +1,4 @@
-"""Folders of phantom photos: the study's own, and further ones that are in no split."""
+"""Writing phantom photos to folders: those of the study, and further ones that are in no split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_phantom(params: PhantomParams, out_dir: Path) -> None:
 
 
 def write_further(params: PhantomParams, counts: dict[str, int], out_dir: Path) -> dict[str, list[Path]]:
-    """Draw so many photos of each class of teats that are in no split, as the study's own are drawn; their files."""
+    """Draw `counts` photos per class, of new teats that are in no split; returns the files per class."""
     seed = derive_seed(params.seed, "further")
     planned = {name: max(1, counts.get(name, 0)) for name in CLASSES}
     plan = plan_teats(replace(params, train_counts=planned, test_counts=dict.fromkeys(CLASSES, 1), seed=seed))

@@ -1,4 +1,4 @@
-"""Which teats the phantom photos show: udders, positions and scores, and the labels that a rater gives."""
+"""The teats that the phantom photos show: udders, positions, scores, and the labels that a rater gives."""
 
 from dataclasses import dataclass, replace
 
@@ -10,15 +10,15 @@ from sdaug.common.seeding import numpy_stream
 from sdaug.phantom.params import CLASSES, PhantomParams
 
 POSITIONS = ("LF", "RF", "LH", "RH")
-# How many photos an udder has, and how strongly its teats share their score, are those of 404 real udders:
-# with this noise on the score before sorting, 0.65 of the pairs agree at 450/491/187/21 photos.
+# Photos per udder and the agreement of scores within an udder match 404 real udders: with this noise added to the
+# scores before sorting, 0.65 of the sibling pairs agree at 450/491/187/21 photos.
 UDDERS_BY_SIZE = {4: 324, 3: 53, 2: 17, 1: 10}
 SIBLING_NOISE = 0.55
 
 
 @dataclass(frozen=True, kw_only=True)
 class Teat:
-    """One photo to draw: `label` names its folder, `score` is what is drawn."""
+    """One photo to draw: `label` is its folder name, `score` is what is drawn."""
 
     index: int
     split: str
@@ -29,7 +29,7 @@ class Teat:
 
 
 def plan_teats(params: PhantomParams) -> list[Teat]:
-    """Every teat of both splits, by udder name and position; class counts are exact, no udder is in two splits."""
+    """All teats of both splits, sorted by udder and position; class counts are exact, no udder is in both splits."""
     udders = [
         (split, scores)
         for split, counts in (("train", params.train_counts), ("test", params.test_counts))
@@ -50,7 +50,7 @@ def plan_teats(params: PhantomParams) -> list[Teat]:
 
 
 def _group_scores(counts: dict[str, int], rng: Generator) -> list[NDArray[np.int64]]:
-    """The scores of each udder: sorted by a noisy score, so that siblings are alike, then cut."""
+    """The scores per udder: sorted by a noisy score, so that siblings are similar, then cut into udders."""
     scores = np.repeat(np.arange(1, len(CLASSES) + 1), [counts[name] for name in CLASSES])
     scores = scores[np.argsort(scores + rng.normal(0, SIBLING_NOISE, len(scores)), kind="stable")]
     ends = np.cumsum(rng.choice(np.repeat(list(UDDERS_BY_SIZE), list(UDDERS_BY_SIZE.values())), size=len(scores)))
@@ -58,7 +58,7 @@ def _group_scores(counts: dict[str, int], rng: Generator) -> list[NDArray[np.int
 
 
 def _misread(teats: list[Teat], params: PhantomParams) -> list[Teat]:
-    """The teats, with the given share in each split drawn one score off its label."""
+    """The teats with label noise: in each split, the given fraction is drawn one score off its label."""
     result = list(teats)
     for split in ("train", "test"):
         rng = numpy_stream(params.seed, "label noise", split)

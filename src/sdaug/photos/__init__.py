@@ -1,1 +1,1 @@
-"""The stages prepare and teats: from raw photos to checked, squared images with splits and folds."""
+"""Stages `prepare` and `teats`: from raw photos to checked, square images with splits and folds."""

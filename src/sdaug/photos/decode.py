@@ -1,4 +1,4 @@
-"""One photo file of any common format and mode, as square RGB pixels."""
+"""Decoding one photo file of any common format and mode to square RGB pixels."""
 
 import io
 import struct
@@ -10,30 +10,30 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdaug.common.params import Square
 
-# Named, so that a file in disguise can't reach the decoders that run other programs (EPS by Ghostscript).
+# An explicit list, so that a disguised file cannot reach decoders that run other programs (EPS: Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 MIN_SIDE_PIXELS = 16
 
-# What Pillow's decoders let through for damaged files, besides its own errors.
+# Exceptions that Pillow's decoders let through for damaged files, besides its own errors.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class UnreadablePhotoError(ValueError):
-    """A file that gives no usable photo; its text is the reason, in one line."""
+    """A file that holds no usable photo; the message is the reason, on one line."""
 
 
 def decode_photo(content: bytes, *, size_pixels: int, square: Square) -> NDArray[np.uint8]:
-    """The first picture in a file, upright, `(H, W, 3)` with H = W = size_pixels; colour profiles are not applied.
+    """The first image in a file, EXIF-rotated, `(H, W, 3)` with H = W = `size_pixels`; colour profiles are ignored.
 
     Raises:
-        UnreadablePhotoError: empty, damaged, of another format, too small or too large.
+        UnreadablePhotoError: the file is empty, damaged, of another format, too small or too large.
     """
     if not content:
         raise UnreadablePhotoError("empty file")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            image.load()  # opening reads only the header; a truncated file shows here
+            image.load()  # open() reads only the header; a truncated file fails here
             upright = ImageOps.exif_transpose(image)
             if min(upright.size) < MIN_SIDE_PIXELS:
                 width, height = upright.size
@@ -51,7 +51,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_narrow(np.asarray(image))).convert("RGB")
     if image.mode == "F":
-        raise UnreadablePhotoError("floating-point pixels have no fixed range; save it with 8 or 16 bits")
+        raise UnreadablePhotoError("floating-point pixels have no fixed range; save the photo with 8 or 16 bits")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")
@@ -59,9 +59,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _narrow(values: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """16-bit grey as 8-bit grey: Pillow's own conversion clips at 255, which turns such photos white."""
+    """16-bit grey scaled to 8 bits; Pillow's own conversion clips at 255, which turns such photos white."""
     if values.min() < 0 or values.max() > 65535:
-        raise UnreadablePhotoError("pixels beyond 16 bits; save it with 8 or 16 bits")
+        raise UnreadablePhotoError("pixel values exceed 16 bits; save the photo with 8 or 16 bits")
     return np.rint(values / 257).astype(np.uint8)
 
 
@@ -75,7 +75,7 @@ def _to_square(image: Image.Image, *, size_pixels: int, square: Square) -> Image
 
 
 def _edge_colour(image: Image.Image) -> tuple[int, ...]:
-    """The median colour of the outermost pixels."""
+    """The median colour of the border pixels."""
     pixels = np.asarray(image)
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return tuple(int(channel) for channel in np.median(edges, axis=0))

@@ -1,4 +1,4 @@
-"""The folder of raw photos: which layout it has, which files in it are photos, and which class each belongs to."""
+"""The folder of raw photos: its layout, its photo files and their classes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 class Source(NamedTuple):
-    """A raw photo; `split` is None where the folder has no `train/` and `test/`."""
+    """A raw photo; `split` is None if the folder has no `train/` and `test/`."""
 
     path: Path
     label: str
@@ -20,11 +20,11 @@ class Source(NamedTuple):
 
 
 def find_photos(raw: Path, classes: Sequence[str]) -> list[Source]:
-    """All photos by file suffix, in sorted order, after a check that the class folders are those of `classes`.
+    """All photos, recognised by file suffix and sorted by path.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: the class folders and `classes` differ.
+        FileNotFoundError: there is no such folder.
+        ValueError: the class folders do not match `classes`, or a folder lies beside `train/` and `test/`.
     """
     if not raw.is_dir():
         raise FileNotFoundError(f"{raw}: no such folder; set prepare.raw to a folder of class folders")
@@ -38,18 +38,18 @@ def find_photos(raw: Path, classes: Sequence[str]) -> list[Source]:
 
 
 def count_ignored(raw: Path, sources: Sequence[Source]) -> int:
-    """Files below `raw` that are no photo of a class, without hidden files and those an operating system leaves."""
+    """The number of files below `raw` that are not photos of a class; hidden and system files are not counted."""
     return sum(1 for _ in _walk_files(raw)) - len(sources)
 
 
 def _split_roots(raw: Path, classes: Sequence[str]) -> list[tuple[Path, Split | None]]:
-    """The folders that hold class folders: `raw` itself, or its `train/` and `test/`."""
+    """The folders that contain the class folders: `raw` itself, or its `train/` and `test/`."""
     names = _folder_names(raw)
     if not (set(names) - set(classes)) & set(SPLITS):
         return [(raw, None)]
     others = [name for name in names if name not in SPLITS]
     if others:
-        raise ValueError(f"{raw / others[0]}: a folder beside train/ and test/; move it away or into one of the two")
+        raise ValueError(f"{raw / others[0]}: a folder beside train/ and test/; move it away or into one of them")
     return [(raw / split, split) for split in SPLITS if split in names]
 
 
@@ -72,7 +72,7 @@ def _folder_names(root: Path) -> list[str]:
 
 
 def _walk_files(root: Path) -> Iterator[Path]:
-    """Files below `root`, at any depth."""
+    """Files below `root` at any depth, except hidden and system files."""
     for path in root.rglob("*"):
         if path.is_file() and not any(_is_hidden(part) for part in path.relative_to(root).parts):
             yield path

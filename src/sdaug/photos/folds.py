@@ -1,4 +1,4 @@
-"""Which photos are test and which fold a training photo is in: stratified by class, whole groups together."""
+"""Test set and folds, stratified by class and without splitting groups."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-MAX_TEST_PARTS = 20  # a test share of 0.05 is one part of twenty
+MAX_TEST_PARTS = 20  # a test fraction of 0.05 is one part in twenty
 
 
 def assign_folds(labels: Sequence[str], groups: Sequence[str], *, num_folds: int, seed: int) -> NDArray[np.int64]:
@@ -21,7 +21,7 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str], *, num_folds: int
 
 
 def choose_test(labels: Sequence[str], groups: Sequence[str], *, test_fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which photos are test, `(N,)`: some of several stratified parts, no more parts than each class has groups."""
+    """A mask `(N,)` of the test photos: some of several stratified parts, no more parts than any class has groups."""
     groups_of_class = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
     num_parts = min(MAX_TEST_PARTS, *groups_of_class.values())
     share = Fraction(test_fraction).limit_denominator(num_parts) or Fraction(1, num_parts)

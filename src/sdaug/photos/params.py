@@ -1,4 +1,4 @@
-"""The section `prepare`."""
+"""Section `prepare` of params.yaml."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sdaug.common.sections import require
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareParams:
-    """Section `prepare`."""
+    """Section `prepare`: how raw photos are prepared."""
 
     raw: Path
     size_pixels: int
@@ -29,7 +29,7 @@ class PrepareParams:
         require(is_size, "size_pixels", self.size_pixels, "need a multiple of 8 from 32 to 1024")
         require(0.05 <= self.test_fraction <= 0.5, "test_fraction", self.test_fraction, "need 0.05 to 0.5")
         require(2 <= self.num_folds <= 20, "num_folds", self.num_folds, "need 2 to 20")
-        rule = f"need at least num_folds ({self.num_folds}), one image a fold"
+        rule = f"need at least num_folds ({self.num_folds}), one image per fold"
         require(self.min_images >= self.num_folds, "min_images", self.min_images, rule)
         require(0 <= self.max_broken_fraction <= 1, "max_broken_fraction", self.max_broken_fraction, "need 0 to 1")
         try:

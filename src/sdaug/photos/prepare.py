@@ -1,4 +1,4 @@
-"""From a folder of class folders to checked, squared, anonymous images and their manifest."""
+"""Preparing a folder of raw photos: checked, square, anonymous images and their manifest."""
 
 import hashlib
 import re
@@ -24,11 +24,11 @@ from sdaug.photos.folds import assign_folds, choose_test
 from sdaug.photos.params import PrepareParams
 
 NUM_DECODERS = 2
-NUM_NAMED_FILES = 3  # in an error that could name hundreds
+NUM_NAMED_FILES = 3  # in an error message that could list hundreds
 
 
 class Prepared(NamedTuple):
-    """A photo whose pixels are written, not yet split."""
+    """A photo whose pixels are written, but which is not yet assigned to a split."""
 
     source: Source
     id: str
@@ -44,13 +44,13 @@ class Broken(NamedTuple):
 
 
 def prepare(params: PrepareParams, classes: Sequence[str], out_dir: Path) -> dict[str, Any]:
-    """Write `images/<id>.png` and `manifest.csv`; what comes back is the report, counts first.
+    """Write `images/<id>.png` and `manifest.csv`; returns the report, counts first.
 
     Raises:
-        FileNotFoundError: no such raw folder.
-        ValueError: photos or folders that break a rule of the section.
+        FileNotFoundError: there is no such raw folder.
+        ValueError: the photos or folders violate a rule of section `prepare`.
     """
-    # Everything that needs no pixels.
+    # Checks that need no pixels.
     _check_paths(params.raw, out_dir)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
@@ -82,21 +82,27 @@ def prepare(params: PrepareParams, classes: Sequence[str], out_dir: Path) -> dic
 
 
 def find_group(path: Path, pattern: str | None) -> str | None:
-    """The part of a file name that its group shares: the pattern's first capture group, or its whole match."""
+    """The group in a file name: the pattern's first capture group, or its whole match; None without a pattern.
+
+    Raises:
+        ValueError: the pattern finds no group in the name.
+    """
     if pattern is None:
         return None
     match = re.search(pattern, path.name)
     text = match and match[min(1, match.re.groups)]
     if not text:
-        raise ValueError(f"{path}: prepare.group_pattern {pattern!r} finds no group in the name; rename or edit it")
+        raise ValueError(
+            f"{path}: prepare.group_pattern {pattern!r} finds no group in the name; rename the file or edit the pattern"
+        )
     return text
 
 
 def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
-    """One photo for each id, ordered by id; a test copy wins, so that no test photo is lost to training.
+    """One photo per id, sorted by id; a copy in the test set takes precedence, so no test photo moves to training.
 
     Raises:
-        ValueError: the same pixels in two classes.
+        ValueError: two classes have a photo with the same pixels.
     """
     kept: dict[str, Prepared] = {}
     for item in sorted(loaded, key=lambda item: (item.id, item.source.split != "test", item.sha256, item.source.path)):
@@ -113,7 +119,7 @@ def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
 def _load_photos(
     params: PrepareParams, sources: Sequence[Source], images_dir: Path
 ) -> tuple[list[Prepared], list[Broken]]:
-    """Decode every photo and write its pixels; the results are in the order of `sources`."""
+    """Decode every photo and write its pixels; results are in the order of `sources`."""
     load = partial(_load_photo, params, images_dir)
     with warnings.catch_warnings(), ThreadPoolExecutor(NUM_DECODERS) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns up to twice its limit
@@ -162,7 +168,7 @@ def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo
 
 
 def _training_pool(params: PrepareParams, sources: Sequence[Source], groups: Sequence[str]) -> list[tuple[str, str]]:
-    """Label and group of each photo that may become a training photo."""
+    """Label and group of each photo that can become a training photo."""
     pairs = zip(sources, groups, strict=True)
     return [(source.label, group) for source, group in pairs if params.split == "made" or source.split == "train"]
 
@@ -180,7 +186,7 @@ def _summarize(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, int
 
 
 def _check_paths(raw: Path, out_dir: Path) -> None:
-    """Writing replaces the whole output folder: photos in it would be gone."""
+    """Check that the folders do not overlap: writing replaces the whole output folder and any photos in it."""
     source, target = raw.resolve(), out_dir.resolve()
     if source.is_relative_to(target) or target.is_relative_to(source):
         raise ValueError(f"{out_dir}: overlaps the raw photos in {raw}; choose another output folder")
@@ -203,7 +209,7 @@ def _check_given_split(params: PrepareParams, sources: Sequence[Source], classes
 def _check_training(
     params: PrepareParams, pool: Sequence[tuple[str, str]], classes: Sequence[str], *, kind: str
 ) -> None:
-    """Enough images and groups in each class; `pool` holds the label and group of each image."""
+    """Check that each class has enough images and groups; `pool` holds the label and group of each image."""
     num_images = Counter(label for label, _ in pool)
     num_groups = Counter(label for label, _ in set(pool))
     for label in classes:
@@ -215,7 +221,7 @@ def _check_training(
             )
         if num_groups[label] < params.num_folds:
             raise ValueError(
-                f"{folder}: {kind} of {num_groups[label]} groups, need at least {params.num_folds}, one a fold; "
+                f"{folder}: {kind} of {num_groups[label]} groups, need at least {params.num_folds}, one per fold; "
                 "add images or lower prepare.num_folds"
             )
 
@@ -232,7 +238,7 @@ def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos
 
 
 def _check_split(params: PrepareParams, photos: Sequence[Photo], classes: Sequence[str]) -> None:
-    """Each class is in the test set and in every fold: groups of several classes can make that impossible."""
+    """Check that each class is in the test set and in every fold; groups with several classes can prevent that."""
     train = [(photo.label, photo.group) for photo in photos if photo.split == "train"]
     _check_training(params, train, classes, kind="training images")
     held = {(photo.label, photo.fold) for photo in photos}

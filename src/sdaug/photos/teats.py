@@ -1,4 +1,4 @@
-"""The slides' own photos: the table of their names, scores and udder photos, and their unpacking.
+"""The photos of the slides: a table of their names, scores and udder photos, and the unpacking of their archives.
 
 The photos are those of doi 10.3390/ani12070886, in three archives of the public repository YoushanZhang/SCTL:
 `Train_1.zip` and `Train_2.zip` with folders `Score_1` to `Score_4`, and `Test.zip` with the scores in the file names.
@@ -17,18 +17,18 @@ from sdaug.common.files import read_csv
 from sdaug.common.manifest import Split
 
 LABELS_FILE = Path(__file__).with_name("teats_labels.csv")
-# Several photos are crops of one udder photo; a split that parts them leaks. Covers all 1529 names, 409 udder photos.
+# Crops of one udder photo must stay in one split to avoid leakage. Matches all 1529 names, of 409 udder photos.
 GROUP_PATTERN = r"^(?P<group>\d{8}_\d{6}|R\d+_\d{4})_"
 SCORES = (1, 2, 3, 4)
-MAX_PHOTO_BYTES = 4 * 2**20  # the largest of Train_2.zip has 49,453
+MAX_PHOTO_BYTES = 4 * 2**20  # the largest photo in Train_2.zip has 49,453
 SCORE_FOLDER = re.compile(r"score[ _-]?(\d+)", re.IGNORECASE)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-REMEDY = "this is not a published archive, import it again as README.md says"
+REMEDY = "import the published archive again as README.md describes"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Teat:
-    """What is known of a published photo; `label_source` is folder, filename or inferred_from_published_accuracies."""
+    """Metadata of a published photo; `label_source` is folder, filename or inferred_from_published_accuracies."""
 
     split: Split
     file: str
@@ -58,7 +58,7 @@ class Member:
 
 
 def read_labels(path: Path = LABELS_FILE) -> list[Teat]:
-    """The published photos, training before test, each ordered by name."""
+    """The published photos, training before test, each sorted by name."""
     return [
         Teat(
             split="test" if row["split"] == "test" else "train",
@@ -72,19 +72,19 @@ def read_labels(path: Path = LABELS_FILE) -> list[Teat]:
 
 
 def unpack_teats(archives: Sequence[Path], out_dir: Path, *, table: Sequence[Teat] | None = None) -> dict[str, int]:
-    """Photos written to each `out_dir/<split>/score_<N>`, and under `skipped` the members that are no photos.
+    """Write the photos to `out_dir/<split>/score_<N>`; returns counts per folder, and `skipped`, the other members.
 
     Args:
-        table: what the archives must hold together, no more and no less; the published photos unless given.
+        table: the exact joint contents of the archives; by default the published photos.
 
     Raises:
         FileNotFoundError: an archive is missing.
-        ValueError: an archive is damaged or unsafe, or its photos are not those of the table.
+        ValueError: an archive is damaged or unsafe, or the photos do not match the table.
     """
     teats = {teat.file: teat for teat in (read_labels() if table is None else table)}
     members = [member for archive in archives for member in list_members(archive)]
 
-    # The directories of the archives tell all of this before a byte is unpacked.
+    # These checks read only the archive directories, so nothing is unpacked before all of them pass.
     photos = [member for member in members if member.is_photo]
     for member in photos:
         _check_label(member, teats)
@@ -105,9 +105,14 @@ def unpack_teats(archives: Sequence[Path], out_dir: Path, *, table: Sequence[Tea
 
 
 def list_members(archive: Path) -> list[Member]:
-    """The files in an archive, folders left out; a member that no photo archive needs is refused."""
+    """The files in an archive, without folders.
+
+    Raises:
+        FileNotFoundError: the archive is missing.
+        ValueError: it is not a zip archive, or a member is unsafe.
+    """
     if not archive.is_file():
-        raise FileNotFoundError(f"{archive}: no such file; run `dvc pull`, or `dvc import-url` as README.md says")
+        raise FileNotFoundError(f"{archive}: no such file; run `dvc pull`, or `dvc import-url` as README.md describes")
     try:
         with zipfile.ZipFile(archive) as stream:
             members = [Member(archive=archive, info=info) for info in stream.infolist() if not info.is_dir()]
@@ -122,7 +127,7 @@ def list_members(archive: Path) -> list[Member]:
 
 def _read_member(stream: zipfile.ZipFile, member: Member) -> bytes:
     try:
-        return stream.read(member.info)  # never more than the announced size, and with its checksum
+        return stream.read(member.info)  # reads at most the declared size and verifies the checksum
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{member}: cannot be unpacked ({error}); import the archive again") from error
 
@@ -130,9 +135,9 @@ def _read_member(stream: zipfile.ZipFile, member: Member) -> bytes:
 def _check_safe(member: Member) -> None:
     info, parts = member.info, member.path.parts
     if member.path.is_absolute() or ".." in parts or re.match(r"[A-Za-z]:", parts[0] if parts else ""):
-        raise ValueError(f"{member}: leads out of the archive, need a relative path without `..`; {REMEDY}")
+        raise ValueError(f"{member}: points outside the archive, need a relative path without `..`; {REMEDY}")
     if info.flag_bits & 0x1:
-        raise ValueError(f"{member}: encrypted, need plain members; {REMEDY}")
+        raise ValueError(f"{member}: encrypted, need unencrypted members; {REMEDY}")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise ValueError(f"{member}: a link or a device, need a regular file; {REMEDY}")
     if info.file_size > MAX_PHOTO_BYTES:
@@ -144,7 +149,7 @@ def _check_label(member: Member, teats: dict[str, Teat]) -> None:
     if teat is None:
         raise ValueError(
             f"{member}: not one of the {len(teats)} published photos; "
-            "take it out, or start a study of your own photos with another preset"
+            "remove it, or start a study of your own photos with another preset"
         )
     matches = [match for part in member.path.parent.parts if (match := SCORE_FOLDER.fullmatch(part))]
     if matches and int(matches[-1][1]) != teat.score:
@@ -159,7 +164,7 @@ def _check_same_bytes(photos: Iterable[Member]) -> None:
     for member in photos:
         other = first.setdefault(member.path.name, member)
         if (other.info.CRC, other.info.file_size) != (member.info.CRC, member.info.file_size):
-            raise ValueError(f"{member}: other bytes than in {other}; keep the published one of the two")
+            raise ValueError(f"{member}: differs from {other}; keep the published one of the two")
 
 
 def _check_complete(archives: Sequence[Path], photos: Iterable[Member], teats: dict[str, Teat]) -> None:

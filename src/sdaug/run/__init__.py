@@ -1,1 +1,1 @@
-"""What is run by hand or runs the stages: the command line, several stages at once, warm starts."""
+"""The `sdaug` command line and what runs the stages: parallel runs and warm starts."""

@@ -1,6 +1,6 @@
-"""Turn the checkout into a study of someone's own photos: params.yaml from a preset, and dvc.yaml's lists of classes.
+"""`sdaug adopt`: turns the checkout into a study of the user's own photos by rewriting params.yaml and dvc.yaml.
 
-DVC cannot build a list of dependencies from params, so the rare classes stand twice, and are written here together.
+DVC cannot build a list of dependencies from params, so the rare classes appear in both files and are written together.
 """
 
 import io
@@ -25,7 +25,7 @@ TEATS_STAGE = Path("presets/stages/teats.yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What a folder holds: photos of each class, in order, and whether its test set is given."""
+    """The number of training photos per class, in class order, and whether the folder has a test set."""
 
     folder: Path
     counts: dict[str, int]
@@ -33,18 +33,22 @@ class Survey:
 
 
 def survey_folder(folder: Path, order: Sequence[str] | None = None) -> Survey:
-    """Classes and counts of a folder of class folders, or of its `train/` if it has `train/` and `test/`.
+    """The classes and photo counts of a folder of class folders, or of its `train/` if it has `train/` and `test/`.
 
-    `order` gives the classes in the order of their scores; else they are sorted by name.
+    `order` lists the classes in score order; by default they are sorted by name.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ValueError: `order` does not match the class folders, or a class name is not allowed.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give a folder with a folder of photos for each class")
+        raise FileNotFoundError(f"{folder}: no such folder; give a folder with one subfolder of photos per class")
     has_test = all((folder / split).is_dir() for split in SPLITS)
     root = folder / "train" if has_test else folder
     found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     classes = list(order or found)
     if sorted(classes) != found:
-        raise ValueError(f"--classes: {', '.join(classes)}; {root} has the folders {', '.join(found) or '(none)'}")
+        raise ValueError(f"--classes: {', '.join(classes)}; {root} contains {', '.join(found) or '(none)'}")
     for label in classes:
         check_name(label, where=str(root))
     counts = dict.fromkeys(classes, 0)
@@ -54,7 +58,7 @@ def survey_folder(folder: Path, order: Sequence[str] | None = None) -> Survey:
 
 
 def survey_teats() -> Survey:
-    """The slides' photos, as the project's own table counts them."""
+    """The classes and counts of the slides' photos, from the label table in this package."""
     counts = {f"score_{score}": 0 for score in (1, 2, 3, 4)}
     for teat in read_labels():
         counts[f"score_{teat.score}"] += teat.split == "train"
@@ -62,12 +66,16 @@ def survey_teats() -> Survey:
 
 
 def rare_classes(survey: Survey) -> dict[str, int]:
-    """How many images each rare class lacks to the largest one."""
+    """The number of images by which each rare class falls short of the largest class.
+
+    Raises:
+        ValueError: There are fewer than two classes, a class is empty, or all classes are the same size.
+    """
     if len(survey.counts) < 2:
-        raise ValueError(f"{survey.folder}: {len(survey.counts)} class folders, need at least 2; one folder a class")
+        raise ValueError(f"{survey.folder}: {len(survey.counts)} class folders, need at least 2; use one per class")
     for label, count in survey.counts.items():
         if count == 0:
-            raise ValueError(f"{survey.folder / label}: no photos; add some or remove the folder")
+            raise ValueError(f"{survey.folder / label}: no photos; add some, or remove the folder")
     missing = {label: lack for label, lack in missing_counts(survey.counts).items() if lack > 0}
     if not missing:
         raise ValueError(f"{survey.folder}: all classes have {max(survey.counts.values())} photos; nothing to balance")
@@ -77,17 +85,17 @@ def rare_classes(survey: Survey) -> dict[str, int]:
 def adopted_params(
     preset: Path, survey: Survey, *, subject: str | None, group_pattern: str | None
 ) -> MutableMapping[str, Any]:
-    """params.yaml: the preset, its comments kept, with the folder's classes, prompts and layout.
+    """The preset with its comments, filled in with the classes, prompts and layout of the surveyed folder.
 
     Raises:
-        ValueError: the folder has too few photos for the preset.
+        ValueError: A class has too few photos for the preset.
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
     if survey.folder != TEATS_DIR:
         params.pop("phantom", None)
     if "phantom" not in params:
         for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
-            del params["datasets"][name]  # only the phantom has further true photos
+            del params["datasets"][name]  # only the phantom has more true photos
     fewest = min(survey.counts, key=lambda label: survey.counts[label])
     need = max(params["prepare"]["min_images"], params["prepare"]["num_folds"])
     if survey.counts[fewest] < need:
@@ -110,7 +118,7 @@ def adopted_params(
 
 
 def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool) -> str:
-    """The text of dvc.yaml with the rare classes as inputs of those who read them all, and the photos' source."""
+    """The text of dvc.yaml for these rare classes and this source of photos."""
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
@@ -129,33 +137,37 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
 
 
 def refuse_unsaved(files: Sequence[Path]) -> None:
-    """Nothing that is not in Git is overwritten."""
+    """Refuse to overwrite uncommitted changes.
+
+    Raises:
+        ValueError: A file has uncommitted changes, or this is not a Git checkout.
+    """
     state = subprocess.run(
         ["git", "status", "--porcelain", "--", *map(str, files)], capture_output=True, text=True, check=False
     )
     if state.returncode != 0:
-        raise ValueError(f"{Path.cwd()}: not a Git checkout of the study; clone it and run `sdaug adopt` in its folder")
+        raise ValueError(f"{Path.cwd()}: not a Git checkout of the study; clone it and run `sdaug adopt` in the clone")
     if state.stdout.strip():
         changed = ", ".join(line[3:] for line in state.stdout.splitlines())
-        raise ValueError(f"{changed}: has changes that are not in Git; commit them, or `git restore` the file")
+        raise ValueError(f"{changed}: has uncommitted changes; commit them, or `git restore` the file")
 
 
 def write_adopted(params: Mapping[str, Any], graph: str) -> None:
-    """Write both files, after everything has been checked."""
-    # In the style of DVC, so that an experiment changes no line but its own.
+    """Write params.yaml and dvc.yaml."""
+    # params.yaml is formatted as DVC does it, so that `dvc exp run -S` changes only the lines it sets.
     write_text(PARAMS, _text(YAML(), params))
     write_text(GRAPH, graph)
 
 
 def _with_synthetic(command: str, folders: Sequence[str]) -> str:
-    """A stage's command with other folders of synthetic images."""
+    """A stage's command with its folders of synthetic images replaced."""
     words = [word for word in command.split() if not word.startswith("data/synthetic/")]
     words[words.index("--synthetic") + 1 : words.index("--synthetic") + 1] = folders
     return " ".join(words)
 
 
 def _fill(items: Any, values: Sequence[Any]) -> None:
-    """Replace a list's items; the comment behind the last one belongs to what follows, and stays last."""
+    """Replace a list's items; a comment that ruamel attached to the last item stays last."""
     trailing = items.ca.items.pop(len(items) - 1, None)
     items[:] = list(values)
     if trailing is not None:
@@ -163,7 +175,7 @@ def _fill(items: Any, values: Sequence[Any]) -> None:
 
 
 def _graph_yaml() -> YAML:
-    """The style of dvc.yaml, which is written by hand."""
+    """A YAML writer that keeps the formatting of the handwritten dvc.yaml."""
     yaml = YAML()
     yaml.width = 110
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -177,5 +189,5 @@ def _text(yaml: YAML, value: Mapping[str, Any]) -> str:
 
 
 def default_group_pattern(survey: Survey) -> str | None:
-    """The slides' photos have a known one; anyone else's must be told."""
+    """The group pattern of the slides' photos; None for any other photos, whose pattern the user must give."""
     return GROUP_PATTERN if survey.folder == TEATS_DIR else None

@@ -1,4 +1,4 @@
-"""The command `sdaug`: what a user does beside `dvc repro`."""
+"""The command line `sdaug`: what a user does besides `dvc repro`."""
 
 import argparse
 import csv
@@ -36,43 +36,43 @@ BASE_DIR, GENERATORS_DIR = Path("models/base"), Path("models/dreambooth")
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Run the `sdaug` command line on `words`, or on the arguments of the process."""
     parser = argparse.ArgumentParser(prog="sdaug", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    adopt = commands.add_parser("adopt", help="make this checkout a study of your own photos")
-    adopt.add_argument("folder", type=Path, nargs="?", help="class folders of photos, or train/ and test/ of these")
+    adopt = commands.add_parser("adopt", help="turn this checkout into a study of your own photos")
+    adopt.add_argument("folder", type=Path, nargs="?", help="folder of class folders, or with train/ and test/ of such")
     adopt.add_argument(
         "--preset",
         default="photos-cpu",
-        help="photos-cpu (default), another file of presets/, or current for the knobs of params.yaml as it is",
+        help="photos-cpu (default), another file in presets/, or current to keep the settings of params.yaml",
     )
-    adopt.add_argument("--subject", help="what the photos show, for the prompts: 'coffee leaf'")
-    adopt.add_argument("--group-pattern", help="regular expression on file names: what photos of one animal share")
-    adopt.add_argument("--classes", help="the classes in the order of their scores, with commas (default: by name)")
+    adopt.add_argument("--subject", help="what the photos show, used in the prompts, such as 'coffee leaf'")
+    adopt.add_argument("--group-pattern", help="regular expression for what file names of one individual share")
+    adopt.add_argument("--classes", help="comma-separated classes in score order (default: sorted by name)")
     adopt.set_defaults(run=run_adopt)
-    grid = commands.add_parser("grid", help="dvc repro, with several training runs at once")
-    grid.add_argument("-j", "--jobs", type=int, default=2, help="how many at once (default: 2)")
+    grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
+    grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
-    predict = commands.add_parser("predict", help="class probabilities of any photos, as CSV")
+    predict = commands.add_parser("predict", help="print class probabilities for any photos, as CSV")
     predict.add_argument(
-        "model", type=Path, help="a folder of the stage train, such as models/classifiers/vit-augmented-0"
+        "model", type=Path, help="output folder of the train stage, such as models/classifiers/vit-augmented-0"
     )
     predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
     predict.set_defaults(run=run_predict)
-    redraw = commands.add_parser("redraw", help="draw a synthetic image again from its row of the manifest")
-    redraw.add_argument("id", help="as in manifest.csv of data/synthetic/CLASS: synthetic-0123456789")
-    redraw.add_argument("--out", type=Path, help="a PNG file (default: ID.png)")
+    redraw = commands.add_parser("redraw", help="draw a synthetic image again from its manifest row")
+    redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
+    redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
     args = parser.parse_args(words)
     run_stage(lambda: args.run(args))
 
 
 def run_adopt(args: argparse.Namespace) -> None:
-    """Look at the folder, show what is there, check everything, then write params.yaml and dvc.yaml."""
+    """Survey the folder, print its counts, check everything, then write params.yaml and dvc.yaml."""
     preset = PARAMS if args.preset == CURRENT else PRESETS / f"{args.preset}.yaml"
     if not preset.is_file():
         known = ", ".join([CURRENT, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
-        raise FileNotFoundError(f"{preset}: no such preset; there are {known} (run in the root of the checkout)")
+        raise FileNotFoundError(f"{preset}: no such preset; choose from {known} (run in the root of the checkout)")
     survey = _survey(args)
     _show(survey)
     rare = rare_classes(survey)
@@ -82,11 +82,11 @@ def run_adopt(args: argparse.Namespace) -> None:
     graph = adopted_graph(GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS)
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)
-    print(f"Wrote {PARAMS} and {GRAPH}. Next: look at them with `git diff`, then `dvc repro`.")
+    print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Print a header and a row a photo, in the order given; nothing if one photo cannot be read."""
+    """Print a header and one row per photo, in the given order; print nothing if any photo cannot be read."""
     from sdaug.classify.inference import predict
     from sdaug.classify.models import load_model
     from sdaug.common.device import prepare_device
@@ -103,13 +103,13 @@ def _read_photo(path: Path, *, size_pixels: int, square: Square) -> NDArray[np.u
     try:
         return decode_photo(path.read_bytes(), size_pixels=size_pixels, square=square)
     except OSError as error:
-        raise FileNotFoundError(f"{path}: cannot be read ({error.strerror}); give files, not folders") from error
+        raise FileNotFoundError(f"{path}: cannot be read ({error.strerror}); give image files, not folders") from error
     except UnreadablePhotoError as error:
         raise ValueError(f"{path}: {error}; repair it or leave it out") from error
 
 
 def run_redraw(args: argparse.Namespace) -> None:
-    """Draw one image again, and say whether it is the one that is there."""
+    """Draw one synthetic image again and print how it differs from the existing file."""
     from sdaug.common.device import prepare_device
     from sdaug.common.images import read_png, save_png
     from sdaug.diffusion.generators import load_generator
@@ -118,16 +118,16 @@ def run_redraw(args: argparse.Namespace) -> None:
     image = find_synthetic(SYNTHETIC_DIR, args.id)
     generator, out = GENERATORS_DIR / image.label, args.out or Path(f"{args.id}.png")
     if not generator.is_dir():
-        raise FileNotFoundError(f"{generator}: no such generator; `dvc pull {generator}`, or `dvc repro dreambooth`")
+        raise FileNotFoundError(f"{generator}: no such generator; run `dvc pull {generator}` or `dvc repro dreambooth`")
     if out.exists():
         raise ValueError(f"--out: {out}: exists; give another file")
     pixels = redraw(load_generator(generator, BASE_DIR, prepare_device()), image)
     save_png(out, pixels)
     known = SYNTHETIC_DIR / image.label / image.file_name
-    difference = "unknown, since it is not there"
+    difference = "unknown, since that file is missing"
     if known.is_file():
         largest = int(np.abs(read_png(known).astype(int) - pixels).max())
-        difference = "none, not in one pixel" if largest == 0 else f"at most {largest} of 255 a pixel"
+        difference = "none, in any pixel" if largest == 0 else f"at most {largest} of 255 per pixel"
     print(f"{out}: seed {image.seed}, prompt {image.prompt!r}; difference from {known}: {difference}")
 
 
@@ -135,7 +135,7 @@ def _survey(args: argparse.Namespace) -> Survey:
     if args.preset == TEATS and args.folder is None:
         return survey_teats()
     if args.folder is None:
-        raise ValueError("adopt: no folder given; `sdaug adopt FOLDER`, with a folder of photos for each class")
+        raise ValueError("adopt: no folder given; run `sdaug adopt FOLDER`, with one subfolder of photos per class")
     return survey_folder(args.folder, args.classes.split(",") if args.classes else None)
 
 

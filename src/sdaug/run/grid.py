@@ -1,7 +1,7 @@
-"""The study with several trainings at once: what `dvc repro` would run one after another.
+"""`sdaug grid`: runs the study like `dvc repro`, with several stages at once.
 
-DVC lets two commands run side by side as long as each waits for the other's lock. Stages start with their libraries
-imported, see sdaug.run.warm.
+DVC commands can run in parallel as long as each waits for the others' locks (`--wait-for-lock`). Stages start with
+their libraries already imported, see sdaug.run.warm.
 """
 
 import json
@@ -30,10 +30,10 @@ PROGRESS = re.compile(r": \d+/\d+, .* left$")
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Stages that come first, with all that they depend on; then chains and single stages, several at once.
+    """Stages that run first, with all their dependencies; then chains and single stages, several at once.
 
-    A chain runs in order for each item of the matrix that its stages share. One that uses all cores has no neighbour
-    on a machine without a GPU: two at a time took longer there than one after the other.
+    A chain runs in order for each item of the matrix that its stages share. If it `uses_all_cores`, only one runs at a
+    time on a machine without a GPU, where two at once took longer than one after the other.
     """
 
     first: tuple[str, ...]
@@ -42,7 +42,7 @@ class Phase:
     uses_all_cores: bool = False
 
     def scripts(self) -> list[Path]:
-        """The scripts of its stages."""
+        """The scripts of all stages of the phase."""
         return [Path("stages") / f"{stage}.py" for stage in (*self.first, *self.chain, *self.beside)]
 
 
@@ -53,10 +53,10 @@ PHASES = (
 
 
 def run_grid(num_jobs: int) -> None:
-    """Bring every stage up to date, with up to `num_jobs` generators or classifiers in work at a time.
+    """Bring every stage up to date, training up to `num_jobs` generators or classifiers at a time.
 
     Raises:
-        ValueError: a stage has failed; its neighbours have been finished.
+        ValueError: `num_jobs` is below 1, or a stage failed; the other stages of its phase are finished first.
     """
     if num_jobs < 1:
         raise ValueError(f"grid: --jobs {num_jobs}; need 1 or more")
@@ -67,7 +67,7 @@ def run_grid(num_jobs: int) -> None:
     for phase in PHASES:
         num_seats = 1 if phase.uses_all_cores and not gpus else num_jobs
         devices = share_devices(num_seats, gpus)
-        # CUDA may have been asked for something while libraries were imported, and does not survive a fork.
+        # Importing libraries may initialise CUDA, which does not survive a fork.
         starts = nullcontext(dict[str, str]()) if gpus else warm_starts(phase.scripts(), devices[0])
         with starts as warm:
             _run(["dvc", "repro", *phase.first], os.environ | warm)
@@ -79,7 +79,7 @@ def run_grid(num_jobs: int) -> None:
 
 
 def find_changes() -> Mapping[str, object]:
-    """The stages that are out of date, as `dvc status` sees them."""
+    """The stages that are out of date according to `dvc status`, by name."""
     result = subprocess.run(["dvc", "status", "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ValueError("`dvc status` failed, see above")
@@ -88,23 +88,24 @@ def find_changes() -> Mapping[str, object]:
 
 
 def list_stages() -> list[str]:
-    """The names of all stages, in the order of the graph."""
+    """The names of all stages, in the order of dvc.yaml."""
     command = ["dvc", "stage", "list", "--name-only"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
 def stale_chains(changes: Mapping[str, object], stages: Sequence[str], phase: Phase) -> list[list[str]]:
-    """The chains of which a stage is out of date, as names of stages (`train@vit-original-0`)."""
+    """The chains with at least one outdated stage, as lists of stage names (`train@vit-original-0`)."""
     items = [stage.partition("@")[2] for stage in stages if stage.startswith(f"{phase.chain[0]}@")]
     chains = [[stage] for stage in phase.beside] + [[f"{step}@{item}" for step in phase.chain] for item in items]
     return [chain for chain in chains if any(stage in changes for stage in chain)]
 
 
 def list_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """The GPUs this process may use, named as in `CUDA_VISIBLE_DEVICES`."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        return list(takewhile(lambda name: name and not name.startswith("-"), chosen.split(",")))  # as CUDA reads it
+        # CUDA ignores everything from the first negative index on.
+        return list(takewhile(lambda name: name and not name.startswith("-"), chosen.split(",")))
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -113,9 +114,9 @@ def list_gpus() -> list[str]:
 
 
 def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What each job adds to its environment: a GPU of its own, or of as few others as can be.
+    """The environment variables for each job: GPUs are assigned round-robin, and waiting threads sleep.
 
-    Waiting threads that spin would take the core of the job next door.
+    Waiting OpenMP threads spin by default, which would take CPU time from the other jobs.
     """
     patience = {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else {}
     if len(gpus) < 2:
@@ -126,7 +127,7 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
 def run_jobs(
     work: Callable[[Item, dict[str, str]], Result], items: Iterable[Item], jobs: Sequence[dict[str, str]]
 ) -> list[Result]:
-    """Work on all items, one at a time for each job, given the item and the job's environment; results in order."""
+    """The results of `work(item, environment)` in item order; each environment in `jobs` has one item at a time."""
     seats = Queue[dict[str, str]]()
     for environment in jobs:
         seats.put(environment)
@@ -143,9 +144,9 @@ def run_jobs(
 
 
 def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Stages one after the other, in one process of DVC; what went wrong, if anything did.
+    """Run stages one after the other in one DVC process; the error message with their output, or None.
 
-    Of what they say, lines of progress are passed on as they come.
+    Progress lines are passed on to stderr as they come.
     """
     begin, said = time.monotonic(), list[str]()
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chain]

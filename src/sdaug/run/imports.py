@@ -1,4 +1,4 @@
-"""Which source files a stage's script reaches: what its `deps` in dvc.yaml must list, since DVC follows no import."""
+"""Finds the source files that a stage imports; DVC does not follow imports, so `deps` in dvc.yaml must list them."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def reached_files(script: Path, package_root: Path) -> list[Path]:
-    """All files of the package that a script imports, directly or through others, sorted.
+    """The files of the package that a script imports, directly or indirectly, sorted.
 
-    `package_root` is the folder that holds the package (`src`).
+    `package_root` is the folder that contains the package (`src`).
     """
     found: set[Path] = set()
     waiting = [script]
@@ -21,10 +21,7 @@ def reached_files(script: Path, package_root: Path) -> list[Path]:
 
 
 def imported_libraries(scripts: Iterable[Path], package_root: Path) -> set[tuple[str, tuple[str, ...]]]:
-    """What scripts import that is not in `package_root`, anywhere in them or in the files that they reach.
-
-    Modules, each with the names that are taken from it.
-    """
+    """The modules outside `package_root` that scripts import, directly or indirectly, each with its imported names."""
     files = {file for script in scripts for file in (script, *reached_files(script, package_root))}
     found = {(module, names) for file in files for module, names in imports_of(file)}
     return {(module, names) for module, names in found if not _files_of(module, package_root)}
@@ -36,7 +33,7 @@ def _imported_modules(file: Path, package_root: Path) -> set[Path]:
 
 
 def imports_of(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each module that a file imports, with the names that it takes from it."""
+    """Each module that a file imports, with the names imported from it."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)

@@ -1,6 +1,6 @@
-"""`sdaug-shell -c COMMAND`: the `$SHELL` that `sdaug grid` gives to DVC; it hands stages to the server of `warm.py`.
+"""`sdaug-shell -c COMMAND`: the `$SHELL` that `sdaug grid` gives to DVC; it passes stages to the server in `warm.py`.
 
-It starts in a few hundredths of a second, so it imports nothing that it does not need.
+Every stage pays for its start, so it imports as little as possible and starts in a few hundredths of a second.
 """
 
 import json
@@ -16,7 +16,7 @@ STAGE = re.compile(r"python (stages/\w+\.py(?: [\w@%+=:,./-]+)*)", re.ASCII)
 
 
 def main() -> None:
-    """Run the command, in the server if that is there and knows the stage."""
+    """Run the command in the server if there is one that knows the stage, otherwise in `/bin/sh`."""
     command, address = sys.argv[-1], os.environ.get(SOCKET)
     words = stage_words(command)
     if words and address:
@@ -33,13 +33,13 @@ def main() -> None:
 
 
 def stage_words(command: str) -> list[str]:
-    """The script and its arguments; nothing if the command is more than `python stages/NAME.py` and plain words."""
+    """The script and its arguments, or `[]` if the command is not just `python stages/NAME.py` and plain words."""
     match = STAGE.fullmatch(" ".join(command.split()))
     return match[1].split() if match else []
 
 
 def hand_over(server: socket.socket, words: list[str]) -> int | None:
-    """Have the server run a stage with our folder, environment and outputs; its exit status, or none if it declines."""
+    """The exit status of a stage run by the server with our folder, environment and outputs; None if it declines."""
     request = {"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}
     socket.send_fds(server, [b"\0"], [1, 2])
     server.sendall(json.dumps(request).encode() + b"\n")
@@ -48,7 +48,7 @@ def hand_over(server: socket.socket, words: list[str]) -> int | None:
     if answer == DECLINED:
         return None
     if not answer:
-        print(f"error: {words[0]}: its process has gone, maybe for want of memory", file=sys.stderr)
+        print(f"error: {words[0]}: its process died, perhaps out of memory", file=sys.stderr)
         return 1
     status = int(answer)
-    return status if status >= 0 else 128 - status  # as shells tell a signal
+    return status if status >= 0 else 128 - status  # as shells report a signal

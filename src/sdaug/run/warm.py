@@ -1,7 +1,7 @@
-"""Stages that start with their libraries imported: a server imports them once and forks for each stage.
+"""The server behind warm starts: it imports the libraries of all stages once and forks a process for each stage.
 
-Importing diffusers takes longer than many a stage works. DVC runs a command as `$SHELL -c COMMAND`, and `shell.py`
-is such a shell. The server imports nothing of this package that a stage computes with, so each runs the source files
+Importing diffusers takes longer than many stages run. DVC runs a command as `$SHELL -c COMMAND`, and `shell.py` is
+such a shell. The server imports no code of this package that stages compute with, so every stage runs the source files
 as they are when it starts.
 """
 
@@ -28,17 +28,17 @@ from sdaug.run.imports import imported_libraries
 from sdaug.run.shell import DECLINED, SOCKET
 
 LOG_BOOK = ("mlflow", "sqlalchemy")
-# What MLflow imports when a run is opened, and torch when an optimizer first steps.
+# Imported late: by MLflow when it opens a run, by torch at the first optimizer step.
 LATE = ("mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite", "torch._dynamo")
-OWNER = 0  # stdin, which closes when whoever started the server is gone
+OWNER = 0  # stdin, which closes when the process that started the server exits
 
 
 @contextlib.contextmanager
 def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """What DVC's environment needs so that stages start warm; nothing where that cannot be.
+    """The environment variables that make DVC start stages warm; empty where warm starts are not possible.
 
-    `scripts` are the stages whose libraries the server imports, when the first stage comes. `environment` is what the
-    server has beside ours: for what a library reads only when it is loaded.
+    `scripts` are the stages whose libraries the server imports when the first stage arrives. `environment` is added to
+    the server's own environment, for variables that a library reads only when it is loaded.
     """
     shell = Path(sys.executable).with_name("sdaug-shell")
     with contextlib.ExitStack() as stack:
@@ -46,14 +46,14 @@ def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iter
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         try:
             listener.bind(address)
-        except OSError:  # the name of a socket holds about 100 bytes
+        except OSError:  # a socket's path is limited to about 100 bytes
             address = ""
-        # Libraries of macOS do not survive a fork.
+        # System libraries of macOS do not survive a fork.
         if not address or not shell.is_file() or not is_ours("python") or sys.platform != "linux":
             yield {}
             return
         listener.listen()
-        # Telemetry is nobody's business; switched off in the moment MLflow is imported.
+        # No usage data to third parties; MLflow is imported here before any stage sets this variable.
         server = subprocess.Popen(
             [sys.executable, "-m", "sdaug.run.warm", str(listener.fileno()), *map(str, scripts)],
             stdin=subprocess.PIPE,
@@ -68,24 +68,24 @@ def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iter
 
 
 def is_ours(command: str) -> bool:
-    """Whether a command's Python is the one that runs now: another has other libraries."""
+    """Whether a command resolves to the running Python installation; another one has other libraries."""
     found = shutil.which(command)
     return found is not None and Path(found).parent.resolve() == Path(sys.executable).parent.resolve()
 
 
 def import_libraries(scripts: Sequence[Path]) -> None:
-    """Import whatever the scripts import somewhere, of other packages than ours; but no log book that is off."""
+    """Import every third-party library that the scripts use, but not MLflow's if logging is off."""
     for module, names in [*sorted(imported_libraries(scripts, Path("src"))), *((module, ()) for module in LATE)]:
         if module.startswith(LOG_BOOK) and os.environ.get("SDAUG_MLFLOW") == "off":
             continue
-        with contextlib.suppress(Exception):  # whatever is wrong, a stage that needs it will say so
+        with contextlib.suppress(Exception):  # a stage that needs the module reports the error
             importlib.__import__(module, fromlist=names)
     gc.collect()
-    gc.freeze()  # else the first collection of each stage would copy all pages
+    gc.freeze()  # or the first collection in each stage would copy all shared pages
 
 
 def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
-    """Run each stage that comes in a process of its own, until the owner has gone; decline other scripts."""
+    """Run each requested stage in its own process until the owner exits; decline other scripts."""
     running: list[tuple[BaseProcess, socket.socket]] = []
     is_warm = False
     while True:
@@ -95,7 +95,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
                 stage.join()
                 _answer(client, f"{stage.exitcode}\n")
                 running.remove((stage, client))
-            elif client in ready or OWNER in ready:  # whoever asked has gone, since nothing more is ever sent
+            elif client in ready or OWNER in ready:  # the client sends nothing more, so it has exited
                 stage.terminate()
         if OWNER in ready:
             return
@@ -116,7 +116,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
 
 
 def _receive(client: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """What `sdaug.run.shell` asks for, with its stdout and stderr; nothing if it has gone before it had asked."""
+    """The request of `sdaug.run.shell` and its stdout and stderr; no request if the client has already exited."""
     _, outputs, _, _ = socket.recv_fds(client, 1, 2)
     with client.makefile() as requests:
         line = requests.readline()
@@ -124,13 +124,13 @@ def _receive(client: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
 
 def _answer(client: socket.socket, line: str) -> None:
-    with contextlib.suppress(OSError):  # it has gone
+    with contextlib.suppress(OSError):  # the client has exited
         client.sendall(line.encode())
     client.close()
 
 
 def _run_stage(request: Mapping[str, Any], outputs: Sequence[int]) -> None:
-    """In the new process: be what `python SCRIPT ARGUMENTS` would have been."""
+    """Run a stage in the forked process just as `python SCRIPT ARGUMENTS` would."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Path(os.devnull).open() as nothing:
         for here, there in zip([nothing.fileno(), *outputs], range(3), strict=True):
@@ -144,11 +144,11 @@ def _run_stage(request: Mapping[str, Any], outputs: Sequence[int]) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the stages, and for the owner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the stages and the owner
     descriptor, *scripts = sys.argv[1:]
     with socket.socket(fileno=int(descriptor)) as listener:
         serve(listener, list(map(Path, scripts)))
-    os._exit(0)  # libraries that are taken apart after `gc.freeze` complain of it
+    os._exit(0)  # some libraries print errors when torn down after `gc.freeze`
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The stage synthesize: synthetic images and their manifest."""
+"""Stage `synthesize`: synthetic images and their manifest."""

@@ -1,4 +1,4 @@
-"""Drawing a synthetic image again from its row of the manifest."""
+"""Regenerating a synthetic image from its manifest row."""
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
@@ -9,7 +9,7 @@ from sdaug.diffusion.sampling import cast_weights, draw_pixels
 
 
 def redraw(pipeline: StableDiffusionPipeline, image: SyntheticImage) -> NDArray[np.uint8]:
-    """The `(H, W, 3)` pixels of an image, drawn in a batch of the size that it was drawn in."""
+    """The pixels `(H, W, 3)` of an image, sampled with its original settings, batch size included."""
     cast_weights(pipeline, image.drawing.precision)
     (pixels,) = draw_pixels(
         pipeline,

@@ -1,4 +1,4 @@
-"""Drawing the synthetic images of one class; what cannot be right is drawn again with another seed."""
+"""Generating the synthetic images of one class; faulty images are rejected and resampled with another seed."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +15,8 @@ from sdaug.common.seeding import derive_seed
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
 
-MIN_LEVELS = 8  # grey levels that an image must use; a constant one has 1, a photo dozens
-MAX_ATTEMPTS = 10  # seeds for one image before the generator is given up
+MIN_LEVELS = 8  # distinct grey levels an image needs; a constant one has 1, a photo dozens
+MAX_ATTEMPTS = 10  # seeds tried per image before giving up on the generator
 
 REASONS = ("not_finite", "constant", "few_levels", "duplicate")
 
@@ -32,22 +32,20 @@ def synthesize(
     seed: int,
     out_dir: Path,
 ) -> dict[str, int]:
-    """Write `num_images` PNG files, named by their seeds, and `manifest.csv`; the counts of what was rejected.
-
-    An image that cannot be right is drawn again with the next seed.
+    """Write `num_images` PNG files, named by seed, and `manifest.csv`; returns the number of rejected images by reason.
 
     Raises:
-        ValueError: the generator draws no acceptable image in several attempts.
+        ValueError: an image was rejected `MAX_ATTEMPTS` times.
     """
     cast_weights(pipeline, drawing.precision)
-    # What `auto` means here, since a manifest may be read elsewhere.
+    # Resolve `auto`, since the manifest may be read on another machine.
     drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
     rejected = dict.fromkeys(REASONS, 0)
     seen: set[bytes] = set()
     kept: dict[int, SyntheticImage] = {}
     open_indices = list(range(num_images))
     files = []
-    with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is drawn
+    with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         for attempt in range(MAX_ATTEMPTS):
             seeds = [image_seed(seed, label, index, attempt) for index in open_indices]
             again = []
@@ -69,22 +67,22 @@ def synthesize(
         file.result()
     if open_indices:
         raise ValueError(
-            f"{label}: {len(open_indices)} of {num_images} images were rejected {MAX_ATTEMPTS} times over "
+            f"{label}: {len(open_indices)} of {num_images} images were rejected {MAX_ATTEMPTS} times in a row "
             f"({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
-            "broken: lower dreambooth.learning_rate, or take precision fp32"
+            "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
     write_synthetic(out_dir, [kept[index] for index in range(num_images)])
     return {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
 
 
 def image_seed(seed: int, label: str, index: int, attempt: int) -> int:
-    """The seed of an image; a rejected one has further attempts."""
+    """The seed of an image; each further attempt after a rejection has its own."""
     purpose = (label, index) if attempt == 0 else (label, index, attempt)
     return derive_seed(seed, *purpose) >> 31
 
 
 def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:
-    """Why an image cannot be right, or None; `seen` remembers the images that can be."""
+    """The reason to reject an image, or None; the hash of an accepted image is added to `seen`."""
     if not image.is_finite:
         return "not_finite"
     levels = np.bincount(image.pixels.mean(axis=2).round().astype(np.int64).ravel(), minlength=256)

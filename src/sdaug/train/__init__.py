@@ -1,1 +1,1 @@
-"""The stage train: one classifier on one data set."""
+"""Stage `train`: one classifier on one data set."""

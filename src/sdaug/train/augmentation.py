@@ -1,4 +1,4 @@
-"""Random changes of training images, in batches on the device; each image has its own, all from one stream."""
+"""Random augmentation of training images, in batches on the device but per image, drawn from one seeded stream."""
 
 import math
 
@@ -10,13 +10,13 @@ from sdaug.common.device import to_device
 
 
 class Augmentation:
-    """What an arm does to its training images before they are resized."""
+    """The augmentation of an arm, applied before images are resized."""
 
     def __init__(self, arm: ArmTraining, num_classes: int, stream: torch.Generator) -> None:
         self._arm, self._num_classes, self._stream = arm, num_classes, stream
 
     def change(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`(B, 3, H, W)` uint8 -> float32 in [0, 1]: RandAugment, turned and cropped, flipped, other colours."""
+        """`(B, 3, H, W)` uint8 -> float32 in [0, 1]: RandAugment, rotation and crop, flips, colour jitter."""
         arm = self._arm
         if arm.randaugment_ops:
             pixels = self._rand_augment(pixels)
@@ -30,11 +30,11 @@ class Augmentation:
         return self._jitter(images)
 
     def mix(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`(B, 3, H, W)` and labels `(B,)`; with mixup or cutmix (one of both by chance), labels become `(B, K)`."""
+        """Images `(B, 3, H, W)` and labels `(B,)`, or `(B, K)` after mixup or cutmix (one at random if both set)."""
         arm = self._arm
         if not (arm.mixup_alpha or arm.cutmix_alpha):
             return images, labels
-        from torchvision.transforms import v2  # a second, which most arms need not wait for
+        from torchvision.transforms import v2  # takes a second, and most arms do not need it
 
         kinds = [(v2.MixUp, arm.mixup_alpha), (v2.CutMix, arm.cutmix_alpha)]
         mixers = [kind(alpha=alpha, num_classes=self._num_classes) for kind, alpha in kinds if alpha]
@@ -50,9 +50,9 @@ class Augmentation:
             return torch.stack([change(image) for image in pixels])
 
     def _turn_and_crop(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn by up to `rotation_degrees`, then cut out a rectangle of at least `crop_scale` of the area.
+        """Rotate by up to `rotation_degrees`, then crop a rectangle of at least `crop_scale` of the area.
 
-        The rectangle's sides have a ratio of 3/4 to 4/3; it fills the image again, and what lies outside is black.
+        The crop has an aspect ratio of 3/4 to 4/3 and is resized to the full image; areas outside the source are black.
         """
         arm = self._arm
         angle = self._uniform(images, -1.0, 1.0).flatten() * math.radians(arm.rotation_degrees)
@@ -66,7 +66,7 @@ class Augmentation:
         return resample(images, angle=angle, width=width, height=height, left=left, top=top)
 
     def _jitter(self, images: torch.Tensor) -> torch.Tensor:
-        """Brightness, then contrast, then saturation, each by a factor of 1 plus or minus its knob."""
+        """Brightness, then contrast, then saturation, each by a factor of 1 plus or minus its strength."""
         arm = self._arm
         if arm.brightness:
             images = blend(images, torch.zeros_like(images), self._factor(images, arm.brightness))
@@ -81,7 +81,7 @@ class Augmentation:
         return self._uniform(images, 1.0 - strength, 1.0 + strength)
 
     def _uniform(self, images: torch.Tensor, low: float, high: float) -> torch.Tensor:
-        """A number for each image, `(B, 1, 1, 1)`."""
+        """One number per image, `(B, 1, 1, 1)`."""
         values = torch.rand(len(images), 1, 1, 1, generator=self._stream) * (high - low) + low
         return to_device(values, images.device)
 
@@ -93,7 +93,7 @@ class Augmentation:
 
 
 class _Seeded:
-    """torch's global stream from a seed, and afterwards as it was: torchvision knows no other one."""
+    """Seeds torch's global stream and restores it on exit, because torchvision draws from no other one."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -115,13 +115,13 @@ def resample(
     left: torch.Tensor,
     top: torch.Tensor,
 ) -> torch.Tensor:
-    """Square `(B, C, H, W)` images turned counter-clockwise by `angle` radians `(B,)`, a rectangle of them enlarged.
+    """Square images `(B, C, H, W)`, rotated counter-clockwise by `angle` radians `(B,)`, then cropped and enlarged.
 
-    Width and height `(B,)` are shares of the image's sides; left and top `(B,)` move the rectangle from the middle,
-    where 1 is half a side.
+    `width` and `height` `(B,)` are fractions of a side; `left` and `top` `(B,)` shift the crop from the centre, in
+    units of half a side.
     """
     cos, sin = angle.cos(), angle.sin()
-    # From places of the result to places of the source: enlarge and move, then turn.
+    # Maps output to source coordinates: scale and shift, then rotate.
     rows = [
         torch.stack([cos * width, -sin * height, cos * left - sin * top], dim=1),
         torch.stack([sin * width, cos * height, sin * left + cos * top], dim=1),
@@ -131,12 +131,12 @@ def resample(
 
 
 def blend(images: torch.Tensor, others: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """`factor` of the images and the rest of the others, kept in [0, 1]."""
+    """`factor * images + (1 - factor) * others`, clamped to [0, 1]."""
     return (factor * images + (1.0 - factor) * others).clamp(0.0, 1.0)
 
 
 def to_grey(images: torch.Tensor) -> torch.Tensor:
-    """The luma `(B, 1, H, W)` of `(B, 3, H, W)` images (ITU-R BT.601)."""
+    """The luma `(B, 1, H, W)` of images `(B, 3, H, W)` (ITU-R BT.601)."""
     red, green, blue = images.split(1, dim=1)
     grey: torch.Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
     return grey

@@ -1,4 +1,4 @@
-"""Which images come in which order: epochs of batches, plain or with each class as often as the largest."""
+"""The order of images in an epoch, with plain or class-balanced sampling, and its batches."""
 
 import numpy as np
 import torch
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 
 def draw_epoch(labels: NDArray[np.int64], sampler: str, order: torch.Generator) -> torch.Tensor:
-    """The indices of one epoch's images in their order.
+    """The image indices of one epoch, shuffled.
 
-    `plain`: every image once. `balanced`: as many of each class as the largest has, so that each image of a rare
-    class comes equally often, but for a rest by chance.
+    `plain`: every image once. `balanced`: each class is oversampled to the size of the largest; its images are repeated
+    equally often, except for a random remainder.
     """
     if sampler == "plain":
         return torch.randperm(len(labels), generator=order)
@@ -20,13 +20,13 @@ def draw_epoch(labels: NDArray[np.int64], sampler: str, order: torch.Generator) 
 
 
 def count_epoch(labels: NDArray[np.int64], sampler: str) -> int:
-    """How many images `draw_epoch` gives."""
+    """The number of indices that `draw_epoch` returns."""
     _, counts = np.unique(labels, return_counts=True)
     return len(labels) if sampler == "plain" else int(counts.max()) * len(counts)
 
 
 def cut_batches(indices: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
-    """Every image in a batch; a last batch of one image joins the one before, since batch norm needs two."""
+    """Batches of all indices; a last batch of one image is merged into the previous one, since batch norm needs two."""
     batches = list(indices.split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -34,7 +34,7 @@ def cut_batches(indices: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
 
 
 def count_batches(num_images: int, batch_size: int) -> int:
-    """How many batches `cut_batches` makes."""
+    """The number of batches that `cut_batches` returns."""
     whole, rest = divmod(num_images, batch_size)
     return max(1, whole + (rest > 1))
 

@@ -1,4 +1,4 @@
-"""A picture of which class is taken for which."""
+"""Plot of the confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 def draw_confusion(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> Image.Image:
-    """The confusion matrix of `(N, K)` probabilities, rows as shares of the true class."""
+    """An RGB plot of the confusion matrix of probabilities `(N, K)`, normalised over each true class."""
     figure = Figure(figsize=(4.5, 4.0), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     ConfusionMatrixDisplay.from_predictions(

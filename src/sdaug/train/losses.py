@@ -1,4 +1,4 @@
-"""The losses of the study, for class indices `(B,)` and for mixed labels `(B, K)` alike."""
+"""The losses of the study, for class indices `(B,)` and for mixed labels `(B, K)`."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,10 +14,10 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def build_loss(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int, device: torch.device) -> Loss:
-    """The loss that an arm names, weighted by the class counts of the training `labels`.
+    """The loss of an arm, with class weights computed from the training `labels`.
 
     Raises:
-        ValueError: the arm lists another number of weights than there are classes.
+        ValueError: the arm does not list one class weight per class.
     """
     weights = class_weights(arm, labels, num_classes)
     weight = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
@@ -29,14 +29,17 @@ def build_loss(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int, de
 
 
 def class_weights(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int) -> Sequence[float] | None:
-    """A weight for each class, or none; those by counts have mean 1 over the training images.
+    """One weight per class, or None; weights computed from class counts have mean 1 over the training images.
 
     `effective_number` is Cui et al., arXiv 1901.05555, eq. 2. A class without images has weight 0.
+
+    Raises:
+        ValueError: the arm does not list one class weight per class.
     """
     if isinstance(arm.class_weights, list):
         if len(arm.class_weights) != num_classes:
             raise ValueError(
-                f"params.yaml: datasets: class_weights: {arm.class_weights}; need {num_classes}, one for each class"
+                f"params.yaml: datasets: class_weights: {arm.class_weights}; need {num_classes}, one per class"
             )
         return arm.class_weights
     if arm.class_weights == "none":
@@ -60,7 +63,7 @@ def focal_loss(
     weight: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """The mean focal loss of `(B, K)` logits (Lin et al., arXiv 1708.02002, eq. 5); `weight` is alpha, by class.
+    """The mean focal loss of logits `(B, K)` (Lin et al., arXiv 1708.02002, eq. 5); `weight` `(K,)` is alpha per class.
 
     With `gamma` 0 and no weight it is the cross entropy.
     """
@@ -71,6 +74,6 @@ def focal_loss(
         shares = shares * (1.0 - label_smoothing) + label_smoothing / K
     if weight is not None:
         shares = shares * weight
-    # The power of nothing has no slope where gamma is under 1.
+    # For gamma below 1, doubt**gamma has an infinite gradient at 0.
     doubt = (1.0 - log_p.exp()).clamp_min(torch.finfo(log_p.dtype).tiny)
     return -(shares * doubt**gamma * log_p).sum(dim=1).mean()

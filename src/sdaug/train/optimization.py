@@ -1,4 +1,4 @@
-"""Optimizers and learning rates of classifiers."""
+"""Optimizers and learning-rate schedules of classifiers."""
 
 import math
 
@@ -7,11 +7,11 @@ from torch import nn
 
 from sdaug.classify.params import Recipe
 
-STEP_FRACTIONS, STEP_FACTOR = (0.5, 0.75), 0.1  # schedule `step`: a tenth at half and at three quarters of all steps
+STEP_FRACTIONS, STEP_FACTOR = (0.5, 0.75), 0.1  # schedule `step`: times 0.1 at 1/2 and at 3/4 of all steps
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW, fused, over all weights that are to learn."""
+    """SGD with momentum, Adam or AdamW, all fused, over the trainable weights."""
     groups = parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
@@ -20,11 +20,11 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """Weights with their decay and learning rate.
+    """Parameter groups with their weight decay and learning rate.
 
-    Biases, the weights of norms, and what a model of timm's names besides (tokens, positions) do not decay. With
-    `layer_decay` each layer learns that much more slowly than the one after it (Clark et al., arXiv 2003.10555), by
-    timm's order of layers.
+    Biases, norm weights and what a timm model exempts (tokens, position embeddings) have no weight decay. With
+    `layer_decay`, the learning rate of each layer is that factor times the rate of the layer after it (Clark et al.,
+    arXiv 2003.10555), in timm's layer order.
     """
     if recipe.layer_decay < 1:
         from timm.optim import param_groups_layer_decay
@@ -46,12 +46,12 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]
 def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate over all steps."""
+    """The learning-rate schedule over `num_steps` steps."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, recipe, num_steps))
 
 
 def learning_rate_factor(step: int, recipe: Recipe, num_steps: int) -> float:
-    """The share of the learning rate at a step, counted from 0: rising over the warm-up, then as scheduled."""
+    """The learning-rate factor at a step, counted from 0: linear warm-up, then the schedule."""
     if step < recipe.warmup_steps:
         return (step + 1) / (recipe.warmup_steps + 1)
     done = (step - recipe.warmup_steps) / max(1, num_steps - recipe.warmup_steps)

@@ -1,4 +1,4 @@
-"""Training one classifier on one data set: the best epoch by validation, every image counted."""
+"""Training one classifier on one data set, with selection of the best epoch by validation."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -12,7 +12,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdaug.classify.inception_head import weights_without
 from sdaug.classify.inference import as_pixels, predict, to_batch
-from sdaug.classify.matrix_conv import use_matrix_products
 from sdaug.classify.models import ModelCard, build_model, create_network
 from sdaug.classify.params import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
@@ -25,9 +24,10 @@ from sdaug.common.seeding import derive_seed
 from sdaug.train.augmentation import Augmentation
 from sdaug.train.batches import count_batches, count_epoch, cut_batches, draw_epoch
 from sdaug.train.losses import Loss, build_loss
+from sdaug.train.matrix_conv import use_matrix_products
 from sdaug.train.optimization import build_optimizer, build_schedule
 
-AUXILIARY_WEIGHT = 0.4  # Szegedy et al., arXiv 1512.00567, leave it open; torchvision's reference training takes 0.4
+AUXILIARY_WEIGHT = 0.4  # not given by Szegedy et al., arXiv 1512.00567; torchvision's reference training uses 0.4
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -36,9 +36,9 @@ Report = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The weights of the best epoch, its scores and probabilities on validation, and every epoch's row of history.
+    """The best epoch's weights, validation scores and probabilities `(N, K)`, and the history of all epochs.
 
-    Without validation the last epoch is kept, and there are no scores.
+    Without a validation set the last epoch is kept, and there are no scores.
     """
 
     weights: Mapping[str, torch.Tensor]
@@ -49,7 +49,7 @@ class Trained:
     history: list[dict[str, float]] = field(repr=False)
 
     def build(self) -> nn.Module:
-        """The trained model, in evaluation mode on the CPU."""
+        """The trained model in evaluation mode, on the CPU."""
         model = create_network(self.card.architecture, len(self.card.classes), self.card.options)
         model.load_state_dict(self.weights)
         return model.to(memory_format=torch.channels_last).eval()
@@ -69,21 +69,21 @@ def train_classifier(
     report: Report | None = None,
     title: str = "epochs",
 ) -> Trained:
-    """Train on `(N, H, W, 3)` images, keep the epoch that validates best.
+    """Train on images `(N, H, W, 3)` and keep the best validation epoch.
 
     Raises:
-        ValueError: the batch is larger than the data, or the loss explodes (with epoch and step).
+        ValueError: the batch is larger than the data set, or losses or predictions are not finite.
     """
     if recipe.batch_size > len(training[1]):
         raise ValueError(
             f"params.yaml: classifiers: batch_size: {recipe.batch_size} ({title}); "
-            f"there are {len(training[1])} training images"
+            f"there are {len(training[1])} training images; lower batch_size"
         )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Setup: two arms with one seed start from the same weights.
+        # Setup. Arms with the same seed start from the same weights.
         torch.manual_seed(derive_seed(seed, "initialisation"))
         model, card = build_model(recipe, classes, prepared_pixels=training[0].shape[1], square=square)
-        if device.type == "cpu" and not shared.compile:  # a C++ compiler would take minutes over them
+        if device.type == "cpu" and not shared.compile:  # the C++ compiler would take minutes for these
             use_matrix_products(model)
         torch.manual_seed(derive_seed(seed, "dropout"))
         loop = Loop(model.to(device), card, training, recipe=recipe, arm=arm, shared=shared, seed=seed, title=title)
@@ -108,7 +108,7 @@ def train_classifier(
 
 
 class Loop:
-    """All state of one training: the model, its optimizer and streams, and how many steps are done."""
+    """The state of one training run: model, optimizer, random streams and step count."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Loop:
         self._title, self._device = title, next(model.parameters()).device
         model.to(memory_format=torch.channels_last)
         if shared.compile:
-            model.compile()  # in place: weights keep their names
+            model.compile()  # in place, so that weights keep their names
         self.dtype = resolve_precision(shared.precision, self._device)
         num_classes = len(card.classes)
         self._loss = build_loss(arm, self._labels, num_classes, self._device)
@@ -137,22 +137,26 @@ class Loop:
         num_batches = count_batches(count_epoch(self._labels, arm.sampler), recipe.batch_size)
         self._num_steps = recipe.steps or num_batches * (recipe.epochs or 1)
         self.num_epochs = -(-self._num_steps // num_batches)
-        self._step = self.num_epoch_steps = 0  # in all, and in the last epoch
+        self._step = self.num_epoch_steps = 0  # in total, and in the last epoch
         self._optimizer = build_optimizer(model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
-        # On a GPU all images stay there; on a CPU they stay in the file, and each batch is read when it is due.
+        # On a GPU all images are resident; on a CPU they stay in the file, and each batch is read when needed.
         self._resident = as_pixels(self._images, self._device) if self._device.type != "cpu" else None
         self._targets = torch.from_numpy(self._labels).to(self._device)
 
     @property
     def kept(self) -> nn.Module:
-        """The model that validates: the average of its weights, if one is kept."""
+        """The model used for validation: the moving average of the weights, if there is one."""
         kept: nn.Module = self._model if self._average is None else self._average.module
         return kept
 
     def train_epoch(self, epoch: int) -> float:
-        """One pass over all batches, or as many as are left; the mean loss an image."""
+        """Train for one epoch, or for the remaining steps; returns the mean loss per image.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
         set_training(self._model, self._recipe)
         monitor = LossMonitor(["loss"], self._device)
         indices = draw_epoch(self._labels, self._arm.sampler, self._order)
@@ -165,10 +169,10 @@ class Loop:
         return monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
 
     def predict(self, images: Images, epoch: int) -> NDArray[np.float64]:
-        """Class probabilities `(N, K)` of `(N, H, W, 3)` images by the model that would be kept.
+        """Class probabilities `(N, K)` of images `(N, H, W, 3)` from the model that would be kept.
 
         Raises:
-            ValueError: they are not finite: the last step's loss says nothing of what it did to the weights.
+            ValueError: they are not finite; the last step's loss cannot show that its update broke the weights.
         """
         predicted = predict(self.kept, images, self._card, dtype=self.dtype)
         if not np.isfinite(predicted).all():
@@ -207,7 +211,7 @@ class Loop:
 
 
 class Selection:
-    """The best epoch so far by validation, and the rows of all."""
+    """The best validation epoch so far, and the history of all epochs."""
 
     def __init__(self, shared: TrainParams) -> None:
         self._shared = shared
@@ -224,7 +228,7 @@ class Selection:
         predicted: NDArray[np.float64] | None,
         model: nn.Module,
     ) -> bool:
-        """Look at an epoch; whether it is time to stop, since none of the last ones was better."""
+        """Record an epoch; returns whether to stop early, because none of the last epochs was better."""
         self._history.append({"epoch": epoch, **row})
         name = self._shared.selection
         if not scores or not self._epoch or rank(scores, name) > rank(self._scores, name):
@@ -234,7 +238,7 @@ class Selection:
         return patience is not None and epoch - self._epoch >= patience
 
     def result(self, card: ModelCard, *, num_classes: int) -> Trained:
-        """What is kept."""
+        """The kept epoch and the history."""
         return Trained(
             weights=self._weights,
             card=card,
@@ -246,19 +250,19 @@ class Selection:
 
 
 def rank(scores: Mapping[str, float], selection: str) -> tuple[float, float]:
-    """What makes one epoch better than another; ties go to the lower validation loss."""
+    """The sort key of an epoch, higher is better; ties go to the lower validation loss."""
     return -scores["loss"] if selection == "loss" else scores[selection], -scores["loss"]
 
 
 def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """A moving average of all weights and of the norms' statistics, if one is kept."""
+    """An exponential moving average of the weights and batch-norm statistics, or None without `decay`."""
     if decay is None:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def set_training(model: nn.Module, recipe: Recipe) -> None:
-    """Training mode; a frozen backbone keeps its norms' statistics as well."""
+    """Switch to training mode; the batch-norm statistics of a frozen backbone stay frozen too."""
     model.train()
     if recipe.freeze_backbone:
         for module in model.modules():
@@ -269,7 +273,7 @@ def set_training(model: nn.Module, recipe: Recipe) -> None:
 def combined_loss(
     output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor, loss: Loss
 ) -> torch.Tensor:
-    """The loss, with that of an auxiliary head where the model has one."""
+    """The loss, plus the weighted loss of the auxiliary head if the model has one."""
     if isinstance(output, torch.Tensor):
         return loss(output.float(), targets)
     logits, auxiliary = output

@@ -1,1 +1,1 @@
-"""What the study found: tables, pictures and the page."""
+"""The report stage: results, tables, pictures and the page."""

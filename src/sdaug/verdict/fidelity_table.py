@@ -1,15 +1,15 @@
-"""The table that says whether generated images look like their class."""
+"""The report's table on whether generated images look like their class."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sdaug.verdict.page import Table
 
-COLUMNS = {"class_share": "taken for it, %", "class_probability": "probability, %", "kid": "KID"}
+COLUMNS = {"class_share": "recognized, %", "class_probability": "probability, %", "kid": "KID"}
 
 
 def fidelity_table(by_class: Mapping[str, Any]) -> Table:
-    """The figures of each class in `metrics/fidelity.json`, before DreamBooth and after."""
+    """The table of the scores per class in `metrics/fidelity.json`, before and after DreamBooth."""
     pairs = [(key, when) for key in COLUMNS for when in ("before", "after")]
     header = ("class", "photos", "images", *(f"{COLUMNS[key]} {when}" for key, when in pairs))
     rows = tuple(
@@ -22,13 +22,14 @@ def fidelity_table(by_class: Mapping[str, Any]) -> Table:
         for label, figures in by_class.items()
     )
     return Table(
-        title="Do generated images look like their class",
+        title="Do generated images look like their class?",
         note=(
-            "A classifier trained on real photos that no generator saw (validation and test), as they are and as soft "
-            "as the VAE returns them, looks at images of the base and of the class's generator, both drawn for the "
-            "class's prompt: the share that it takes for the class, the probability it gives the class, and the "
-            "kernel distance of its features to the class's photos (smaller is nearer). A diagnosis, not to be tuned "
-            "by: the test photos are in it."
+            "A classifier judges images of the base model and of the class's generator, both drawn with the class's "
+            "prompt. It was trained on real photos that no generator saw (validation and test), both unchanged and as "
+            "blurred as the VAE reconstructs them. Recognized: the share of images assigned to the class; probability: "
+            "the mean probability of the class; KID: the kernel distance between the classifier's features of the "
+            "images and of the class's photos (smaller is closer). A diagnosis only: do not tune by it, since it uses "
+            "the test photos."
         ),
         header=header,
         rows=rows,

@@ -1,4 +1,4 @@
-"""The words of the report: its tables, as text, Markdown and CSV rows, and the page that holds them."""
+"""The text of the report: its tables as plain text, Markdown and CSV rows, its sentences, and the HTML page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells as they are shown; the first `num_names` columns are names, the others numbers."""
+    """A table of formatted cells; the first `num_names` columns are names, the others numbers."""
 
     title: str
     note: str
@@ -28,7 +28,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Images by class: training photos, generated images and test photos."""
+    """Images per class: training photos, generated images and test photos."""
 
     photos: Mapping[str, int]
     generated: Mapping[str, int]
@@ -36,7 +36,7 @@ class Counts:
 
 
 def comparison_rows(study: Study) -> list[dict[str, Any]]:
-    """One row a model and data set with every number of the report, as fractions; blank where there is none."""
+    """One row per model and data set with every number of the report as a fraction; missing values are blank."""
     rows = []
     for result in study.results.values():
         row: dict[str, Any] = {
@@ -58,7 +58,7 @@ def comparison_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def confusion_rows(study: Study) -> list[dict[str, str]]:
-    """One row a test image and run, in the form of the confusion template of `dvc plots`."""
+    """One row per test image and run, in the format of the confusion templates of `dvc plots`."""
     return [
         {"actual": study.classes[actual], "predicted": study.classes[predicted], "run": run.name}
         for result in study.results.values()
@@ -85,8 +85,8 @@ def _comparison_table(study: Study) -> Table:
         return result.model, result.dataset, str(result.runs[0].num_train), *numbers
 
     return Table(
-        title="Validation and test",
-        note=f"Percent, mean of {_plural(len(study.seeds), 'seed')}; in brackets the 95 % interval.",
+        title="Validation and test scores",
+        note=f"Percent, mean of {_plural(len(study.seeds), 'seed')}; 95 % confidence intervals in brackets.",
         header=(
             "model", "data set", "trained on",
             "valid acc", "valid bal acc", "valid F1",
@@ -98,8 +98,8 @@ def _comparison_table(study: Study) -> Table:
 
 def _recall_table(study: Study) -> Table:
     return Table(
-        title="Recall of each class on test",
-        note="Percent of the class's test images that were recognized; the number of images is in the header.",
+        title="Recall per class on the test set",
+        note="Percentage of the class's test images that were classified correctly; the header gives their number.",
         header=("model", "data set", *(f"{label} (n={count})" for label, count in study.num_test.items())),
         rows=tuple(
             (result.model, result.dataset, *map(_percent, result.recall.values())) for result in study.results.values()
@@ -120,8 +120,8 @@ def _difference_table(study: Study) -> Table:
     mean = cells("mean of models", sum(gains.values()) / len(gains), study.mean_difference)
     return Table(
         title="Augmented minus original",
-        note="Percentage points, paired on the same test images; in brackets the 95 % interval, not corrected for the "
-        "number of models. That of the mean also holds the luck of the trainings.",
+        note="Percentage points, paired on the same test images; 95 % confidence intervals in brackets, not corrected "
+        "for the number of models. The interval of the mean also covers variation between training runs.",
         header=("model", "valid acc", "test acc", "test bal acc"),
         rows=(*(cells(model, gains[model], study.differences[model]) for model in study.differences), mean),
         num_names=1,
@@ -148,9 +148,9 @@ def _published_table(study: Study) -> Table:
     ]
     rows += [("", *key, "", "", *ours(*key)) for key in study.results if find_published(*key) is None]
     return Table(
-        title="The slides' table beside ours",
-        note="Accuracy in percent. Blank: the slides, or this study, have no such model. The photos of the slides are "
-        "others unless this study was run on them, so compare the pattern and not the level.",
+        title="The slides' results beside ours",
+        note="Accuracy in percent. Blank: the model is missing from the slides or from this study. The slides used "
+        "different photos, unless this study was run on them, so compare the pattern, not the level.",
         header=("slides", "our model", "data set", "slides valid", "slides test", "our valid", "our test"),
         rows=tuple(rows),
         num_names=3,
@@ -163,25 +163,25 @@ def _counts_table(counts: Counts) -> Table:
         return label, *map(str, (photos, generated, photos + generated, counts.test[label]))
 
     return Table(
-        title="Images of each class",
-        note="Training photos that the generators and classifiers may learn from, and what was generated from them.",
-        header=("class", "training photos", "generated", "together", "test photos"),
+        title="Images per class",
+        note="Training photos that generators and classifiers may learn from, and the images generated from them.",
+        header=("class", "training photos", "generated", "total", "test photos"),
         rows=tuple(cells(label) for label in counts.photos),
         num_names=1,
     )
 
 
 def find_verdict(study: Study) -> list[str]:
-    """The finding in one sentence for each test score, or why there is none."""
+    """The finding in one sentence per test score, or why there is none."""
     if not study.differences:
-        return [f"No verdict: it needs the data sets {BASELINE} and {TREATED}; here are {', '.join(study.datasets)}."]
+        return [f"No verdict: it needs data sets {BASELINE} and {TREATED}; this study has {', '.join(study.datasets)}."]
     sentences = []
     for metric, interval in study.mean_difference.items():
         name = metric.removeprefix("test_").replace("_", " ")
         sentences.append(
             f"Over {_plural(len(study.models), 'model')}, training with generated images changed test {name} by "
-            f"{100 * interval.value:+z.1f} percentage points on average (95 % interval {100 * interval.low:+z.1f} to "
-            f"{100 * interval.high:+z.1f}): {_effect(interval)}."
+            f"{100 * interval.value:+z.1f} percentage points on average (95 % confidence interval "
+            f"{100 * interval.low:+z.1f} to {100 * interval.high:+z.1f}): {_effect(interval)}."
         )
     return sentences
 
@@ -194,65 +194,67 @@ def find_limits(
     selection: str,
     num_validation: Mapping[str, int],
 ) -> list[str]:
-    """What a reader must know before believing the verdict; `num_validation` counts real photos, if any validate."""
+    """What limits the verdict, one sentence each; `num_validation` counts the real validation photos per class."""
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
     seeds = "one training seed" if len(study.seeds) == 1 else f"{len(study.seeds)} training seeds, averaged"
     limits = [
-        f"A first look: one split of the photos and {seeds}. The intervals hold the luck of the test images (bootstrap "
-        f"over {num_groups} groups of {num_images} images), that of the mean difference also the luck of the trainings "
-        f"(bootstrap over {_plural(len(study.models) * len(study.seeds), 'pair')} of them); none holds that of the "
-        "generators or of the split.",
+        f"A first look: one split of the photos and {seeds}. The intervals cover the choice of test images (bootstrap "
+        f"over {num_groups} groups with {num_images} images in all); that of the mean difference also covers variation "
+        f"between training runs (bootstrap over {_plural(len(study.models) * len(study.seeds), 'pair')} of runs). None "
+        "covers variation between generators or splits.",
         f"{_weight_of_one(study.num_test, 'test image')}.",
     ]
     if selection == "balanced_accuracy" and any(num_validation.values()):
-        limits.append(f"{_weight_of_one(num_validation, 'validation image')}, which chose the epochs that were kept.")
+        limits.append(f"{_weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep.")
     if study.mean_difference:
         # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
         seen = 2.8 * study.mean_difference["test_accuracy"].standard_error
         limits.append(
-            f"The smallest true mean change in accuracy that this study would show four times out of five is about "
+            f"The smallest true mean change in accuracy that this study would detect four times out of five is about "
             f"{100 * seen:.1f} points."
         )
     if set(study.datasets) == {BASELINE, TREATED}:
-        limits.append("Compared with doing nothing, not with simple remedies such as class weights or oversampling.")
+        limits.append("Compared with no augmentation, not with simple remedies such as class weights or oversampling.")
     if protocol == "published":
         limits.append(
-            "Validation says little: it is drawn from the pool that the generators learned from. Only test compares."
+            "Validation scores say little: their images come from the pool that the generators learned from. Only test "
+            "scores can be compared."
         )
     if sibling_accuracy is not None:
         limits.append(
-            f"Test photos share groups with training photos. Guessing the commonest label among a photo's siblings, "
-            f"without any pixel, is {_percent(sibling_accuracy)} % accurate on test: read the models against that."
+            f"Test photos share groups with training photos. Guessing the most common label among the training photos "
+            f"of the same group, without looking at a pixel, scores {_percent(sibling_accuracy)} % test accuracy: "
+            "compare the models with that."
         )
     return limits
 
 
 def _weight_of_one(counts: Mapping[str, int], unit: str) -> str:
-    """What one image of the rarest class does to balanced accuracy."""
+    """How much one image of the rarest class weighs in balanced accuracy, as a sentence."""
     present = {label: count for label, count in counts.items() if count}
     rarest = min(present, key=lambda label: present[label])
     fewest = present[rarest]
     return (
-        f"{rarest} has {_plural(fewest, unit)}: one image more or less is {100 / fewest:.1f} points of its "
+        f"{rarest} has {_plural(fewest, unit)}: a single image is worth {100 / fewest:.1f} points of its "
         f"recall and {100 / fewest / len(present):.1f} points of balanced accuracy"
     )
 
 
 def describe_protocol(protocol: Protocol) -> str:
-    """How training, validation and test were kept apart."""
+    """How training, validation and test images were kept apart, in one sentence."""
     if protocol == "clean":
         return (
             "clean: the generators saw only the training folds; validation images are real photos that no generator "
-            "saw, and no group of photos is on two sides."
+            "saw, and no group of photos is on both sides of a split."
         )
     return (
         "published (as in the slides): the generators saw every training photo, and real and generated images were "
-        "pooled and split at random into training and validation. Test holds real photos only."
+        "pooled and split at random into training and validation. The test set contains real photos only."
     )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested metrics under dotted names."""
+    """Nested metrics as a flat mapping with dotted names."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -260,7 +262,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def render_text(table: Table) -> str:
-    """Aligned columns for a terminal."""
+    """The table as aligned columns for a terminal."""
     lines = [table.header, *table.rows]
     widths = [max(len(line[c]) for line in lines) for c in range(len(table.header))]
 
@@ -275,7 +277,7 @@ def render_text(table: Table) -> str:
 
 
 def render_markdown(tables: Sequence[Table], *, verdict: Sequence[str], limits: Sequence[str]) -> str:
-    """The verdict, its limits and all tables."""
+    """The verdict, its limits and all tables in Markdown."""
     parts = ["# Comparison", " ".join(verdict), "\n".join(f"- {limit}" for limit in limits)]
     for table in tables:
         rule = ["---" if c < table.num_names else "---:" for c in range(len(table.header))]
@@ -285,7 +287,7 @@ def render_markdown(tables: Sequence[Table], *, verdict: Sequence[str], limits: 
 
 
 def render_page(tables: Sequence[Table], **values: Any) -> str:
-    """The report as one HTML page; its pictures lie beside it."""
+    """The report as one HTML page that refers to pictures in its own folder; `values` fill the template."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -299,7 +301,7 @@ def render_page(tables: Sequence[Table], **values: Any) -> str:
 def _effect(interval: Interval) -> str:
     if interval.low > 0:
         return "it helped"
-    return "it harmed" if interval.high < 0 else "no effect that this study could show"
+    return "it hurt" if interval.high < 0 else "no effect that this study could detect"
 
 
 def _percent(fraction: float) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of the report: the same results always give the same bytes."""
+"""The pictures of the report; the same results always give the same bytes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ TILE_PIXELS = 56
 TILE_COLUMNS = 10
 
 CAPTIONS = {
-    "comparison.png": "Test scores with 95 % intervals (filled) and validation scores (hollow).",
-    "class_counts.png": "Training images of each class before and after augmentation.",
-    "images.png": "Training photos and generated images of each class, drawn at random.",
-    "curves.png": "Validation accuracy by epoch; the hollow mark is the epoch that was kept.",
-    "confusion.png": "True against predicted class on the test photos.",
+    "comparison.png": "Test scores with 95 % confidence intervals (filled) and validation scores (hollow).",
+    "class_counts.png": "Training images per class before and after augmentation.",
+    "images.png": "Random training photos and generated images of each class.",
+    "curves.png": "Validation accuracy per epoch; a hollow marker shows the epoch that was kept.",
+    "confusion.png": "Confusion matrices on the test photos: true class against predicted class.",
 }
 
-# Okabe and Ito's palette, told apart with any colour vision, and a marker each for print.
+# Okabe and Ito's palette, safe for colour-blind readers, with a marker each for black-and-white print.
 STYLES = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -35,8 +35,8 @@ STYLES = (
     ("#56B4E9", "P"),
     ("#000000", "X"),
 )
-DASHES = ("-", "--", ":", "-.")  # of the first arms, of those for whom colours begin again, and so on
-MAX_LEGEND = len(STYLES)  # with more arms, each row of the comparison is named where it stands
+DASHES = ("-", "--", ":", "-.")  # the next one each time the colours start over
+MAX_LEGEND = len(STYLES)  # with more arms, the comparison labels each row instead
 
 
 def draw_all(
@@ -55,12 +55,12 @@ def draw_all(
 
 
 def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mapping[str, int]) -> None:
-    """Training images of each class: photos alone, and photos with the generated images on top."""
+    """Bar charts of the training images per class: photos alone, and with generated images stacked on top."""
     figure = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
     before, after = figure.subplots(1, 2, sharey=True)
     labels, real = list(photos), np.array(list(photos.values()))
     added = np.array([generated.get(label, 0) for label in labels])
-    bars = ((before, np.zeros_like(added), "Before: photos"), (after, added, "After: with generated"))
+    bars = ((before, np.zeros_like(added), "Before: photos only"), (after, added, "After: with generated images"))
     for axes, extra, title in bars:
         axes.bar(labels, real, color=STYLES[0][0], label="photos")
         if extra.any():
@@ -77,7 +77,7 @@ def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mappi
 
 
 def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: Mapping[str, Sequence[Path]]) -> None:
-    """For each class a row of training photos and one of generated images, drawn at random."""
+    """A row of random training photos and one of random generated images for each class."""
     rows = []
     for label in photos:
         for kind, paths in (("photos", photos[label]), ("generated", generated.get(label, []))):
@@ -89,7 +89,7 @@ def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: 
 
 
 def draw_curves(path: Path, study: Study) -> None:
-    """Validation accuracy by epoch, a panel a model, a line a run; the hollow mark is the epoch that was kept."""
+    """Validation accuracy per epoch: one panel per model, one line per run, a hollow marker at the kept epoch."""
     columns = min(3, len(study.models))
     figure, panels = _panels(
         len(study.models), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6), share_axes=True
@@ -111,9 +111,9 @@ def draw_curves(path: Path, study: Study) -> None:
 
 
 def draw_confusion(path: Path, study: Study) -> None:
-    """One matrix a model and data set: rows are the true class, colour is the share of it, numbers are test images."""
+    """One confusion matrix per model and data set: colours are shares of the true class, numbers are test images."""
     pairs = [(model, dataset) for model in study.models for dataset in study.datasets]
-    columns = 3 if len(study.datasets) == 3 else 4  # so that the arms of a model stand side by side
+    columns = 3 if len(study.datasets) == 3 else 4  # keeps the arms of a model in one row
     figure, panels = _panels(len(pairs), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6))
     for axes, pair in zip(panels, pairs, strict=True):
         counts = study.results[pair].confusion
@@ -133,7 +133,7 @@ def draw_confusion(path: Path, study: Study) -> None:
 
 
 def draw_comparison(path: Path, study: Study) -> None:
-    """Test scores with their 95 % intervals and validation scores, by model and data set."""
+    """Test scores with 95 % confidence intervals, and validation scores, by model and data set."""
     num_models, num_datasets = len(study.models), len(study.datasets)
     has_legend = num_datasets <= MAX_LEGEND
     height = 1.3 + num_models * (0.25 + 0.2 * num_datasets)
@@ -155,7 +155,7 @@ def draw_comparison(path: Path, study: Study) -> None:
             axes.plot(validation, y, marker, color=colour, mfc="white")
         axes.axvline(floor, color="black", linestyle="--", linewidth=1)
         axes.text(floor, -0.8, f" {floor_label}", va="top", fontsize=8)
-        axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % interval, hollow: validation", fontsize=9)
+        axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % CI, hollow: validation", fontsize=9)
         axes.set_ylim(num_models - 0.4, -0.85)
         _tidy(axes, grid_axis="x")
     if has_legend:
@@ -169,7 +169,7 @@ def draw_comparison(path: Path, study: Study) -> None:
 def _panels(
     count: int, *, columns: int, panel_inches: tuple[float, float], share_axes: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, row by row; the places that are left over stay empty."""
+    """A figure and its `count` panels in row order; unused places in the last row stay empty."""
     columns = min(columns, count)
     rows = -(-count // columns)
     width, height = panel_inches
@@ -183,7 +183,7 @@ def _panels(
 
 
 def styles_of(num_datasets: int) -> list[tuple[str, str, str]]:
-    """For each data set a colour, a marker and dashes; where the colours begin again, the others differ."""
+    """A colour, marker and dash pattern for each data set; when colours repeat, the markers and dashes differ."""
     turns = (divmod(d, len(STYLES)) for d in range(num_datasets))
     return [
         (STYLES[place][0], STYLES[(place + turn) % len(STYLES)][1], DASHES[turn % len(DASHES)]) for turn, place in turns
@@ -195,7 +195,7 @@ def _styles(study: Study) -> list[tuple[str, tuple[str, str, str]]]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend for all panels, above them."""
+    """Add one legend for all panels above them."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False)
 
@@ -207,10 +207,10 @@ def _tidy(axes: Axes, *, grid_axis: str = "y") -> None:
 
 
 def _label_rotation(labels: Sequence[str], *, fits: int = 40) -> float:
-    """Upright names once they would run into each other."""
+    """Degrees by which to rotate tick labels: 90 if they would overlap."""
     return 90 if sum(len(label) + 1 for label in labels) > fits else 0
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write without the version of matplotlib, which would change the bytes with every upgrade."""
+    """Write without matplotlib's version, which would change the bytes with every upgrade."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})

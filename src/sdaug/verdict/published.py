@@ -1,14 +1,14 @@
-"""The table of the study to reproduce (slides "Data augmentation using Stable Diffusion", model comparison)."""
+"""Published results of the study to reproduce (slides "Data augmentation using Stable Diffusion")."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Arm = Literal["original", "augmented"]
 
-# The slides' test set; every test accuracy there is a whole number of these images.
+# Size of the slides' test set; every test accuracy there is a whole number of these images.
 NUM_TEST = 380
 
-# The part of the slides' validation sets (230 and 393 images) that was counted: incomplete last batches were dropped.
+# The images of the slides' validation sets (230 and 393) that were scored: incomplete last batches were dropped.
 NUM_VALIDATION: dict[Arm, int] = {"original": 216, "augmented": 384}
 
 
@@ -29,7 +29,7 @@ def _row(model: str, title: str, arm: Arm, validation_percent: float, test_perce
     )
 
 
-# In the slides' order. The first word is our key of that classifier.
+# The slides' model comparison, in their order; the first value is our key of the classifier.
 ROWS = (
     _row("resnet50", "ResNet 50", "original", 65.74, 63.42),
     _row("resnet50", "ResNet 50 SD", "augmented", 81.77, 63.42),
@@ -47,5 +47,5 @@ ROWS = (
 
 
 def find_published(model: str, dataset: str) -> Published | None:
-    """The slides' row of a classifier and data set, or None where they have no such row."""
+    """The slides' row for a classifier and data set, or None if they have none."""
     return next((row for row in ROWS if (row.model, row.arm) == (model, dataset)), None)

@@ -1,4 +1,4 @@
-"""The results of a study: its runs as read, each model and data set over the seeds, and the paired differences."""
+"""The results of a study: its runs, their scores averaged over seeds, and paired differences with intervals."""
 
 import math
 from collections import Counter
@@ -27,9 +27,9 @@ NUM_DRAWS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class TestSet:
-    """The test images, the same for every run; labels are indices into the classes, shape (N,)."""
+    """The test images, the same for every run; `labels` (N,) are class indices."""
 
-    __test__ = False  # not for pytest to collect
+    __test__ = False  # keeps pytest from collecting the class
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -38,9 +38,9 @@ class TestSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One trained classifier. `predicted` (N,) holds class indices; the curve has one value an epoch.
+    """One trained classifier; `predicted` (N,) are class indices, `validation_curve` has one value per epoch.
 
-    Where nothing validates (fold `none`), validation scores are NaN.
+    Without validation images (fold `none`), validation scores are NaN.
     """
 
     model: str
@@ -62,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value with its 95 % interval and the standard error behind it."""
+    """A value with its 95 % confidence interval and standard error."""
 
     value: float
     low: float
@@ -72,7 +72,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One model on one data set over its seeds. `correct` (N,) is the share of seeds that are right on an image."""
+    """One model on one data set, over its seeds; `correct` (N,) is the share of seeds that classify an image right."""
 
     model: str
     dataset: str
@@ -86,7 +86,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All results of one study; `differences` is augmented minus original, by model, empty if an arm is missing."""
+    """All results of one study; `differences` is augmented minus original by model, empty if an arm is missing."""
 
     classes: tuple[str, ...]
     models: tuple[str, ...]
@@ -105,11 +105,11 @@ class Study:
 def read_study(
     metrics_dir: Path, *, classes: Sequence[str], models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int]
 ) -> Study:
-    """The study of all models x data sets x seeds, and of no other run that lies in the folder.
+    """The study of all models x data sets x seeds; other runs in the folder are ignored.
 
     Raises:
-        FileNotFoundError: A run is incomplete; names the first file that is missing.
-        ValueError: A file lacks a value, or two runs were tested on different images.
+        FileNotFoundError: A run is incomplete; names the first missing file.
+        ValueError: A file lacks a value or has wrong labels, or two runs were tested on different images.
     """
     if not (models and datasets and seeds):
         raise ValueError("params.yaml: classifiers, datasets and seeds: need at least one of each")
@@ -120,7 +120,7 @@ def read_study(
     test = runs[0].test
     for run in runs:
         if run.test.ids != test.ids or not np.array_equal(run.test.labels, test.labels):
-            raise ValueError(f"{run.name}: tested on other images than {runs[0].name}; run `dvc repro evaluate`")
+            raise ValueError(f"{run.name}: tested on different images than {runs[0].name}; run `dvc repro evaluate`")
 
     weights = draw_groups(test.groups)
     results = {
@@ -148,7 +148,7 @@ def read_study(
 
 
 def draw_groups(groups: Sequence[str]) -> Floats:
-    """Bootstrap weights (draws, N): how often each image's group was drawn, the same draws for all that is compared."""
+    """Bootstrap weights `(draws, N)`: how often each image's group was drawn; shared by all comparisons, so paired."""
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     stream = numpy_stream(0, "report", "groups")
     counts = stream.multinomial(len(names), np.full(len(names), 1 / len(names)), size=NUM_DRAWS)
@@ -156,16 +156,16 @@ def draw_groups(groups: Sequence[str]) -> Floats:
 
 
 def estimate(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
-    """Test accuracy and balanced accuracy, or differences in them, from a value (N,) for each image."""
+    """Test accuracy and balanced accuracy, or differences in them, from one value per image, `(N,)`."""
     point = _score(correct, labels, np.ones((1, len(labels))))
     return {name: _interval(float(point[name][0]), values) for name, values in _score(correct, labels, weights).items()}
 
 
 def estimate_mean(gains: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
-    """The mean over trainings of differences (M, N) in being right, with the luck of the images and of the trainings.
+    """The mean over M pairs of training runs of the differences `(M, N)` in correctness, with bootstrap intervals.
 
-    Each draw of images is one of trainings as well: two trainings of one recipe on the same photos differ by more
-    than chance among the test images lets them.
+    Each draw resamples both images and pairs, since two runs of one recipe on the same photos differ by more than the
+    choice of test images explains.
     """
     M, _ = gains.shape
     draws, _ = weights.shape
@@ -182,7 +182,7 @@ def estimate_mean(gains: Floats, labels: Ints, weights: Floats) -> dict[str, Int
 
 
 def _gains(baseline: Result, treated: Result) -> Floats:
-    """(seeds, N): 1 where the treated training of a seed is right and the other is not, -1 where it is the reverse."""
+    """`(seeds, N)`: 1 where only the treated run of a seed is right, -1 where only the baseline run is, else 0."""
     labels = baseline.runs[0].test.labels
     pairs = zip(baseline.runs, treated.runs, strict=True)
     return np.stack(
@@ -196,7 +196,7 @@ def _interval(value: float, draws: Floats) -> Interval:
 
 
 def _score(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Floats]:
-    """Weighted accuracy and balanced accuracy of each draw, the latter over the classes that the draw holds."""
+    """Weighted accuracy and balanced accuracy of each draw `(draws,)`, the latter over the classes in the draw."""
     draws, _ = weights.shape
     recalls = np.full((draws, int(labels.max()) + 1), np.nan)
     for k in np.unique(labels):
@@ -231,7 +231,7 @@ def _require_files(metrics_dir: Path, name: str) -> None:
     for folder, suffix in (("train", "json"), ("history", "csv"), ("predictions", "csv"), ("evaluate", "json")):
         path = metrics_dir / folder / f"{name}.{suffix}"
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: missing, so run {name} is not complete; run `dvc repro evaluate`")
+            raise FileNotFoundError(f"{path}: missing, so run {name} is incomplete; run `dvc repro evaluate`")
 
 
 def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes: Sequence[str]) -> Run:
@@ -297,9 +297,9 @@ def _value(values: Mapping[str, Any], key: str, path: Path) -> Any:
 
 
 def summarize(study: Study) -> dict[str, Any]:
-    """The tracked metrics: each score by model and data set, mean over seeds, then the differences, to four places.
+    """The tracked metrics, to four decimals: mean scores over seeds by model and data set, and their differences.
 
-    What was not measured (validation, without a fold for it) is left out.
+    Scores that were not measured (validation scores without a validation fold) are left out.
     """
     measured = [m for m in METRICS if not any(math.isnan(result.scores[m]) for result in study.results.values())]
     means = {
@@ -322,9 +322,9 @@ def summarize(study: Study) -> dict[str, Any]:
 
 
 def sibling_accuracy(photos: Sequence[Photo], classes: Sequence[str]) -> float | None:
-    """Test accuracy of a guess without any pixel, or None where no test photo has a training photo in its group.
+    """Test accuracy of guessing from groups alone, or None if no test photo shares a group with a training photo.
 
-    The guess is the commonest label among the training photos of the same group, else of all of them.
+    The guess is the most common label among the training photos of the same group, or of all groups if it has none.
     """
     train = [photo for photo in photos if photo.split == "train"]
     test = [photo for photo in photos if photo.split == "test"]

@@ -1,7 +1,7 @@
-"""Convolutions of small images as matrix products.
+"""Convolutions of small feature maps as matrix products.
 
-Where an image has shrunk to a few places and has hundreds of channels, a convolution on a CPU spends its time on
-rearranging its weights. One matrix product for all places of a batch needs no other order than channels last.
+On a CPU, a convolution with few output positions and hundreds of channels spends most of its time reordering weights.
+One matrix product over all positions of a batch needs no layout other than channels last.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 
 class MatrixConv2d(nn.Conv2d):
-    """`nn.Conv2d` that becomes a matrix product where that is faster; the same numbers up to rounding."""
+    """`nn.Conv2d` that runs as a matrix product where that is faster; the results are equal up to rounding."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, C, H, W)` -> `(B, out, H', W')`, channels last in memory."""
@@ -20,9 +20,9 @@ class MatrixConv2d(nn.Conv2d):
         rows, columns = (_Taps(size, self, axis) for axis, size in enumerate((H, W)))
         num_places = rows.num_places * columns.num_places
         is_gathered = self.kernel_size != (1, 1) or self.stride != (1, 1) or self.padding != (0, 0)
-        # With more places than channels, gathering the pixels that each place needs costs more than it saves.
+        # With more output positions than channels, gathering their pixels costs more than it saves.
         is_costly = is_gathered and B * num_places > C
-        is_empty = any(min(axis.num_places, axis.num_taps) < 1 for axis in (rows, columns))  # padding alone, say
+        is_empty = any(min(axis.num_places, axis.num_taps) < 1 for axis in (rows, columns))  # e.g. padding only
         if is_costly or is_empty:
             return super().forward(x)
         gathered = _Gather.apply(x.permute(0, 2, 3, 1), rows, columns) if is_gathered else x.permute(0, 2, 3, 1)
@@ -32,9 +32,9 @@ class MatrixConv2d(nn.Conv2d):
 
 
 class _Gather(torch.autograd.Function):
-    """Beside each place, the pixels under all taps of the kernel: `(B, H, W, C)` -> `(B, H', W', taps * C)`.
+    """The pixels under all kernel taps at each output position (im2col): `(B, H, W, C)` -> `(B, H', W', taps * C)`.
 
-    Autograd would give each tap's gradient a buffer of its own, as large as the padded image.
+    Autograd would allocate one gradient buffer per tap, each as large as the padded image.
     """
 
     @staticmethod
@@ -56,13 +56,13 @@ class _Gather(torch.autograd.Function):
 
 
 def _pad(pixels: torch.Tensor, rows: "_Taps", columns: "_Taps", sign: int) -> torch.Tensor:
-    """Zeros around `(B, H, W, C)`, or with the sign -1 without them; padding by nothing would cost a copy."""
+    """Zero-pad `(B, H, W, C)`, or crop it if `sign` is -1; zero-width padding is skipped, as it would cost a copy."""
     padding = [0, 0, *(sign * width for width in (*columns.padding, *rows.padding))]
     return F.pad(pixels, padding) if any(padding) else pixels
 
 
 class _Taps:
-    """Along one axis, the part of a kernel that ever meets the image, and what each of its taps sees."""
+    """Along one axis, the kernel taps that ever meet the image, and the slice of pixels under each tap."""
 
     def __init__(self, size: int, conv: nn.Conv2d, axis: int) -> None:
         kernel, stride, pad = conv.kernel_size[axis], conv.stride[axis], int(conv.padding[axis])
@@ -74,12 +74,12 @@ class _Taps:
         self.slices = [slice(tap - first, tap - first + reach + 1, stride) for tap in range(first, last + 1)]
 
     def cut(self, weight: torch.Tensor, dim: int) -> torch.Tensor:
-        """The used taps alone; a cut that keeps all would cost a copy of the gradient."""
+        """The used taps of `weight`; narrowing to all taps would cost a copy of the gradient."""
         return weight if self.is_whole else weight.narrow(dim, self.first, self.num_taps)
 
 
 def use_matrix_products(model: nn.Module) -> None:
-    """Turn the plain convolutions of a model into `MatrixConv2d`; weights and their names stay."""
+    """Convert a model's plain convolutions to `MatrixConv2d` in place; weights and their names do not change."""
     for module in model.modules():
         is_plain = type(module) is nn.Conv2d and module.groups == 1 and module.dilation == (1, 1)
         if is_plain and module.padding_mode == "zeros" and not isinstance(module.padding, str):
