@@ -23,7 +23,7 @@ SCORES = (1, 2, 3, 4)
 MAX_PHOTO_BYTES = 4 * 2**20  # the largest photo in Train_2.zip has 49,453
 SCORE_FOLDER = re.compile(r"score[ _-]?(\d+)", re.IGNORECASE)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-REMEDY = "import the published archive again as README.md describes"
+REMEDY = "import the published archive again as docs/slides-photos.md describes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,9 @@ def list_members(archive: Path) -> list[Member]:
         ValueError: it is not a zip archive, or a member is unsafe.
     """
     if not archive.is_file():
-        raise FileNotFoundError(f"{archive}: no such file; run `dvc pull`, or `dvc import-url` as README.md describes")
+        raise FileNotFoundError(
+            f"{archive}: no such file; run `dvc pull`, or `dvc import-url` as docs/slides-photos.md describes"
+        )
     try:
         with zipfile.ZipFile(archive) as stream:
             members = [Member(archive=archive, info=info) for info in stream.infolist() if not info.is_dir()]
