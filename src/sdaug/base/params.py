@@ -42,6 +42,7 @@ class BaseParams:
         require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
+            # torch's backward pass crashed at width 8, not at 16 (LOG.md, 2026-11-22); the UNet has 8 norm groups.
             is_fit = bool(widths) and all(width >= 16 and width % 8 == 0 for width in widths)
             require(is_fit, key, widths, "need multiples of 8, at least 16")
         for key in ("latent_channels", "vae_steps", "vae_batch_size", "unet_steps", "unet_batch_size"):

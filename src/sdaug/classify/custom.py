@@ -10,6 +10,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
+        # No biases: the batch norms have their own.
         self.first = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.first_norm = nn.BatchNorm2d(out_channels)
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
@@ -58,7 +59,7 @@ class CustomNetwork(nn.Module):
             ResidualBlock(width, width, stride=2),
             ResidualBlock(width, 2 * width, stride=2),
             ResidualBlock(2 * width, 4 * width, stride=2),
-            SelfAttention(4 * width),
+            SelfAttention(4 * width),  # 36 tokens for a photo of 48 pixels; the cost grows with their square
             ResidualBlock(4 * width, 4 * width, stride=1),
         )
         self.head = nn.Linear(4 * width, num_classes)

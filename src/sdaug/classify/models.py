@@ -48,6 +48,7 @@ def build_model(
     Raises:
         ValueError: the model cannot be built, or its pretrained weights cannot be loaded.
     """
+    # Network. Rates of 0 are left out, because not every model takes these arguments.
     options = recipe.options | {
         key: value for key, value in (("drop_rate", recipe.dropout), ("drop_path_rate", recipe.drop_path)) if value
     }
@@ -62,10 +63,11 @@ def build_model(
     if recipe.freeze_backbone:
         model.requires_grad_(False)
         head_of(model).requires_grad_(True)
+    # Card. Pretrained weights expect their own normalisation; the other one maps [0, 1] to [-2, 2].
     normal = getattr(model, "pretrained_cfg", {}) if recipe.pretrained else {}
     card = ModelCard(
         architecture=recipe.architecture,
-        options=options_without(recipe.options),
+        options=options_without(recipe.options),  # no dropout or stochastic depth, which act in training only
         classes=list(classes),
         image_size=recipe.image_size,
         mean=list(normal.get("mean", (0.5, 0.5, 0.5))),
@@ -86,6 +88,7 @@ def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
         ValueError: unknown architecture or option, missing weights, unreachable hub, or unsupported image size.
     """
     size = recipe.image_size
+    # On `meta`, shapes are checked without any memory for weights.
     with torch.device("cpu" if recipe.pretrained else "meta"), torch.no_grad():
         model, _ = build_model(recipe, classes, prepared_pixels=size)
         try:
@@ -127,6 +130,7 @@ def find_origin(pretrained_cfg: Mapping[str, Any]) -> str:
 
     hub_id = str(pretrained_cfg.get("hf_hub_id"))
     cached = try_to_load_from_cache(hub_id, "model.safetensors")
+    # The hub cache keeps a file at `snapshots/<commit>/<file>`.
     return f"{hub_id}@{Path(cached).parent.name}" if isinstance(cached, str) else hub_id
 
 
@@ -152,6 +156,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard
         model = create_network(card.architecture, len(card.classes), card.options)
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, TypeError, JSONDecodeError, SafetensorError) as error:
+        # torch lists every missing weight, over many lines.
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not match ({reason}); run `dvc repro train`") from error
     return model.to(device).to(memory_format=torch.channels_last).eval(), card

@@ -46,8 +46,10 @@ class RecipeParams:
         require(0 < decay <= 1, "layer_decay", decay, "need more than 0, at most 1 (no decay)")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "need 0 or more and less than 1")
         require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "need 0 to 1")
+        # With epochs, the number of steps depends on the data set, so there is no upper limit here.
         is_fit = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
         require(is_fit, "warmup_steps", self.warmup_steps, "need 0 or more, and fewer than steps")
+        # Batch norm needs two images.
         require(self.batch_size >= 2, "batch_size", self.batch_size, "need 2 or more")
         rule = f"need either epochs or steps, and steps is {self.steps}"
         require((self.epochs is None) != (self.steps is None), "epochs", self.epochs, rule)
@@ -100,7 +102,7 @@ class ArmTraining:
     """`datasets.<arm>.training`: loss, sampler and augmentation of an arm; the defaults are plain training."""
 
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    focal_gamma: float = 2.0
+    focal_gamma: float = 2.0  # works best in Lin et al., arXiv 1708.02002
     label_smoothing: float = 0.0
     class_weights: Literal["none", "inverse_frequency", "effective_number"] | list[float] = "none"
     effective_number_beta: float = 0.999
@@ -114,8 +116,8 @@ class ArmTraining:
     saturation: float = 0.0
     randaugment_ops: int = 0
     randaugment_magnitude: int = 9
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
+    mixup_alpha: float = 0.0  # Zhang et al., arXiv 1710.09412; 0 for none
+    cutmix_alpha: float = 0.0  # Yun et al., arXiv 1905.04899; 0 for none
 
     def __post_init__(self) -> None:
         require(0 <= self.focal_gamma <= 10, "focal_gamma", self.focal_gamma, "need 0 to 10")
@@ -131,6 +133,7 @@ class ArmTraining:
         for key in ("brightness", "contrast", "saturation"):
             require(0 <= getattr(self, key) <= 1, key, getattr(self, key), "need 0 to 1")
         require(0 <= self.randaugment_ops <= 10, "randaugment_ops", self.randaugment_ops, "need 0 to 10")
+        # torchvision divides each magnitude into 31 bins.
         magnitude = self.randaugment_magnitude
         require(0 <= magnitude <= 30, "randaugment_magnitude", magnitude, "need 0 to 30")
         for key in ("mixup_alpha", "cutmix_alpha"):
@@ -146,8 +149,8 @@ class TrainParams:
     ema_decay: float | None
     max_grad_norm: float | None
     precision: Literal["auto", "fp32", "bf16"]
-    num_threads: int
-    compile: bool
+    num_threads: int  # the last digits depend on it; one takes 1.3 to 1.8 times as long as two (LOG.md)
+    compile: bool  # costs a minute on a CPU even for the smallest network (LOG.md)
 
     def __post_init__(self) -> None:
         patience, decay, norm = self.early_stopping_epochs, self.ema_decay, self.max_grad_norm

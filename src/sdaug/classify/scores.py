@@ -12,6 +12,7 @@ def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict
     """
     _, K = probabilities.shape
     predicted = probabilities.argmax(axis=1)
+    # By default, scikit-learn also counts predicted classes without images, with recall 0.
     present = np.unique(labels)
     return {
         "loss": float(log_loss(labels, probabilities, labels=np.arange(K))),

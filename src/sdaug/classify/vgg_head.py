@@ -29,6 +29,7 @@ def _spread(head: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]
 def _means(size: int, wanted: int, like: torch.Tensor) -> torch.Tensor:
     """Pooling matrix `(wanted, size)`: each output is the mean of the inputs that its bin overlaps."""
     places = torch.arange(size, device=like.device)
+    # Bin i goes from floor(i * size / wanted) to ceil((i + 1) * size / wanted), as in torch's adaptive pooling.
     begin = torch.arange(wanted, device=like.device)[:, None] * size
     touched = (places >= begin // wanted) & (places < (begin + size + wanted - 1) // wanted)
     return (touched / touched.sum(dim=1, keepdim=True)).to(like.dtype)

@@ -16,8 +16,9 @@ def fresh_dir(target: Path) -> Iterator[Path]:
     Raises:
         ValueError: the folder cannot be created.
     """
+    # Beside the target, because a rename is atomic only within one file system.
     scratch = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir()
@@ -25,6 +26,7 @@ def fresh_dir(target: Path) -> Iterator[Path]:
         raise ValueError(f"{target}: cannot write here ({error.strerror}); make {target.parent} writable") from error
     try:
         yield scratch
+        # `replace` cannot overwrite a folder that holds files.
         if target.exists():
             shutil.rmtree(target)
         scratch.replace(target)
@@ -42,6 +44,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` as JSON with its keys in their given order and floats rounded to six decimal places."""
+    # NaN is not JSON, and strict parsers refuse it.
     write_text(path, json.dumps(rounded(value), indent=2, allow_nan=False) + "\n")
 
 
@@ -63,6 +66,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(f"{path}: no rows to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
+    # An empty `newline`, because the csv module writes line ends itself.
     with scratch.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

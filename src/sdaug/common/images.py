@@ -32,8 +32,10 @@ def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels
     """Labelled rows of at most `columns` images, each resized to `tile_pixels`."""
     label_width, gap = 150, 2
     width = label_width + columns * (tile_pixels + gap)
+    # At least one row high: a PNG of height 0 is invalid.
     sheet = Image.new("RGB", (width, max(1, len(rows)) * (tile_pixels + gap)), "white")
     draw = ImageDraw.Draw(sheet)
+    # Each row: its label at half height, then its images.
     for r, (label, images) in enumerate(rows):
         top = r * (tile_pixels + gap)
         draw.text((4, top + tile_pixels // 2 - 6), label, fill="black")

@@ -11,10 +11,11 @@ class LossMonitor:
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self._names = names
         self._sums, self._count = torch.zeros(len(names), device=device), 0
-        self._bad_step = torch.zeros((), dtype=torch.long, device=device)
+        self._bad_step = torch.zeros((), dtype=torch.long, device=device)  # 0: none, since steps start at 1
 
     def add(self, step: int, losses: Sequence[torch.Tensor], *, num_images: int = 1) -> None:
         """Add one mean loss per name, weighted by `num_images`; steps start at 1."""
+        # Tensor operations only: reading a value would make the host wait for the GPU.
         values = torch.stack([loss.detach() for loss in losses])
         is_first = (~torch.isfinite(values)).any() & (self._bad_step == 0)
         self._bad_step = torch.where(is_first, step, self._bad_step)

@@ -84,12 +84,14 @@ def check_protocol(photos: Sequence[Photo], split: SplitParams) -> None:
     Raises:
         ValueError: the fold does not exist, or a group is in both the training and the test set.
     """
+    # Test photos of the public split share groups with training photos (docs/slides-photos.md).
     if split.protocol == "published":
         return
     fold = split.fold
     folds = {photo.fold for photo in photos if photo.split == "train"}
     if fold != "none" and fold not in folds:
         raise ValueError(f"params.yaml: split.fold: {fold}; the prepared photos have folds {sorted(folds)}, or none")
+    # Photos of one individual look alike: a group on both sides would leak the test set into training.
     groups = {photo.group for photo in photos if photo.split == "train"}
     crossing = sum(photo.split == "test" and photo.group in groups for photo in photos)
     if crossing:

@@ -31,6 +31,7 @@ class Packed:
     def part(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Images and labels of one part; the images stay memory-mapped if they are contiguous in the file."""
         chosen = np.flatnonzero(self.parts == name)
+        # A slice keeps the file mapped; an array of indices copies the part into memory.
         if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
             rows = slice(chosen[0], chosen[-1] + 1)
             return self.images[rows], self.labels[rows]
@@ -45,6 +46,7 @@ def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, 
     """
     if not paths:
         raise ValueError(f"{out_dir}: no images to pack")
+    # The first image sets the size. The array is a mapped file, so memory need not hold all images.
     first = read_png(paths[0])
     array = np.lib.format.open_memmap(out_dir / IMAGES, mode="w+", dtype=np.uint8, shape=(len(paths), *first.shape))
     for index, path in enumerate(paths):

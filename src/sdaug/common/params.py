@@ -12,7 +12,7 @@ from sdaug.common.sections import require
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
 Square = Literal["crop", "pad", "stretch"]  # how a photo is made square: centre crop, padding or stretching
-Protocol = Literal["clean", "published"]
+Protocol = Literal["clean", "published"]  # a validation fold of real photos, or the split of the slides
 Fold = int | Literal["none"]  # the validation fold
 
 
@@ -44,9 +44,11 @@ class Drawing:
     precision: PrecisionName
 
     def __post_init__(self) -> None:
+        # At 1 there is no guidance, and a step takes one UNet pass per image instead of two.
         require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
         for key in ("inference_steps", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        # PNDM begins with Runge-Kutta steps over four timesteps (diffusers' `pndm_order`).
         has_enough = self.sampler != "pndm" or self.inference_steps >= 4
         require(has_enough, "inference_steps", self.inference_steps, "need 4 or more for pndm")
 

@@ -27,7 +27,9 @@ def name_precision(dtype: torch.dtype) -> PrecisionName:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware rather than by emulation."""
     if device.type == "cuda":
+        # NVIDIA GPUs older than Ampere only emulate bfloat16.
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # AVX-512 alone is not enough: the EPYC of LOG.md has these instructions, the VM does not.
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 

@@ -16,6 +16,7 @@ def progress(items: Iterable[T], *, title: str, total: int, unit: str = "step", 
     if sys.stderr.isatty():
         yield from tqdm(items, desc=title, total=total, unit=unit, unit_scale=unit_scale, dynamic_ncols=True)
         return
+    # Not a terminal: a line every `LOG_SECONDS`, and one at the end.
     begin = said = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item

@@ -31,6 +31,7 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except yaml.YAMLError as error:
+        # PyYAML's messages span several lines, and a user error is one line.
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: need sections such as `prepare:`, got {value!r}")
@@ -44,6 +45,7 @@ def read_section(path: Path, key: str, kind: type[T]) -> T:
         ValueError: the key is missing, or its value does not fit `kind`.
     """
     value: Any = read_params(path)
+    # Walk down the key, so that the message names the first part that is missing.
     walked = []
     for part in key.split("."):
         walked.append(part)
@@ -66,6 +68,7 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(value, args, where)
     if origin is Literal:
+        # In Python True == 1, so a boolean is allowed only where the literal lists one.
         if value not in args or isinstance(value, bool) != any(isinstance(a, bool) and a == value for a in args):
             raise ValueError(f"{where}: {value!r} is not allowed; choose from {', '.join(map(str, args))}")
         return value
@@ -91,6 +94,7 @@ def _convert_section(value: Any, kind: Any, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+    # Unknown keys first: a misspelt key would otherwise be reported as a missing one.
     for key in value:
         if key not in names:
             raise ValueError(
@@ -98,6 +102,7 @@ def _convert_section(value: Any, kind: Any, where: str) -> Any:
             )
     for name in sorted(required - set(value)):
         raise ValueError(f"{_join(where, name)}: missing; allowed keys: {', '.join(sorted(names))}")
+    # Convert the values, then let `__post_init__` check the rules; its messages start with the key.
     fields = {name: convert(item, hints[name], _join(where, name)) for name, item in value.items()}
     try:
         return kind(**fields)
@@ -109,6 +114,7 @@ def _convert_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
     if value is None and type(None) in kinds:
         return None
     others = [kind for kind in kinds if kind is not type(None)]
+    # Try the kinds in order; the error shown is that of the last one.
     for kind in others[:-1]:
         try:
             return convert(value, kind, where)
@@ -122,11 +128,13 @@ def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
         return value
     if kind is Path and isinstance(value, str):
         return Path(value)
+    # bool is a subclass of int, and `true` must not pass for 1.
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     need = {int: "a whole number", float: "a number", str: "string", bool: "true or false", Path: "a path"}
+    # YAML 1.1 reads 1e-4, without a point, as text.
     hint = "; write it like 1.0e-4" if kind is float and isinstance(value, str) else ""
     raise ValueError(f"{where}: {_said(value)}, need {need.get(kind, kind.__name__)}{hint}")
 

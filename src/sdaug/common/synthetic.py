@@ -24,7 +24,7 @@ class SyntheticImage:
 
     @property
     def id(self) -> str:
-        return f"synthetic-{self.seed:010d}"
+        return f"synthetic-{self.seed:010d}"  # ten digits hold the 32 bits of a seed
 
     @property
     def file_name(self) -> str:
@@ -87,5 +87,6 @@ def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
 
 def _typed(row: dict[str, str], kind: type[Drawing] | type[SyntheticImage]) -> dict[str, object]:
     """The values in a CSV row for the fields of `kind`, cast to numbers where the field is one."""
+    # Field types are classes here, not strings: this module has no `from __future__ import annotations`.
     casts = {field.name: field.type if field.type in (int, float) else str for field in fields(kind)}
     return {name: cast(row[name]) for name, cast in casts.items() if name in row}

@@ -53,7 +53,7 @@ class Log:
             call(self._client)
         except Exception as error:  # noqa: BLE001 - training continues whatever MLflow raises
             _warn(error)
-            self._client = None
+            self._client = None  # no further attempts
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def track(params: Mapping[str, Any], data: Mapping[str, Path]) -> Iterator[Log]:
     log = _open(params, data)
     try:
         yield log
-    except BaseException:
+    except BaseException:  # Ctrl-C as well
         log.finish("FAILED")
         raise
     log.finish("FINISHED")
@@ -73,9 +73,11 @@ def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
         return Log(None, "")
     try:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no usage data to third parties
+        # Imported here: MLflow takes 2.4 s, which a stage without logging saves (LOG.md, 2026-11-23).
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient
 
+        # DVC sets DVC_ROOT, which for an experiment in a temporary folder is the study itself.
         root = Path(os.environ.get("DVC_ROOT", "."))
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         with _locked(root):
@@ -83,6 +85,7 @@ def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
             experiment = _experiment(client, None if uri else root / ARTIFACTS)
             name = os.environ.get("DVC_STAGE", "by hand")
             run = client.create_run(experiment, run_name=name)
+        # Parameters and tags in one request.
         tags = [RunTag(key, value) for key, value in _tags(name, params, data).items()]
         flat = [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
         client.log_batch(run.info.run_id, params=flat, tags=tags)
@@ -96,6 +99,7 @@ def _experiment(client: Any, artifacts: Path | None) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
+    # A tracking server chooses its own place for artifacts.
     location = artifacts.resolve().as_uri() if artifacts else None
     return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
@@ -111,6 +115,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _tags(stage: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> dict[str, str]:
+    # Sorted, so that equal parameters have equal hashes in any order.
     text = repr(sorted(flatten(params).items()))
     tags = {
         "dvc.stage": stage,
@@ -124,7 +129,8 @@ def _tags(stage: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> di
 
 def md5_of(path: Path) -> str:
     """The MD5 hash of a file, or of the names and contents of all files in a folder."""
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False)  # some builds of Python refuse MD5 for security
+    # Sorted, because the order of `rglob` depends on the file system.
     files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
     for file in files:
         digest.update(file.relative_to(path).as_posix().encode())
@@ -137,6 +143,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings flattened to one dictionary with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
+        # An empty mapping is kept as a value, or its key would vanish.
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{key}.")
         else:

@@ -27,12 +27,14 @@ def denoising_loss(
     Raises:
         ValueError: the scheduler's prediction type is not supported.
     """
+    # Draw noise and timesteps, from a CPU generator, so that they do not depend on the device.
     noise = draw_normal(latents.shape, stream, latents.device)
     if noise_offset:
         noise = noise + noise_offset * draw_normal((*latents.shape[:2], 1, 1), stream, latents.device)
     timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=stream)
     timesteps = to_device(timesteps, latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
+    # Predict, and compare in float32 at any precision.
     predicted = unet(noisy, timesteps, encoder_hidden_states=prompts).sample
     target = denoising_target(scheduler, latents, noise, timesteps)
     losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))

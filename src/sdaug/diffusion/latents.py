@@ -23,6 +23,7 @@ class Latents:
 
     def spread(self) -> float:
         """The standard deviation of sampled latents, over all images, channels and positions."""
+        # Law of total variance: the variance of the means plus the mean of the variances.
         return float((self.mean.var() + self.std.square().mean()).sqrt())
 
     def scaled(self, factor: float) -> "Latents":
@@ -48,6 +49,7 @@ def to_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
 @torch.no_grad()
 def encode_images(vae: AutoencoderKL, pixels: torch.Tensor, *, flip_horizontal: bool) -> Latents:
     """Unscaled posteriors of pixels `(N, 3, H, W)`; `flip_horizontal` appends those of the mirror images."""
+    # A mirror image needs its own posterior, because the encoder is not symmetric.
     if flip_horizontal:
         pixels = torch.cat([pixels, pixels.flip(-1)])
     batches = pixels.split(vae_batch_size(*pixels.shape[-2:]))
@@ -66,6 +68,7 @@ def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.uin
 
 def vae_batch_size(height: int, width: int) -> int:
     """The VAE's batch size; without a limit, large images would need more memory than the UNet does."""
+    # 2**20 pixels are four images of 512 x 512.
     return max(1, min(16, 2**20 // (height * width)))
 
 

@@ -17,15 +17,18 @@ def check_layout(folder: Path, *, where: str, variant: str | None = None) -> Non
     Raises:
         ValueError: a part is missing or damaged, or the weights are pickled or of another variant.
     """
+    # All parts and their configs are there.
     absent = [name for name in LAYOUT if not (folder / name).exists()]
     absent = absent or [name for name in CONFIGS if not (folder / name).is_file()]
     if absent:
         raise ValueError(f"{where}: no {', '.join(absent)}; need a Stable Diffusion in the diffusers layout")
+    # The index can be read and names a supported class.
     try:
         index = json.loads((folder / LAYOUT[0]).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{where}: {LAYOUT[0]} is damaged ({error}); copy the folder again") from error
     check_pipeline_class(index, where=where)
+    # Each part has safetensors weights, of the variant or of none.
     for part, stem in WEIGHTED.items():
         names = [file.name for file in (folder / part).glob("*.safetensors*")]
         kinds = [variant, None] if variant else [None]

@@ -43,6 +43,7 @@ def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
     """
     _hush()
     try:
+        # Without `config`, diffusers would look for the configs on the hub.
         pipeline = StableDiffusionPipeline.from_single_file(
             str(file), config=str(config_dir), local_files_only=True, **NO_CHECKER
         )
@@ -63,6 +64,7 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
     from huggingface_hub import hf_hub_download
 
     where = f"params.yaml: base.model: {model!r}"
+    # Check the class before the weights, which can be gigabytes, are downloaded.
     with _hub_errors(where, revision):
         index = hf_hub_download(model, "model_index.json", revision=revision)
     check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
@@ -143,6 +145,7 @@ def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
+    # Trained weights are float32. Casting to the same dtype would print a warning, hence the test.
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         if part.dtype != torch.float32:  # such as the fp16 variant
             part.to(torch.float32)

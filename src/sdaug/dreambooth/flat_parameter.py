@@ -13,6 +13,7 @@ class FlatParameter:
     """
 
     def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        # 248 weights of the tiny UNet: gathering, clipping and AdamW take 9.4 ms instead of 21.8 (LOG.md, 2026-11-23).
         self._weights = weights
         self.tensor = nn.Parameter(torch.cat([_in_memory_order(weight.detach()) for weight in weights]))
         parts = self.tensor.detach().split([weight.numel() for weight in weights])
@@ -24,7 +25,7 @@ class FlatParameter:
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self._weights]
         self.tensor.grad = torch.cat([_in_memory_order(gradient) for gradient in gradients])
         for weight in self._weights:
-            weight.grad = None
+            weight.grad = None  # or the next backward pass would add to it
 
 
 def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:

@@ -60,13 +60,16 @@ class DreamBoothParams:
         scale = self.preview_guidance_scale
         require(scale >= 1, "preview_guidance_scale", scale, "need 1 (no guidance) or more")
         require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
+        # On the tiny base a full weight of 1 holds learning back (LOG.md, 2026-11-22).
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
+        # Asked here, before any stage runs; `find_spec` imports nothing.
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
         rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
         require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
         require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "need 0 or more and less than 1")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "need more than 0")
+        # The paper recommends 5 (Hang et al., arXiv 2303.09556).
         is_fit = self.min_snr_gamma is None or self.min_snr_gamma > 0
         require(is_fit, "min_snr_gamma", self.min_snr_gamma, "need more than 0 (usually 5), or leave it empty for none")
         require(0 <= self.noise_offset <= 1, "noise_offset", self.noise_offset, "need 0 (none) to 1")

@@ -28,7 +28,7 @@ from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.params import DreamBoothParams
 
-REPORT_STEPS = 10
+REPORT_STEPS = 10  # reading the losses makes the host wait for a GPU
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -74,6 +74,7 @@ def train_dreambooth(
         loop.step(step)
         if step % REPORT_STEPS == 0 or step == last:
             report(step, loop.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate"))
+        # Previews before the first and after the last step are drawn by the stage itself.
         if preview and params.preview_steps and step % params.preview_steps == 0 and step < last:
             with loop.ready_to_draw():
                 preview(step)
@@ -108,6 +109,7 @@ class Loop:
             num_training_steps=params.training_steps,
         )
         self._average = build_average(self._weights, params)
+        # Only float16 needs loss scaling; bfloat16 has the range of float32.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._prompts = Prompts(pipeline, halves, params, self._dtype)
         self.monitor = LossMonitor([f"{half.name}_loss" for half in halves], device)
@@ -125,7 +127,7 @@ class Loop:
         if self._flat:
             self._flat.gather_gradients()
 
-        # Optimizer step.
+        # Optimizer step. Clipping needs unscaled gradients; the scaler skips a step if they are not finite.
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._weights, self._params.max_grad_norm)
         self._scaler.step(self._optimizer)
@@ -178,6 +180,7 @@ def half_losses(
 ) -> tuple[torch.Tensor, ...]:
     """The mean loss of each term, from a single forward pass; `prompts` is `(halves, T, D)`."""
     size = params.batch_size
+    # Images of one half after those of the other, as attention by prompt and `view` below expect.
     latents = torch.cat(
         [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
     )
@@ -203,6 +206,7 @@ class Prompts:
         texts = [half.prompt for half in halves]
         self._pipeline, self._dtype = pipeline, dtype
         self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
+        # Tokens and mask as in the pipeline's own `encode_prompt`.
         length = pipeline.tokenizer.model_max_length
         tokens = pipeline.tokenizer(
             texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
@@ -232,4 +236,5 @@ def build_average(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> 
     """The exponential moving average of the weights, or None without `ema_decay`."""
     if params.ema_decay is None:
         return None
+    # Power 3/4 is diffusers' advice for short training.
     return EMAModel(weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)

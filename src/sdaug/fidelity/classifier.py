@@ -16,7 +16,7 @@ RECIPE = Recipe(
     drop_path=0.0,
     image_size=64,
     optimizer="adam",
-    learning_rate=2.0e-3,
+    learning_rate=2.0e-3,  # as for the custom network in the default study
     layer_decay=1.0,
     momentum=0.0,
     weight_decay=1.0e-4,
@@ -32,13 +32,14 @@ TRAINING = TrainParams(
     ema_decay=None,
     max_grad_norm=None,
     precision="fp32",
-    num_threads=1,
+    num_threads=1,  # not read by `train_classifier`
     compile=False,
 )
 
 
 def fitted_recipe(images: NDArray[np.uint8]) -> Recipe:
     """The recipe with batch and image size reduced to fit images `(N, H, W, 3)`."""
+    # Training refuses a batch larger than the data set.
     return replace(
         RECIPE, batch_size=min(RECIPE.batch_size, len(images)), image_size=min(RECIPE.image_size, images.shape[1])
     )

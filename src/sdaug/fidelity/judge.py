@@ -23,7 +23,7 @@ from sdaug.train.training import train_classifier
 Images = NDArray[np.uint8]
 Features = NDArray[np.float64]
 
-EPSILON = 1.0e-6
+EPSILON = 1.0e-6  # a feature that is the same for all photos has no spread
 
 
 class Judge:
@@ -32,6 +32,8 @@ class Judge:
     def __init__(self, photos: Images, labels: NDArray[np.int64], classes: Sequence[str], *, seed: int) -> None:
         """Train on held-out photos `(N, H, W, 3)` and their class indices `(N,)`."""
         self.classes = list(classes)
+        # The stage adds VAE reconstructions. A judge of sharp photos alone knew 83 % of the training photos of score 3,
+        # but only 11 % of their reconstructions (LOG.md, 2026-11-23).
         everything = (photos, labels)
         # The judge never has to predict the classes of these photos, so it can validate on them too.
         trained = train_classifier(
@@ -52,6 +54,7 @@ class Judge:
 
     def verdict(self, images: Images, label: str) -> tuple[float, float]:
         """The share of images `(N, H, W, 3)` classified as `label`, and the mean probability of `label`."""
+        # Shares are good to about 15 points: rounding in the judge's training moves them (LOG.md, 2026-11-23).
         probabilities, k = predict(self._model, images, self._card), self.classes.index(label)
         return float(np.mean(probabilities.argmax(axis=1) == k)), float(probabilities[:, k].mean())
 
@@ -83,6 +86,7 @@ def kernel_distance(first: Features, second: Features) -> float:
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"kernel distance of {len(first)} and {len(second)} images; need 2 or more of each")
+    # scikit-learn's default gamma is 1 / D. Without the diagonal the estimate is unbiased.
     own = [polynomial_kernel(x, degree=3, coef0=1.0) for x in (first, second)]
     within = [(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1)) for kernel in own]
     between = polynomial_kernel(first, second, degree=3, coef0=1.0).mean()

@@ -14,7 +14,7 @@ class PhantomParams:
     train_counts: dict[str, int]
     test_counts: dict[str, int]
     size_pixels: int
-    zoom: float
+    zoom: float  # at 1.3 the ring has a few pixels of 48, and the VAE rounds its petals off (LOG.md)
     ring_contrast: float
     blur_pixels: float
     noise: float

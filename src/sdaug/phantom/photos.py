@@ -23,6 +23,7 @@ def write_phantom(params: PhantomParams, out_dir: Path) -> None:
 def write_further(params: PhantomParams, counts: dict[str, int], out_dir: Path) -> dict[str, list[Path]]:
     """Draw `counts` photos per class, of new teats that are in no split; returns the files per class."""
     seed = derive_seed(params.seed, "further")
+    # A plan needs at least one photo in each class; those not asked for are not drawn.
     planned = {name: max(1, counts.get(name, 0)) for name in CLASSES}
     plan = plan_teats(replace(params, train_counts=planned, test_counts=dict.fromkeys(CLASSES, 1), seed=seed))
     files: dict[str, list[Path]] = {name: [] for name in CLASSES}

@@ -54,6 +54,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise UnreadablePhotoError("floating-point pixels have no fixed range; save the photo with 8 or 16 bits")
     if not image.has_transparency_data:
         return image.convert("RGB")
+    # Converted to RGB alone, transparent pixels would show the colour stored under them.
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
@@ -62,7 +63,7 @@ def _narrow(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     """16-bit grey scaled to 8 bits; Pillow's own conversion clips at 255, which turns such photos white."""
     if values.min() < 0 or values.max() > 65535:
         raise UnreadablePhotoError("pixel values exceed 16 bits; save the photo with 8 or 16 bits")
-    return np.rint(values / 257).astype(np.uint8)
+    return np.rint(values / 257).astype(np.uint8)  # 65535 / 255
 
 
 def _to_square(image: Image.Image, *, size_pixels: int, square: Square) -> Image.Image:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sdaug.common.manifest import Split
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})  # Windows writes them into folders of photos
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
@@ -34,6 +34,7 @@ def find_photos(raw: Path, classes: Sequence[str]) -> list[Source]:
         for label in classes:
             photos = [path for path in _walk_files(root / label) if _is_photo(path)]
             sources += [Source(path, label, split) for path in photos]
+    # File systems list files in different orders.
     return sorted(sources, key=lambda source: source.path.relative_to(raw).as_posix())
 
 
@@ -45,6 +46,7 @@ def count_ignored(raw: Path, sources: Sequence[Source]) -> int:
 def _split_roots(raw: Path, classes: Sequence[str]) -> list[tuple[Path, Split | None]]:
     """The folders that contain the class folders: `raw` itself, or its `train/` and `test/`."""
     names = _folder_names(raw)
+    # A class may itself be named train or test.
     if not (set(names) - set(classes)) & set(SPLITS):
         return [(raw, None)]
     others = [name for name in names if name not in SPLITS]

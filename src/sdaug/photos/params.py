@@ -27,6 +27,7 @@ class PrepareParams:
     def __post_init__(self) -> None:
         is_size = 32 <= self.size_pixels <= 1024 and self.size_pixels % 8 == 0
         require(is_size, "size_pixels", self.size_pixels, "need a multiple of 8 from 32 to 1024")
+        # A made test set is at least one part of 20 (folds.MAX_TEST_PARTS).
         require(0.05 <= self.test_fraction <= 0.5, "test_fraction", self.test_fraction, "need 0.05 to 0.5")
         require(2 <= self.num_folds <= 20, "num_folds", self.num_folds, "need 2 to 20")
         rule = f"need at least num_folds ({self.num_folds}), one image per fold"

@@ -49,6 +49,7 @@ class Member:
 
     @property
     def path(self) -> PurePosixPath:
+        # Some Windows tools write backslashes.
         return PurePosixPath(self.info.filename.replace("\\", "/"))
 
     @property
@@ -138,8 +139,9 @@ def _check_safe(member: Member) -> None:
     info, parts = member.info, member.path.parts
     if member.path.is_absolute() or ".." in parts or re.match(r"[A-Za-z]:", parts[0] if parts else ""):
         raise ValueError(f"{member}: points outside the archive, need a relative path without `..`; {REMEDY}")
-    if info.flag_bits & 0x1:
+    if info.flag_bits & 0x1:  # bit 0 means encrypted (PKWARE's APPNOTE.TXT, 4.4.4)
         raise ValueError(f"{member}: encrypted, need unencrypted members; {REMEDY}")
+    # The upper 16 bits are the Unix file mode; they are 0 if the archiver wrote none.
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise ValueError(f"{member}: a link or a device, need a regular file; {REMEDY}")
     if info.file_size > MAX_PHOTO_BYTES:
@@ -165,6 +167,7 @@ def _check_same_bytes(photos: Iterable[Member]) -> None:
     first: dict[str, Member] = {}
     for member in photos:
         other = first.setdefault(member.path.name, member)
+        # Checksums of the archive's directory, so nothing is unpacked to compare.
         if (other.info.CRC, other.info.file_size) != (member.info.CRC, member.info.file_size):
             raise ValueError(f"{member}: differs from {other}; keep the published one of the two")
 

@@ -47,6 +47,7 @@ def synthesize(
     files = []
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         for attempt in range(MAX_ATTEMPTS):
+            # A seed depends on the image's index, not on how many images are drawn.
             seeds = [image_seed(seed, label, index, attempt) for index in open_indices]
             again = []
             images = draw_images(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title=label)
@@ -63,6 +64,7 @@ def synthesize(
             open_indices = again
             if not open_indices:
                 break
+    # Wait for the files; a failed write raises here.
     for file in files:
         file.result()
     if open_indices:
@@ -71,6 +73,7 @@ def synthesize(
             f"({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
             "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
+    # In order of index, whichever images were drawn again.
     write_synthetic(out_dir, [kept[index] for index in range(num_images)])
     return {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
 
@@ -78,7 +81,7 @@ def synthesize(
 def image_seed(seed: int, label: str, index: int, attempt: int) -> int:
     """The seed of an image; each further attempt after a rejection has its own."""
     purpose = (label, index) if attempt == 0 else (label, index, attempt)
-    return derive_seed(seed, *purpose) >> 31
+    return derive_seed(seed, *purpose) >> 31  # 32 bits: the ten digits of a file name
 
 
 def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:

@@ -59,7 +59,9 @@ class Augmentation:
         width, height = torch.ones_like(angle), torch.ones_like(angle)
         if arm.crop_scale < 1:
             area = self._uniform(images, arm.crop_scale, 1.0).flatten()
+            # Uniform in the logarithm, as in torchvision: tall and wide crops are equally likely.
             ratio = self._uniform(images, math.log(3 / 4), math.log(4 / 3)).flatten().exp()
+            # The clamp can make the area smaller: of 0.9, the ratio 4/3 leaves 0.82.
             width, height = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
         left = self._uniform(images, -1.0, 1.0).flatten() * (1.0 - width)
         top = self._uniform(images, -1.0, 1.0).flatten() * (1.0 - height)
@@ -68,6 +70,7 @@ class Augmentation:
     def _jitter(self, images: torch.Tensor) -> torch.Tensor:
         """Brightness, then contrast, then saturation, each by a factor of 1 plus or minus its strength."""
         arm = self._arm
+        # Always in this order, while torchvision's ColorJitter shuffles it.
         if arm.brightness:
             images = blend(images, torch.zeros_like(images), self._factor(images, arm.brightness))
         if arm.contrast:
@@ -82,6 +85,7 @@ class Augmentation:
 
     def _uniform(self, images: torch.Tensor, low: float, high: float) -> torch.Tensor:
         """One number per image, `(B, 1, 1, 1)`."""
+        # Drawn on the CPU, so that a GPU gets the same numbers.
         values = torch.rand(len(images), 1, 1, 1, generator=self._stream) * (high - low) + low
         return to_device(values, images.device)
 

@@ -16,6 +16,7 @@ def draw_epoch(labels: NDArray[np.int64], sampler: str, order: torch.Generator) 
     _, counts = np.unique(labels, return_counts=True)
     chosen = [_repeat(np.flatnonzero(labels == label), int(counts.max()), order) for label in np.unique(labels)]
     pool = torch.cat(chosen)
+    # The pool is still in class order.
     return pool[torch.randperm(len(pool), generator=order)]
 
 

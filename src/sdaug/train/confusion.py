@@ -15,6 +15,7 @@ def draw_confusion(
 ) -> Image.Image:
     """An RGB plot of the confusion matrix of probabilities `(N, K)`, normalised over each true class."""
     figure = Figure(figsize=(4.5, 4.0), layout="constrained")
+    # Agg needs no display and, unlike pyplot, no figure stays in memory.
     canvas = FigureCanvasAgg(figure)
     ConfusionMatrixDisplay.from_predictions(
         labels,

@@ -25,6 +25,7 @@ def build_loss(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int, de
         return lambda logits, targets: focal_loss(
             logits, targets, gamma=arm.focal_gamma, weight=weight, label_smoothing=arm.label_smoothing
         )
+    # For class indices, torch divides by the batch's sum of weights; `focal_loss` divides by the batch size.
     return lambda logits, targets: F.cross_entropy(logits, targets, weight=weight, label_smoothing=arm.label_smoothing)
 
 
@@ -49,6 +50,7 @@ def class_weights(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int)
         values = compute_class_weight("balanced", classes=present, y=labels)
     else:
         values = (1.0 - arm.effective_number_beta) / (1.0 - arm.effective_number_beta**counts)
+        # scikit-learn's balanced weights already have mean 1 over the images.
         values *= counts.sum() / (values * counts).sum()
     weights = np.zeros(num_classes)
     weights[present] = values

@@ -25,6 +25,7 @@ class MatrixConv2d(nn.Conv2d):
         is_empty = any(min(axis.num_places, axis.num_taps) < 1 for axis in (rows, columns))  # e.g. padding only
         if is_costly or is_empty:
             return super().forward(x)
+        # 512 channels at 2 x 2 places, forward: 10.8 ms as a convolution, 3.9 ms as a product (LOG.md, 2026-11-23).
         gathered = _Gather.apply(x.permute(0, 2, 3, 1), rows, columns) if is_gathered else x.permute(0, 2, 3, 1)
         weights = columns.cut(rows.cut(self.weight, 2), 3).permute(0, 2, 3, 1).flatten(1)
         result = F.linear(gathered, weights, self.bias)
@@ -68,6 +69,7 @@ class _Taps:
         kernel, stride, pad = conv.kernel_size[axis], conv.stride[axis], int(conv.padding[axis])
         self.num_places = (size + 2 * pad - kernel) // stride + 1
         reach = stride * (self.num_places - 1)
+        # Other taps meet only padding: eight of the nine of a padded 3x3 kernel on a map of 1x1.
         first, last = max(0, pad - reach), min(kernel - 1, size - 1 + pad)
         self.first, self.num_taps, self.is_whole = first, last - first + 1, last - first + 1 == kernel
         self.padding = (pad - first, max(0, reach + last - pad - (size - 1)))

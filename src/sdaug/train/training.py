@@ -160,6 +160,7 @@ class Loop:
         set_training(self._model, self._recipe)
         monitor = LossMonitor(["loss"], self._device)
         indices = draw_epoch(self._labels, self._arm.sampler, self._order)
+        # The last epoch ends as soon as all steps are done.
         batches = cut_batches(indices, self._recipe.batch_size)[: self._num_steps - self._step]
         for number, chosen in enumerate(batches, start=1):
             loss = self._train_step(chosen)
@@ -233,6 +234,7 @@ class Selection:
         name = self._shared.selection
         if not scores or not self._epoch or rank(scores, name) > rank(self._scores, name):
             self._epoch, self._scores, self._predicted = epoch, scores, predicted
+            # A copy, since the state dict shares memory with the model, whose training goes on.
             self._weights = deepcopy(weights_without(model.state_dict()))
         patience = self._shared.early_stopping_epochs
         return patience is not None and epoch - self._epoch >= patience
