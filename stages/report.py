@@ -35,6 +35,7 @@ def main() -> None:
     )
     tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"])]
     verdict = page.find_verdict(study)
+    arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
     validating = validation_photos(photos, fold=split.fold) if split.protocol == "clean" else []
     limits = page.find_limits(
         study,
@@ -42,6 +43,7 @@ def main() -> None:
         sibling_accuracy=sibling_accuracy(photos, classes),
         selection=read_section(args.params, "train.selection", str),
         num_validation=count_labels(validating, classes),
+        training={name: arm["training"] for name, arm in arms.items()},
     )
 
     # Write tables, pictures and the page.
@@ -79,11 +81,13 @@ def parse_args() -> argparse.Namespace:
 
 def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
     """The results of all training runs that params.yaml defines."""
+    arms = read_section(params, "datasets", dict[str, dict[str, Any]])
     return read_study(
         metrics_dir,
         classes=classes,
         models=list(read_section(params, "classifiers", dict[str, Any])),
-        datasets=list(read_section(params, "datasets", dict[str, Any])),
+        datasets=list(arms),
+        generated=[name for name, arm in arms.items() if arm["images"].get("synthetic")],
         seeds=read_section(params, "seeds", list[int]),
     )
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import re
 import runpy
 from contextlib import redirect_stdout
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,13 @@ import pytest
 import yaml
 from PIL import Image
 from test_sampling import DRAWING
-from test_summary import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
+from test_summary import CLASSES, DATASETS, LABELS, MODELS, SEEDS, predict, read, write_run, write_runs
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
-from sdaug.verdict.page import Table, render_page, render_text
+from sdaug.verdict.page import Table, find_verdict, render_page, render_text
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
 from sdaug.verdict.summary import read_study
 
@@ -74,7 +76,7 @@ def write_study(root: Path) -> None:
     params = {
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
-        "datasets": {dataset: {} for dataset in DATASETS},
+        "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
         "seeds": list(SEEDS),
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
         "train": {"selection": "balanced_accuracy"},
@@ -168,6 +170,7 @@ def test_pictures_hold_no_metadata(study_dir: Path) -> None:
     ("section", "key", "value", "is_said"),
     [
         ("train", "selection", "balanced_accuracy", True),
+        ("train", "selection", "macro_f1", True),
         ("train", "selection", "loss", False),
         ("split", "protocol", "published", False),
         ("split", "fold", "none", False),
@@ -185,6 +188,36 @@ def test_limits_name_the_few_photos_that_chose_epochs(
     assert (said in (own_study_dir / "report" / "comparison.md").read_text()) == is_said
 
 
+def test_verdict_is_undecided_where_generators_are_drawn_once(study_dir: Path) -> None:
+    text = (study_dir / "report" / "comparison.txt").read_text()
+    assert re.search(r"augmented: over 2 models, .* undecided \(2 training runs per model, of 3 needed; the gen", text)
+
+
+@pytest.mark.parametrize(
+    ("leaning", "verdict"), [(0.9, "it helped"), (-0.9, "it hurt"), (0.0, "no effect as large as")], ids=str
+)
+def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+    for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
+        probabilities = predict(MODELS.index(model), d, seed)
+        probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
+        write_run(tmp_path, f"{model}-{dataset}-{seed}", probabilities, validation=0.5)
+    study = read_study(
+        tmp_path, classes=CLASSES, models=MODELS, datasets=["original", "remedy"], generated=[], seeds=range(3)
+    )
+    (sentence,) = find_verdict(study)
+    assert verdict in sentence
+
+
+def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
+    path = own_study_dir / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["datasets"]["original"]["training"] = {"loss": "focal"}
+    path.write_text(yaml.safe_dump(params))
+    report(own_study_dir)
+    said = "augmented differs from original in training, too: loss plain instead of focal."
+    assert said in (own_study_dir / "report" / "comparison.md").read_text()
+
+
 def test_no_two_data_sets_look_the_same() -> None:
     """The arms preset has thirteen data sets, more than there are colours."""
     styles = styles_of(13)
@@ -194,7 +227,7 @@ def test_no_two_data_sets_look_the_same() -> None:
 
 def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:
     """With many arms the picture is wider and has no legend."""
-    study = read_study(study_dir / "metrics", classes=CLASSES, models=MODELS, datasets=DATASETS, seeds=SEEDS)
+    study = read(study_dir / "metrics")
     widths = []
     for name, copies in (("few", 1), ("many", 7)):
         draw_comparison(tmp_path / f"{name}.png", replace(study, datasets=study.datasets * copies))

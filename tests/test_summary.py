@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
-from sdaug.verdict.summary import Study, draw_groups, estimate, estimate_mean, read_study, sibling_accuracy, summarize
+from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
 
 CLASSES = ("score_1", "score_2", "score_3")
 MODELS = ("resnet18", "tiny")
@@ -66,7 +65,9 @@ def write_runs(metrics_dir: Path, datasets: Sequence[str] = DATASETS) -> None:
 
 
 def read(metrics_dir: Path, *, datasets: Sequence[str] = DATASETS) -> Study:
-    return read_study(metrics_dir, classes=CLASSES, models=MODELS, datasets=datasets, seeds=SEEDS)
+    return read_study(
+        metrics_dir, classes=CLASSES, models=MODELS, datasets=datasets, generated=["augmented"], seeds=SEEDS
+    )
 
 
 @pytest.fixture
@@ -100,8 +101,9 @@ def test_difference_is_augmented_minus_original(metrics_dir: Path) -> None:
     study = read(metrics_dir)
     scores = {dataset: study.results["tiny", dataset].scores["test_accuracy"] for dataset in DATASETS}
     expected = scores["augmented"] - scores["original"]
-    assert summarize(study)["difference"]["tiny"]["test_accuracy"] == round(expected, 4)
-    assert study.differences["tiny"]["test_accuracy"].value == pytest.approx(expected, abs=1e-6)
+    assert summarize(study)["difference"]["augmented"]["tiny"]["test_accuracy"] == round(expected, 4)
+    (contrast,) = study.contrasts
+    assert contrast.by_model["tiny"]["test_accuracy"].value == pytest.approx(expected, abs=1e-6)
 
 
 def test_summary_has_no_difference_without_both_arms(metrics_dir: Path) -> None:
@@ -140,45 +142,6 @@ def test_predictions_of_other_classes_are_refused(metrics_dir: Path) -> None:
     path.write_text(path.read_text().replace("p_score_3", "p_score_4"))
     with pytest.raises(ValueError, match="p_score_4.*need .*p_score_3"):
         read(metrics_dir)
-
-
-def test_interval_of_single_images_agrees_with_scipy() -> None:
-    correct = (np.random.default_rng(0).random(200) < 0.6).astype(float)
-    weights = draw_groups([str(n) for n in range(200)])
-    ours = estimate(correct, np.zeros(200, dtype=np.int64), weights)["test_accuracy"]
-    reference = bootstrap((correct,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
-    assert (ours.low, ours.high) == pytest.approx((reference.low, reference.high), abs=0.01)
-
-
-def test_images_of_one_group_are_drawn_together() -> None:
-    weights = draw_groups(["a", "b", "a", "c"])
-    assert np.array_equal(weights[:, 0], weights[:, 2])
-
-
-def test_grouped_images_widen_the_interval() -> None:
-    correct = np.repeat((np.random.default_rng(0).random(50) < 0.6).astype(float), 4)
-    labels = np.zeros(200, dtype=np.int64)
-    alone = estimate(correct, labels, draw_groups([str(n) for n in range(200)]))["test_accuracy"]
-    grouped = estimate(correct, labels, draw_groups([str(n // 4) for n in range(200)]))["test_accuracy"]
-    assert grouped.standard_error > 1.5 * alone.standard_error
-
-
-def test_trainings_that_disagree_widen_the_interval_of_their_mean() -> None:
-    stream, labels = np.random.default_rng(0), np.zeros(400, dtype=np.int64)
-    weights = draw_groups([str(n) for n in range(400)])
-    gains = (stream.random((8, 400)) < np.linspace(0.1, 0.5, 8)[:, None]).astype(float)
-    both, images = estimate_mean(gains, labels, weights), estimate(gains.mean(axis=0), labels, weights)
-    found, alone = both["test_accuracy"], images["test_accuracy"]
-    assert found.value == pytest.approx(alone.value)
-    # The variances of the images and of eight training runs drawn with replacement add up.
-    expected = np.hypot(alone.standard_error, gains.mean(axis=1).std() / np.sqrt(8))
-    assert found.standard_error == pytest.approx(expected, rel=0.1)
-
-
-def test_one_training_has_the_luck_of_the_images_alone() -> None:
-    gain, labels = np.random.default_rng(0).integers(-1, 2, 60).astype(float), np.arange(60) % 3
-    weights = draw_groups([str(n) for n in range(60)])
-    assert estimate_mean(gain[None], labels, weights) == estimate(gain, labels, weights)
 
 
 def photo(name: str, label: str, group: str, split: str) -> Photo:

@@ -10,8 +10,10 @@ import jinja2
 
 from sdaug.common.params import Protocol
 from sdaug.verdict.published import ROWS, find_published
-from sdaug.verdict.summary import BASELINE, METRICS, TREATED, Interval, Result, Study
+from sdaug.verdict.statistics import MIN_RUNS, Estimate
+from sdaug.verdict.summary import BASELINE, METRICS, Contrast, Result, Study
 
+MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -48,7 +50,8 @@ def comparison_rows(study: Study) -> list[dict[str, Any]]:
             **{metric: "" if math.isnan(value) else value for metric, value in result.scores.items()},
         }
         for name, interval in result.intervals.items():
-            row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+            low, high = (interval.low, interval.high) if interval.is_known else ("", "")
+            row |= {f"{name}_low": low, f"{name}_high": high}
         row |= {f"recall_{label}": "" if math.isnan(value) else value for label, value in result.recall.items()}
         slide = find_published(result.model, result.dataset)
         row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
@@ -70,7 +73,7 @@ def confusion_rows(study: Study) -> list[dict[str, str]]:
 def build_tables(study: Study, counts: Counts) -> list[Table]:
     """All tables of the report, the comparison first."""
     tables = [_comparison_table(study), _recall_table(study)]
-    if study.differences:
+    if study.contrasts:
         tables.append(_difference_table(study))
     return [*tables, _published_table(study), _counts_table(counts)]
 
@@ -80,13 +83,15 @@ def _comparison_table(study: Study) -> Table:
         numbers = []
         for metric in METRICS:
             interval = result.intervals.get(metric)
-            span = f" ({_percent(interval.low)}-{_percent(interval.high)})" if interval else ""
+            is_known = interval is not None and interval.is_known
+            span = f" ({_percent(interval.low)}-{_percent(interval.high)})" if interval and is_known else ""
             numbers.append(_percent(result.scores[metric]) + span)
         return result.model, result.dataset, str(result.runs[0].num_train), *numbers
 
     return Table(
         title="Validation and test scores",
-        note=f"Percent, mean of {_plural(len(study.seeds), 'seed')}; 95 % confidence intervals in brackets.",
+        note=f"Percent, mean of {_plural(len(study.seeds), 'seed')}; in brackets the 95 % confidence interval of these "
+        "trained models over the choice of test images.",
         header=(
             "model", "data set", "trained on",
             "valid acc", "valid bal acc", "valid F1",
@@ -108,23 +113,27 @@ def _recall_table(study: Study) -> Table:
 
 
 def _difference_table(study: Study) -> Table:
-    def cells(name: str, validation: float, intervals: Mapping[str, Interval]) -> tuple[str, ...]:
-        gain = "" if math.isnan(validation) else f"{100 * validation:+z.1f}"
-        return name, gain, *(_signed(interval) for interval in intervals.values())
+    def validation_gain(model: str, arm: str) -> float:
+        treated, baseline = study.results[model, arm], study.results[model, BASELINE]
+        return treated.scores["validation_accuracy"] - baseline.scores["validation_accuracy"]
 
-    gains = {
-        model: study.results[model, TREATED].scores["validation_accuracy"]
-        - study.results[model, BASELINE].scores["validation_accuracy"]
-        for model in study.differences
-    }
-    mean = cells("mean of models", sum(gains.values()) / len(gains), study.mean_difference)
+    def cells(contrast: Contrast, name: str, gain: float, estimates: Mapping[str, Estimate]) -> tuple[str, ...]:
+        validation = "" if math.isnan(gain) else f"{100 * gain:+z.1f}"
+        shown = (_signed(estimate, has_interval=not contrast.uses_generators) for estimate in estimates.values())
+        return contrast.arm, name, validation, *shown
+
+    rows = []
+    for contrast in study.contrasts:
+        gains = {model: validation_gain(model, contrast.arm) for model in study.models}
+        rows += [cells(contrast, model, gains[model], contrast.by_model[model]) for model in study.models]
+        rows.append(cells(contrast, "mean of models", sum(gains.values()) / len(gains), contrast.mean))
     return Table(
-        title="Augmented minus original",
-        note="Percentage points, paired on the same test images; 95 % confidence intervals in brackets, not corrected "
-        "for the number of models. The interval of the mean also covers variation between training runs.",
-        header=("model", "valid acc", "test acc", "test bal acc"),
-        rows=(*(cells(model, gains[model], study.differences[model]) for model in study.differences), mean),
-        num_names=1,
+        title=f"Differences from {BASELINE}",
+        note="Percentage points, paired on the same test images. In brackets the 95 % confidence interval over test "
+        f"images and training runs, not corrected for the number of models; there is none with fewer than {MIN_RUNS} "
+        "training runs per model, nor for arms with generated images, whose generators are drawn once.",
+        header=("arm", "model", "valid acc", "test bal acc", "test acc"),
+        rows=tuple(rows),
     )
 
 
@@ -172,18 +181,38 @@ def _counts_table(counts: Counts) -> Table:
 
 
 def find_verdict(study: Study) -> list[str]:
-    """The finding in one sentence per test score, or why there is none."""
-    if not study.differences:
-        return [f"No verdict: it needs data sets {BASELINE} and {TREATED}; this study has {', '.join(study.datasets)}."]
-    sentences = []
-    for metric, interval in study.mean_difference.items():
-        name = metric.removeprefix("test_").replace("_", " ")
-        sentences.append(
-            f"Over {_plural(len(study.models), 'model')}, training with generated images changed test {name} by "
-            f"{100 * interval.value:+z.1f} percentage points on average (95 % confidence interval "
-            f"{100 * interval.low:+z.1f} to {100 * interval.high:+z.1f}): {_effect(interval)}."
-        )
-    return sentences
+    """The finding on each arm in one sentence, by balanced accuracy on the test set, or why there is none."""
+    if not study.contrasts:
+        return [
+            f"No verdict: it needs the data set {BASELINE} and another; this study has {', '.join(study.datasets)}."
+        ]
+    return [_verdict_on(contrast, study) for contrast in study.contrasts]
+
+
+def _verdict_on(contrast: Contrast, study: Study) -> str:
+    balanced, plain = contrast.mean["test_balanced_accuracy"], contrast.mean["test_accuracy"]
+    has_interval = balanced.is_known and not contrast.uses_generators
+    return (
+        f"{contrast.arm}: over {_plural(len(study.models), 'model')}, balanced accuracy on the test set changed by "
+        f"{_signed(balanced, has_interval=has_interval)} points against {BASELINE} (accuracy by "
+        f"{_signed(plain, has_interval=has_interval)}): {_effect(contrast, len(study.seeds))}."
+    )
+
+
+def _effect(contrast: Contrast, num_seeds: int) -> str:
+    """helped, hurt, no effect as large as the interval's wider side, or undecided and why."""
+    estimate = contrast.mean["test_balanced_accuracy"]
+    reasons = [f"{_plural(num_seeds, 'training run')} per model, of {MIN_RUNS} needed"] * (num_seeds < MIN_RUNS)
+    reasons += ["the generators were drawn once, so that their luck is not known"] * contrast.uses_generators
+    if not reasons and not estimate.is_known:
+        reasons = ["a class has test photos of one group only"]
+    if reasons:
+        return f"undecided ({'; '.join(reasons)})"
+    if estimate.low > 0:
+        return "it helped"
+    if estimate.high < 0:
+        return "it hurt"
+    return f"no effect as large as {100 * max(-estimate.low, estimate.high):.1f} points"
 
 
 def find_limits(
@@ -193,27 +222,36 @@ def find_limits(
     sibling_accuracy: float | None,
     selection: str,
     num_validation: Mapping[str, int],
+    training: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """What limits the verdict, one sentence each; `num_validation` counts the real validation photos per class."""
+    """What limits the verdict, one sentence each.
+
+    `num_validation` counts the real validation photos per class; `training` is what each arm says of training.
+    """
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
     seeds = "one training seed" if len(study.seeds) == 1 else f"{len(study.seeds)} training seeds, averaged"
     limits = [
-        f"A first look: one split of the photos and {seeds}. The intervals cover the choice of test images (bootstrap "
-        f"over {num_groups} groups with {num_images} images in all); that of the mean difference also covers variation "
-        f"between training runs (bootstrap over {_plural(len(study.models) * len(study.seeds), 'pair')} of runs). None "
-        "covers variation between generators or splits.",
+        f"One split of the photos and {seeds}. Test scores come from {num_images} images in {num_groups} groups. No "
+        "interval covers the choice of the split, or the luck of the generators, which are drawn once.",
         f"{_weight_of_one(study.num_test, 'test image')}.",
     ]
-    if selection == "balanced_accuracy" and any(num_validation.values()):
-        limits.append(f"{_weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep.")
-    if study.mean_difference:
-        # Two-sided 5 % test at 80 % power: 1.96 + 0.84 standard errors.
-        seen = 2.8 * study.mean_difference["test_accuracy"].standard_error
+    fewest = min((count for count in num_validation.values() if count), default=MIN_VALIDATION)
+    if selection in ("balanced_accuracy", "macro_f1") and fewest < MIN_VALIDATION:
         limits.append(
-            f"The smallest true mean change in accuracy that this study would detect four times out of five is about "
-            f"{100 * seen:.1f} points."
+            f"{_weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep: select by loss."
         )
-    if set(study.datasets) == {BASELINE, TREATED}:
+    limits += [
+        f"The smallest true effect of {contrast.arm} on balanced accuracy that this study would detect four times out "
+        f"of five is {100 * contrast.mean['test_balanced_accuracy'].detectable:.1f} points."
+        for contrast in study.contrasts
+        if contrast.mean["test_balanced_accuracy"].is_known and not contrast.uses_generators
+    ]
+    for arm, settings in training.items():
+        if arm != BASELINE and BASELINE in training and settings != training[BASELINE]:
+            limits.append(
+                f"{arm} differs from {BASELINE} in training, too: {_differing(settings, training[BASELINE])}."
+            )
+    if study.contrasts and all(contrast.uses_generators for contrast in study.contrasts):
         limits.append("Compared with no augmentation, not with simple remedies such as class weights or oversampling.")
     if protocol == "published":
         limits.append(
@@ -227,6 +265,12 @@ def find_limits(
             "compare the models with that."
         )
     return limits
+
+
+def _differing(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """The training settings in which two arms differ, as `loss: focal instead of none`."""
+    keys = [key for key in {**settings, **baseline} if settings.get(key) != baseline.get(key)]
+    return ", ".join(f"{key} {settings.get(key, 'plain')} instead of {baseline.get(key, 'plain')}" for key in keys)
 
 
 def _weight_of_one(counts: Mapping[str, int], unit: str) -> str:
@@ -298,18 +342,15 @@ def render_page(tables: Sequence[Table], **values: Any) -> str:
     return environment.get_template(TEMPLATE.name).render(tables=tables, **values) + "\n"
 
 
-def _effect(interval: Interval) -> str:
-    if interval.low > 0:
-        return "it helped"
-    return "it hurt" if interval.high < 0 else "no effect that this study could detect"
-
-
 def _percent(fraction: float) -> str:
     return "" if math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
-def _signed(interval: Interval) -> str:
-    return f"{100 * interval.value:+z.1f} ({100 * interval.low:+z.1f} to {100 * interval.high:+z.1f})"
+def _signed(estimate: Estimate, *, has_interval: bool) -> str:
+    value = f"{100 * estimate.value:+z.1f}"
+    if not (has_interval and estimate.is_known):
+        return value
+    return f"{value} ({100 * estimate.low:+z.1f} to {100 * estimate.high:+z.1f})"
 
 
 def _plural(count: int, noun: str) -> str:

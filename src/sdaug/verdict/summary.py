@@ -2,27 +2,22 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from sdaug.common.files import read_csv, read_json
 from sdaug.common.manifest import Photo
-from sdaug.common.seeding import numpy_stream
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from sdaug.verdict.statistics import Estimate, Floats, Ints, compare_runs, estimate_score
 
 METRICS = tuple(
     f"{part}_{score}" for part in ("validation", "test") for score in ("accuracy", "balanced_accuracy", "macro_f1")
 )
-BASELINE, TREATED = "original", "augmented"
-NUM_DRAWS = 2000
+BASELINE = "original"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +56,6 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A value with its 95 % confidence interval and standard error."""
-
-    value: float
-    low: float
-    high: float
-    standard_error: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result:
     """One model on one data set, over its seeds; `correct` (N,) is the share of seeds that classify an image right."""
 
@@ -81,12 +66,22 @@ class Result:
     recall: dict[str, float]
     correct: Floats
     confusion: Ints
-    intervals: dict[str, Interval]
+    intervals: dict[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """An arm minus the baseline, paired on the same test images: for each model, and the mean over models."""
+
+    arm: str
+    uses_generators: bool
+    by_model: dict[str, dict[str, Estimate]]
+    mean: dict[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All results of one study; `differences` is augmented minus original by model, empty if an arm is missing."""
+    """All results of one study; `contrasts` compare each other arm with the baseline, if there is one."""
 
     classes: tuple[str, ...]
     models: tuple[str, ...]
@@ -94,8 +89,7 @@ class Study:
     seeds: tuple[int, ...]
     test: TestSet
     results: dict[tuple[str, str], Result]
-    differences: dict[str, dict[str, Interval]]
-    mean_difference: dict[str, Interval]
+    contrasts: tuple[Contrast, ...]
 
     @property
     def num_test(self) -> dict[str, int]:
@@ -103,9 +97,17 @@ class Study:
 
 
 def read_study(
-    metrics_dir: Path, *, classes: Sequence[str], models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int]
+    metrics_dir: Path,
+    *,
+    classes: Sequence[str],
+    models: Sequence[str],
+    datasets: Sequence[str],
+    generated: Collection[str],
+    seeds: Sequence[int],
 ) -> Study:
     """The study of all models x data sets x seeds; other runs in the folder are ignored.
+
+    `generated` names the data sets with synthetic images.
 
     Raises:
         FileNotFoundError: A run is incomplete; names the first missing file.
@@ -122,19 +124,14 @@ def read_study(
         if run.test.ids != test.ids or not np.array_equal(run.test.labels, test.labels):
             raise ValueError(f"{run.name}: tested on different images than {runs[0].name}; run `dvc repro evaluate`")
 
-    weights = draw_groups(test.groups)
     results = {
         (model, dataset): _summarize_runs(
-            [run for run in runs if (run.model, run.dataset) == (model, dataset)], classes=classes, weights=weights
+            [run for run in runs if (run.model, run.dataset) == (model, dataset)], classes=classes
         )
         for model in models
         for dataset in datasets
     }
-    gains = {
-        model: _gains(results[model, BASELINE], results[model, TREATED])
-        for model in models
-        if {BASELINE, TREATED} <= set(datasets)
-    }
+    others = [dataset for dataset in datasets if dataset != BASELINE] if BASELINE in datasets else []
     return Study(
         classes=tuple(classes),
         models=tuple(models),
@@ -142,43 +139,25 @@ def read_study(
         seeds=tuple(seeds),
         test=test,
         results=results,
-        differences={model: estimate(gain.mean(axis=0), test.labels, weights) for model, gain in gains.items()},
-        mean_difference=estimate_mean(np.concatenate(list(gains.values())), test.labels, weights) if gains else {},
+        contrasts=tuple(_contrast(arm, models, results, test, uses_generators=arm in generated) for arm in others),
     )
 
 
-def draw_groups(groups: Sequence[str]) -> Floats:
-    """Bootstrap weights `(draws, N)`: how often each image's group was drawn; shared by all comparisons, so paired."""
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    stream = numpy_stream(0, "report", "groups")
-    counts = stream.multinomial(len(names), np.full(len(names), 1 / len(names)), size=NUM_DRAWS)
-    return counts[:, index].astype(np.float64)
-
-
-def estimate(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
-    """Test accuracy and balanced accuracy, or differences in them, from one value per image, `(N,)`."""
-    point = _score(correct, labels, np.ones((1, len(labels))))
-    return {name: _interval(float(point[name][0]), values) for name, values in _score(correct, labels, weights).items()}
-
-
-def estimate_mean(gains: Floats, labels: Ints, weights: Floats) -> dict[str, Interval]:
-    """The mean over M pairs of training runs of the differences `(M, N)` in correctness, with bootstrap intervals.
-
-    Each draw resamples both images and pairs, since two runs of one recipe on the same photos differ by more than the
-    choice of test images explains.
-    """
-    M, _ = gains.shape
-    draws, _ = weights.shape
-    shares = numpy_stream(0, "report", "trainings").multinomial(M, np.full(M, 1 / M), size=draws) / M
-    points = [_score(gain, labels, np.ones((1, len(labels)))) for gain in gains]
-    drawn = [_score(gain, labels, weights) for gain in gains]
-    return {
-        name: _interval(
-            float(np.mean([point[name] for point in points])),
-            (shares * np.stack([scores[name] for scores in drawn], axis=1)).sum(axis=1),
-        )
-        for name in points[0]
-    }
+def _contrast(
+    arm: str,
+    models: Sequence[str],
+    results: Mapping[tuple[str, str], Result],
+    test: TestSet,
+    *,
+    uses_generators: bool,
+) -> Contrast:
+    gains = {model: _gains(results[model, BASELINE], results[model, arm]) for model in models}
+    return Contrast(
+        arm=arm,
+        uses_generators=uses_generators,
+        by_model={model: compare_runs(gain[None], test.labels, test.groups) for model, gain in gains.items()},
+        mean=compare_runs(np.stack(list(gains.values())), test.labels, test.groups),
+    )
 
 
 def _gains(baseline: Result, treated: Result) -> Floats:
@@ -190,26 +169,7 @@ def _gains(baseline: Result, treated: Result) -> Floats:
     )
 
 
-def _interval(value: float, draws: Floats) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(value=value, low=float(low), high=float(high), standard_error=float(draws.std(ddof=1)))
-
-
-def _score(correct: Floats, labels: Ints, weights: Floats) -> dict[str, Floats]:
-    """Weighted accuracy and balanced accuracy of each draw `(draws,)`, the latter over the classes in the draw."""
-    draws, _ = weights.shape
-    recalls = np.full((draws, int(labels.max()) + 1), np.nan)
-    for k in np.unique(labels):
-        of_class = weights[:, labels == k]
-        total = of_class.sum(axis=1)
-        np.divide(of_class @ correct[labels == k], total, out=recalls[:, k], where=total > 0)
-    return {
-        "test_accuracy": weights @ correct / weights.sum(axis=1),
-        "test_balanced_accuracy": np.nanmean(recalls, axis=1),
-    }
-
-
-def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str], weights: Floats) -> Result:
+def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
     test = runs[0].test
     correct = np.mean([run.predicted == test.labels for run in runs], axis=0)
     return Result(
@@ -223,7 +183,7 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str], weights: Flo
         },
         correct=correct,
         confusion=sum(confusion_matrix(test.labels, run.predicted, labels=range(len(classes))) for run in runs),
-        intervals=estimate(correct, test.labels, weights),
+        intervals=estimate_score(correct, test.labels, test.groups),
     )
 
 
@@ -309,16 +269,19 @@ def summarize(study: Study) -> dict[str, Any]:
         }
         for metric in measured
     }
-    gains = {
-        model: {
-            metric: round(
-                study.results[model, TREATED].scores[metric] - study.results[model, BASELINE].scores[metric], 4
-            )
-            for metric in measured
+    differences = {
+        contrast.arm: {
+            model: {
+                metric: round(
+                    study.results[model, contrast.arm].scores[metric] - study.results[model, BASELINE].scores[metric], 4
+                )
+                for metric in measured
+            }
+            for model in study.models
         }
-        for model in study.differences
+        for contrast in study.contrasts
     }
-    return {**means, "difference": gains, "num_test": study.num_test}
+    return {**means, "difference": differences, "num_test": study.num_test}
 
 
 def sibling_accuracy(photos: Sequence[Photo], classes: Sequence[str]) -> float | None:

@@ -1,0 +1,107 @@
+"""Are the verdict's intervals honest? Simulated studies with a known effect, and how often their intervals hold it.
+
+Each study has the default's test set (149, 163, 62 and 6 images in groups of siblings), models of different skill, a
+luck of each training run, images that are hard for every run, and images that suit one arm. Luck and effects are added
+to the probability of being right, so that the true difference in balanced accuracy is known exactly.
+
+Prints a line per design and one JSON object: `coverage` (wanted: 0.95), `called` (how often an effect is claimed: at
+most 0.05 where there is none) and `power` (how often the effect that the study says it would detect with 80 % power is
+found).
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from sdaug.verdict.statistics import Estimate, compare_runs
+
+NUM_TEST = (149, 163, 62, 6)
+P_RIGHT = (0.75, 0.70, 0.60, 0.50)  # of each class
+GROUP_SIZES = (4, 4, 4, 4, 3, 2, 1)  # as udder photos have teats
+SIBLING_NOISE = 0.55  # the phantom's: how alike the scores of one group are
+METRIC = "test_balanced_accuracy"
+# Shares of the variance that decides whether an image is recognized; they add up to 1.
+OF_IMAGE, OF_GROUP, OF_ARM, OF_RUN = 0.35, 0.10, 0.15, 0.40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How many models and seeds a study has, its true effect, and the standard deviation of a run's luck."""
+
+    num_models: int
+    num_seeds: int
+    effect: float
+    run_luck: float
+
+
+DESIGNS = (
+    Design(num_models=1, num_seeds=3, effect=0.0, run_luck=0.05),
+    Design(num_models=2, num_seeds=3, effect=0.0, run_luck=0.05),
+    Design(num_models=6, num_seeds=3, effect=0.0, run_luck=0.05),
+    Design(num_models=6, num_seeds=3, effect=0.05, run_luck=0.10),
+    Design(num_models=2, num_seeds=10, effect=-0.05, run_luck=0.05),
+)
+
+
+def simulate(design: Design, stream: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str]]:
+    """Gains `(M, S, N)`, labels and groups of one study."""
+    labels, group_of = draw_test_set(stream)
+    N, M, S = len(labels), design.num_models, design.num_seeds
+    hardness = np.sqrt(OF_IMAGE) * stream.normal(size=N) + np.sqrt(OF_GROUP) * stream.normal(size=N)[group_of]
+    skill = np.linspace(-0.04, 0.04, M)[:, None, None] if M > 1 else np.zeros((1, 1, 1))
+    right = []
+    for effect in (0.0, design.effect):
+        luck = design.run_luck * np.sqrt(3) * stream.uniform(-1, 1, (M, S, len(NUM_TEST)))
+        own = np.sqrt(OF_ARM) * stream.normal(size=(M, 1, N)) + np.sqrt(OF_RUN) * stream.normal(size=(M, S, N))
+        right.append(ndtr(hardness + own) < np.array(P_RIGHT)[labels] + skill + luck[..., labels] + effect)
+    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of]
+
+
+def draw_test_set(stream: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels `(N,)` and the index of each image's group: siblings have similar labels."""
+    labels = np.repeat(np.arange(len(NUM_TEST)), NUM_TEST)
+    labels = labels[np.argsort(labels + stream.normal(0, SIBLING_NOISE, len(labels)), kind="stable")]
+    ends = np.cumsum(stream.choice(GROUP_SIZES, size=len(labels)))
+    return labels, np.searchsorted(ends, np.arange(len(labels)), side="right")
+
+
+def measure(design: Design, num_studies: int, *, seed: int = 0) -> dict[str, float]:
+    """What the intervals of so many studies cover and claim, and the effect that they would detect."""
+    stream = np.random.default_rng(seed)
+    found = [compare_runs(*simulate(design, stream))[METRIC] for _ in range(num_studies)]
+    result = {
+        "coverage": np.mean([estimate.low <= design.effect <= estimate.high for estimate in found]),
+        "called": np.mean([is_called(estimate) for estimate in found]),
+        "half_width": np.median([(estimate.high - estimate.low) / 2 for estimate in found]),
+    }
+    # The same studies, moved to the effect that they say they would detect four times out of five. Variances are
+    # unbiased and their roots are not, so what the studies say is averaged as squares.
+    detectable = float(np.sqrt(np.mean(np.square([estimate.detectable for estimate in found]))))
+    moved = [detectable - design.effect + estimate.value for estimate in found]
+    half_widths = [(estimate.high - estimate.low) / 2 for estimate in found]
+    result |= {"detectable": detectable, "power": np.mean(np.array(moved) > np.array(half_widths))}
+    return {name: round(float(value), 4) for name, value in result.items()}
+
+
+def is_called(estimate: Estimate) -> bool:
+    """Whether the verdict would claim an effect."""
+    return estimate.low > 0 or estimate.high < 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000, help="per design")
+    args = parser.parse_args()
+    results = {}
+    for design in DESIGNS:
+        results[str(design)] = measure(design, args.studies)
+        print(design, results[str(design)], flush=True)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

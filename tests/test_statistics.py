@@ -1,0 +1,78 @@
+"""Intervals of differences: their parts agree with textbook formulas, and they cover what they say."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from verdict import Design, measure
+
+from sdaug.verdict.statistics import compare_runs, estimate_score, image_variance
+
+METRIC = "test_balanced_accuracy"
+
+
+def alone(num_images: int) -> list[str]:
+    """Each image in a group of its own."""
+    return [str(n) for n in range(num_images)]
+
+
+def test_variance_of_single_images_is_the_textbook_one() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    variance, degrees = image_variance(values, np.zeros(50, dtype=np.int64), alone(50))
+    assert variance == pytest.approx(stats.sem(values) ** 2) and degrees == pytest.approx(49)
+
+
+def test_variance_of_a_balanced_mean_is_that_of_welch() -> None:
+    stream = np.random.default_rng(0)
+    parts = stream.normal(size=30), stream.normal(size=6)
+    values, strata = np.concatenate(parts), np.repeat([0, 1], [30, 6])
+    variance, degrees = image_variance(values, strata, alone(36))
+    welch = stats.ttest_ind(*parts, equal_var=False)
+    assert 4 * variance == pytest.approx(sum(stats.sem(part) ** 2 for part in parts))
+    assert degrees == pytest.approx(welch.df)
+
+
+def test_copies_in_a_group_add_nothing() -> None:
+    values, strata = np.random.default_rng(0).normal(size=20), np.zeros(20, dtype=np.int64)
+    once = image_variance(values, strata, alone(20))
+    fourfold = image_variance(np.repeat(values, 4), np.repeat(strata, 4), [str(n // 4) for n in range(80)])
+    assert fourfold == pytest.approx(once)
+
+
+def test_class_of_one_group_has_no_variance_to_tell() -> None:
+    assert all(map(math.isnan, image_variance(np.ones(4), np.array([0, 0, 1, 1]), ["a", "b", "c", "c"])))
+
+
+def test_score_of_a_model_is_its_mean_with_an_interval() -> None:
+    correct, labels = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 0, 0, 1, 1])
+    found = estimate_score(correct, labels, alone(6))
+    assert found["test_accuracy"].value == 0.5 and found[METRIC].value == pytest.approx(0.375)
+    assert found["test_accuracy"].low < 0.5 < found["test_accuracy"].high
+
+
+def test_two_runs_are_too_few_for_an_interval() -> None:
+    gains = np.random.default_rng(0).integers(-1, 2, (2, 2, 40)).astype(float)
+    assert not compare_runs(gains, np.arange(40) % 2, alone(40))[METRIC].is_known
+
+
+def test_runs_that_disagree_widen_the_interval() -> None:
+    stream, labels = np.random.default_rng(0), np.arange(400) % 2
+    same = np.repeat((stream.random((1, 1, 400)) < 0.2).astype(float), 5, axis=1)
+    shares = np.linspace(0.0, 0.4, 5)[None, :, None]
+    other = (stream.random((1, 5, 400)) < shares).astype(float)
+    narrow, wide = (compare_runs(gains, labels, alone(400))[METRIC] for gains in (same, other))
+    assert wide.standard_error > 2 * narrow.standard_error
+
+
+def test_detectable_effect_is_that_of_a_t_test() -> None:
+    estimate = estimate_score(np.random.default_rng(0).normal(size=25), np.zeros(25, dtype=np.int64), alone(25))
+    found = estimate["test_accuracy"]
+    quantiles = stats.t.ppf(0.975, 24) + stats.t.ppf(0.8, 24)
+    assert found.detectable == pytest.approx(quantiles * found.standard_error)
+
+
+@pytest.mark.parametrize("design", [Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08)], ids=str)
+def test_intervals_cover_the_true_effect(design: Design) -> None:
+    """300 simulated studies; `benchmarks/verdict.py` simulates 2,000 of each design."""
+    assert 0.92 <= measure(design, 300)["coverage"] <= 0.98
