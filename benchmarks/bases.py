@@ -20,7 +20,7 @@ class Version:
     """What differs between stable-diffusion-v1-5 and stable-diffusion-2-1."""
 
     num_weights: int  # of the UNet
-    sample_size: int
+    sample_size: int  # of latents, an eighth of the image: 512 and 768 pixels
     unet: dict[str, Any]
     text_width: int
     text: dict[str, Any]
@@ -31,7 +31,7 @@ VERSIONS = {
     "1.5": Version(
         num_weights=859_520_964,
         sample_size=64,
-        unet={"attention_head_dim": 8},
+        unet={"attention_head_dim": 8},  # despite its name, the number of heads
         text_width=768,
         text={"num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768},
         prediction_type="epsilon",
@@ -49,6 +49,7 @@ VERSIONS = {
 
 def build_full_size(version: Version) -> StableDiffusionPipeline:
     """A pipeline of one version with random weights and our own tokenizer, so that nothing is downloaded."""
+    # The parts, as the versions' published configurations have them.
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=version.sample_size,
@@ -70,7 +71,7 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
         sample_size=8 * version.sample_size,
     )
     text = CLIPTextConfig(
-        vocab_size=49408,
+        vocab_size=49408,  # CLIP's vocabulary and its longest prompt
         hidden_size=version.text_width,
         intermediate_size=4 * version.text_width,
         max_position_embeddings=77,
@@ -91,7 +92,7 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
         tokenizer=build_tokenizer(),
         unet=unet,
         scheduler=scheduler,
-        safety_checker=None,
+        safety_checker=None,  # it blacks out photos that look like skin
         feature_extractor=None,
         requires_safety_checker=False,
     )

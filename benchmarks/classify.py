@@ -73,6 +73,7 @@ class Photos:
         self.folder = folder
         knobs = read_section(ROOT / "params.yaml", "phantom", PhantomParams)
         self.classes = list(knobs.train_counts)
+        # As many photos of each of the four scores.
         counts = dict.fromkeys(self.classes, num_train // 4), dict.fromkeys(self.classes, num_validation // 4)
         values = vars(knobs) | {"train_counts": counts[0], "test_counts": counts[1], "size_pixels": size_pixels}
         phantom, paths, rows = PhantomParams(**values), [], []
@@ -87,6 +88,7 @@ class Photos:
         link_stages(folder)
         (folder / "packed").mkdir()
         (folder / PEER_NAME).write_text(PEER)
+        # Training photos first, as `split` packs them.
         order = sorted(range(len(rows)), key=lambda index: rows[index]["part"])
         write_packed(folder / "packed", [paths[i] for i in order], [rows[i] for i in order])
 
@@ -100,11 +102,14 @@ class Bench:
         entry = self.params["recipe"] | self.params["classifiers"][model]
         self.entry = entry | {"options": options_without(entry["options"])}  # the peer does not support auxiliary heads
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
+        # The same number of threads on all sides, and no tracker.
         self.environment = {"OMP_NUM_THREADS": str(self.threads), "SDAUG_MLFLOW": "off"}
+        # The recipe that both sides share.
         self.knobs = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1.0e-4, "optimizer": "sgd"}
 
     def ours(self, num_epochs: int, *, seed: int = 0) -> list[str]:
         """The command that runs our stage."""
+        # Epochs, because timm's script does not count in steps.
         recipe = self.entry | self.knobs | {"epochs": num_epochs, "steps": None, "batch_size": self.batch_size}
         recipe |= {"image_size": self.size, "schedule": "cosine", "by_dataset": {}}
         arm = {"images": {}, "training": {"flip_horizontal": True}}
@@ -124,14 +129,17 @@ class Bench:
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
             *(sys.executable, str(self.photos.folder / PEER_NAME), str(script), "--data-dir", "photos"),
+            # Whole runs of ResNet-18 took 11.9 s with one worker, 12.8 with two, 12.1 with none (LOG.md, 2026-11-23).
             *("--device", prepare_device().type, "--channels-last", "--workers", "1"),
             *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
             *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),
             *("--batch-size", str(self.batch_size), "--opt", "sgd", "--lr", lr),
             *("--momentum", momentum, "--weight-decay", decay),
+            # A new learning rate at each step, and no augmentation except flips.
             *("--epochs", str(num_epochs), "--sched", "cosine", "--sched-on-updates", "--warmup-epochs", "0"),
             *("--cooldown-epochs", "0", "--scale", "1", "1", "--ratio", "1", "1", "--color-jitter", "0"),
             *("--hflip", "0.5", "--smoothing", "0", "--crop-pct", "1", "--train-interpolation", "bilinear"),
+            # The mean and deviation of our models without pretrained weights.
             *("--mean", *["0.5"] * 3, "--std", *["0.25"] * 3, "--seed", str(seed), "--log-interval", "1000000"),
             *("--output", "peer", "--experiment", "run", "--checkpoint-hist", "1"),
         ]
@@ -201,6 +209,7 @@ def measure(bench: Bench, script: Path | None, rounds: int, turn_seconds: float)
     if script:
         commands["peer"] = bench.peer(script, ENDLESS)
     trainings = {
+        # `Training` adds the interpreter itself.
         name: Training(command[1:], cwd=bench.photos.folder, environment=bench.environment)
         for name, command in commands.items()
     }
@@ -218,6 +227,7 @@ def measure_whole(bench: Bench, script: Path | None, rounds: int, num_epochs: in
     seconds: dict[str, list[float]] = {"our": [], "our_warm": []} | ({"peer": []} if script else {})
     with warm_stages(bench.photos.folder, "train") as warm:
         bench.run(warm_command(bench.ours(1), warm), **warm)  # makes the server import the libraries
+        # In turns: a machine that others share changes its speed by the hour.
         for _ in range(rounds):
             seconds["our"].append(bench.run(bench.ours(num_epochs)))
             seconds["our_warm"].append(bench.run(warm_command(bench.ours(num_epochs), warm), **warm))
@@ -237,6 +247,7 @@ def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int
     for seed in range(num_seeds):
         bench.run(bench.ours(num_epochs, seed=seed))
         with (bench.photos.folder / "ours" / "history.csv").open() as stream:
+            # Ours is a fraction, timm's a percentage.
             found["our_accuracy"].append(100 * float(list(csv.DictReader(stream))[-1]["validation_accuracy"]))
         bench.run(bench.peer(script, num_epochs, seed=seed))
         with (bench.photos.folder / "peer" / "run" / "summary.csv").open() as stream:
@@ -249,6 +260,7 @@ def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int
 
 def main() -> None:
     if sys.argv[1:2] == ["--bare"]:
+        # Started by `measure`, which kills it.
         architecture, options, batch_size, size, num_classes, name = sys.argv[2:]
         train_bare(
             architecture,
@@ -271,12 +283,15 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
     args = parser.parse_args()
+    # The peer has flags for float32 and bf16 only.
     dtype = resolve_precision(args.precision, prepare_device())
     precision = "bf16" if dtype == torch.bfloat16 else "fp32"
     script = args.peer.resolve() if args.peer else None
 
+    # Measure one model after another on the same photos.
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
     with tempfile.TemporaryDirectory() as folder:
+        # Of 400 photos, one is a quarter of a point of accuracy.
         num_held_out = 400 if args.accuracy else NUM_VALIDATION
         photos = Photos(Path(folder), num_train=args.images, num_validation=num_held_out, size_pixels=64)
         if args.accuracy:

@@ -66,9 +66,11 @@ class Study:
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         self.size_pixels = self.params["prepare"]["size_pixels"] = args.size or self.params["prepare"]["size_pixels"]
         self.prompt = self.params["class_images"]["prompt"]
+        # The same base, photos and stages for all sides.
         save_pipeline(build_base(args.base, self.size_pixels), folder / "base")
         self._write_photos()
         link_stages(folder)
+        # The script's fixed settings for class images.
         self.params["class_images"] |= {
             "num_images": args.class_images,
             "drawing": self.params["class_images"]["drawing"]
@@ -79,6 +81,7 @@ class Study:
                 "precision": precision,
             },
         }
+        # Nothing that the script does not do.
         self.params["dreambooth"] |= {
             "method": self.method,
             "batch_size": batch_size,
@@ -91,6 +94,7 @@ class Study:
         }
 
     def _write_photos(self) -> None:
+        # Random pixels, since only time and memory are measured.
         rng, photos = np.random.default_rng(0), []
         (self.folder / "prepared" / "images").mkdir(parents=True)
         for label in LABELS:
@@ -101,6 +105,7 @@ class Study:
                 photos.append(photo)
                 save_png(self.folder / "prepared" / "images" / photo.file_name, pixels)
                 save_png(self.folder / "instances" / label / photo.file_name, pixels)
+        # A clean study is refused without a photo in its validation fold, 0; this one is never read.
         absent = Photo(id="z", label=LABELS[0], group="z", split="train", fold=0, sha256="")
         write_manifest(self.folder / "prepared" / "manifest.csv", [*photos, absent])
 
@@ -120,6 +125,7 @@ class Study:
         ]
 
     def our_class_images(self) -> list[str]:
+        # Writes params.yaml, which this stage reads too.
         self.ours(LABELS[0], 1)
         return [sys.executable, "stages/class_images.py", "--base", "base", "--out", "class_images"]
 
@@ -135,6 +141,7 @@ class Study:
             *("--num_class_images", str(self.params["class_images"]["num_images"])),
             *("--sample_batch_size", str(SAMPLE_BATCH_SIZE), "--resolution", str(self.size_pixels)),
             *("--train_batch_size", str(self.batch_size), "--max_train_steps", str(num_steps)),
+            # No checkpoint on the way, as on our side.
             *("--checkpointing_steps", "1000000", "--seed", "0"),
             *("--learning_rate", str(knobs["learning_rate"]), "--lr_scheduler", "constant", "--lr_warmup_steps", "0"),
             *("--mixed_precision", {"fp32": "no"}.get(self.precision, self.precision)),
@@ -169,6 +176,7 @@ def train_bare(
     params = replace(read_section(ROOT / "params.yaml", "dreambooth", DreamBoothParams), method=method)
     weights = adapt(pipeline, params, resolve_precision(precision, device), seed=0)
     unet = pipeline.unet.train()
+    # A batch has as many class images as instance images.
     side, num_images = size_pixels // pipeline.vae_scale_factor, 2 * batch_size
     noisy = torch.randn(num_images, unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
@@ -209,12 +217,14 @@ def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int
     seconds: dict[str, list[float]] = {"our": [], "our_warm": []} | ({"peer": []} if script else {})
     for _ in range(rounds):
         seconds["our"].append(sum(map(study.run, our_commands(study, num_steps))))
+        # A new server in each round, so that its imports are part of each time.
         begin = time.monotonic()
         with warm_stages(study.folder, "class_images", "dreambooth") as warm:
             for command in our_commands(study, num_steps):
                 study.run(warm_command(command, warm), **warm)
             seconds["our_warm"].append(time.monotonic() - begin)
         if script:
+            # Or the script would find the class images of the round before.
             shutil.rmtree(study.folder / "peer", ignore_errors=True)
             seconds["peer"].append(sum(study.run(study.peer(script, label, num_steps)) for label in LABELS))
         print({f"{name}_whole_s": values for name, values in seconds.items()}, flush=True)
@@ -244,6 +254,7 @@ def profile(study: Study) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--bare"]:
+        # Started by `measure`, which kills it.
         folder, prompt, batch_size, size_pixels, name, method = sys.argv[2:]
         sizes = {"batch_size": int(batch_size), "size_pixels": int(size_pixels)}
         train_bare(Path(folder), prompt, **sizes, precision=name, method=method)
@@ -262,9 +273,11 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--no-profile", dest="profile", action="store_false", help="skip the profile of our steps")
     args = parser.parse_args()
+    # One precision for all sides, resolved here because the script has no `auto`.
     precision = name_precision(resolve_precision(args.precision, prepare_device()))
     script = args.peer.resolve() if args.peer else None
 
+    # Measure one batch size after another.
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
     for batch_size in args.batch_sizes:
         with tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,7 @@ def train(training: tuple[str, int], environment: dict[str, str], out: Path) -> 
     words = f"--model {model} --dataset original --seed {seed} --data data/packed/original --out {out / name}"
     files = f"--metrics {out / name}.json --history {out / name}.csv"
     command = [sys.executable, "stages/train.py", *words.split(), *files.split()]
+    # The server's variables; without them the stage starts cold.
     if "SHELL" in environment:
         command = warm_command(command, environment)
     quiet = {"SDAUG_MLFLOW": "off"}
@@ -50,6 +51,7 @@ def run_side_by_side(trainings: list[tuple[str, int]], num_jobs: int) -> float:
     """The seconds that all training runs take with `num_jobs` at once."""
     with tempfile.TemporaryDirectory() as out:
         begin = time.monotonic()
+        # No GPUs: with one, `sdaug grid` starts no server.
         devices = share_devices(num_jobs, gpus=())
         with warm_stages(ROOT, "train", environment=devices[0]) as warm:
             run_jobs(partial(train, out=Path(out)), trainings, [device | warm for device in devices])
@@ -63,12 +65,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
+    # Both in turns, with other seeds in each round.
     serial, parallel = [], []
     for number in range(args.rounds):
         trainings = [(args.models[k % len(args.models)], number * args.trainings + k) for k in range(args.trainings)]
         serial.append(run_serially(trainings))
         parallel.append(run_side_by_side(trainings, args.jobs))
         print({"serial_s": round(serial[-1], 1), "parallel_s": round(parallel[-1], 1)}, flush=True)
+    # Report.
     result = {"jobs": args.jobs, "serial_s": statistics.median(serial), "parallel_s": statistics.median(parallel)}
     result["serial_ratio"] = median_ratio(parallel, serial)
     print(json.dumps({name: round(value, 3) for name, value in result.items()}))

@@ -68,6 +68,7 @@ def take_turns(
     try:
         for name, training in trainings.items():
             runners[name] = _Runner(training)
+            # This ends with the run stopped, so it does not disturb the start of the next one.
             runners[name].warm_up(warm_up_steps)
         rounds: dict[str, list[NDArray[np.float64]]] = {name: [] for name in trainings}
         for _ in range(num_rounds):
@@ -107,6 +108,7 @@ class _Runner:
         num_before = len(self._read())
         begin = time.monotonic()
         self._signal(signal.SIGCONT)
+        # Five moments have four steps between them, and the first of these is dropped below.
         while time.monotonic() < begin + seconds or len(self._read()) < num_before + 5:
             self._check_alive()
             time.sleep(0.05)
@@ -117,7 +119,9 @@ class _Runner:
     def end(self) -> float:
         """Kill the run and return its peak memory in MiB (GPU memory, if there is a GPU)."""
         if self._peak_mib is None:
+            # A stopped process would not see SIGTERM before it goes on.
             self._signal(signal.SIGKILL)
+            # Popen's own `wait` does not tell the peak memory, here in KiB.
             _, status, usage = os.wait4(self._process.pid, 0)
             self._process.returncode = os.waitstatus_to_exitcode(status)
             on_gpu = max((peak for _, peak in self._lines()), default=0.0)
@@ -128,6 +132,7 @@ class _Runner:
         return [moment for moment, _ in self._lines()]
 
     def _lines(self) -> list[tuple[float, float]]:
+        # What follows the last line end may be half written.
         lines = self._moments.read_text().split("\n")[:-1] if self._moments.exists() else []
         return [(float(moment), float(peak)) for moment, peak in map(str.split, lines)]
 

@@ -53,6 +53,7 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
     pipeline.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
+        # One call per batch, its images written before the next call.
         for start in range(0, num_images, PIPELINE_BATCH_SIZE):
             images = pipeline(
                 [PROMPT] * PIPELINE_BATCH_SIZE,
@@ -77,6 +78,7 @@ def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     noisy, prompts, timestep = noisy.to(unet.dtype), prompts.to(unet.dtype), torch.tensor(500, device=device)
     begin = time.monotonic()
+    # Ours fills up its last batch, so the bare calls do too.
     for _ in range(-(-num_images // drawing.batch_size) * drawing.inference_steps):
         unet(noisy, timestep, encoder_hidden_states=prompts, return_dict=False)
     if device.type == "cuda":
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="Stable Diffusion to draw with")
     args = parser.parse_args()
 
+    # Settings of all three sides.
     device = prepare_device()
     drawing = Drawing(
         negative_prompt="",
@@ -106,17 +109,20 @@ def main() -> None:
         precision="auto",
     )
     seconds: dict[str, list[float]] = {"ours": [], "pipeline": [], "bare": []}
+    # The same weights twice, because ours changes their precision and memory layout in place.
     with tempfile.TemporaryDirectory() as folder:
         save_pipeline(build_base(args.base, args.size), Path(folder) / "base")
         plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
         own = load_pipeline(Path(folder) / "base", device)
     for timed in (time_bare, time_ours):
         timed(own, drawing, args.batch_size, args.size)  # the first calls select their kernels
+    # Take turns.
     for _ in range(args.rounds):
         seconds["bare"].append(time_bare(own, drawing, args.images, args.size))
         seconds["ours"].append(time_ours(own, drawing, args.images, args.size))
         seconds["pipeline"].append(time_pipeline(plain, drawing, args.images, args.size))
         print({name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
+    # Report.
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     result = {f"{name}_images_per_s": round(args.images / value, 2) for name, value in medians.items()}
     result["images_ratio"] = round(medians["pipeline"] / medians["ours"], 3)

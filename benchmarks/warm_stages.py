@@ -23,8 +23,10 @@ def warm_stages(
     folder: Path, *names: str, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[dict[str, str]]:
     """The environment variables of a server for these stages, which imports libraries when the first one arrives."""
+    # DVC's commands say `python`, which must be this installation.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     scripts = [Path("stages") / f"{name}.py" for name in names]
+    # The server looks for stages and `src` in its working directory.
     with contextlib.chdir(folder), warm_starts(scripts, environment) as warm:
         if not warm:
             sys.exit("warm starts are not possible on this machine, see sdaug.run.warm")

@@ -36,10 +36,12 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True)
     args = parser.parse_args()
 
+    # The photos that generators may see.
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
     images = read_photos(args.prepared, training_photos(read_manifest(args.prepared), split))
 
+    # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
     with track({"base": asdict(params), "split": asdict(split)}, {"prepared": args.prepared}) as log:
 
@@ -47,9 +49,11 @@ def main() -> None:
             log.metrics(step, values)
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
+        # Train or load it.
         pipeline = make_base(params, images, prepare_device(), report)
         with fresh_dir(args.out) as out_dir:
             save_pipeline(pipeline, out_dir)
+        # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
         log.picture("base.png", show_base(pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
 

@@ -16,7 +16,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    # The file by itself.
     study = check_study(read_params(args.params), args.params)
+    # Each model is built: only that shows an unknown option, or an image size that it does not take.
     prepare_device()
     for recipe in study.recipes():
         check_model(recipe, study.classes)

@@ -20,6 +20,7 @@ def main() -> None:
     args = parser.parse_args()
 
     params = read_section(args.params, "class_images", ClassImagesParams)
+    # As large as the photos, since DreamBooth puts both into one batch.
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
     pipeline = load_pipeline(args.base, prepare_device())
     images = draw_class_images(pipeline, params, size_pixels=size_pixels)

@@ -26,6 +26,7 @@ from sdaug.dreambooth.training import train_dreambooth
 
 def main() -> None:
     args = parse_args()
+    # Settings, photos of the class, and the base.
     params = read_section(args.params, "dreambooth", DreamBoothParams)
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     class_prompt = read_section(args.params, "class_images.prompt", str)
@@ -34,6 +35,7 @@ def main() -> None:
     class_images = read_class_images(args.class_images)
     pipeline = load_pipeline(args.base, prepare_device())
 
+    # What is logged: curves, and a picture that gets a row per preview.
     history: list[dict[str, float]] = []
     shown = [("photos", list(photos)), ("base, class prompt", list(class_images))]
     knobs = {"dreambooth": asdict(params), "concept": asdict(concept), "split": asdict(split)}
@@ -56,6 +58,7 @@ def main() -> None:
                 shown.append((f"step {step}", drawn))
                 log.picture(f"{args.label}.png", grid(shown, tile_pixels=64, columns=params.num_preview_images))
 
+        # Train; the previews before and after show what the training adds.
         preview(0)
         train_dreambooth(
             pipeline,
@@ -69,6 +72,7 @@ def main() -> None:
         )
         with fresh_dir(args.out) as out_dir:
             save_generator(pipeline, args.base, out_dir, params)
+        # The pipeline now has the weights that are kept, the moving average if there is one.
         preview(params.training_steps)
     write_csv(args.history, history)
 

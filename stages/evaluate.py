@@ -25,8 +25,10 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, required=True)
     args = parser.parse_args()
 
+    # The test photos and the model.
     classes = read_section(args.params, "classes", list[str])
     data = read_packed(args.data, classes)
+    # As many threads as in training, since the last digits depend on it.
     num_threads = read_section(args.params, "train.num_threads", int)
     model, card = load_model(args.weights, prepare_device(num_threads))
     if card.classes != classes:
@@ -36,6 +38,7 @@ def main() -> None:
     images, labels = data.part("test")
     probabilities = predict(model, images, card)
 
+    # Scores.
     recalls, counts = class_recalls(probabilities, labels)
     scores = {f"test_{name}": value for name, value in score(probabilities, labels).items()}
     run = {"model": args.model, "dataset": args.dataset, "seed": args.seed}
@@ -44,6 +47,7 @@ def main() -> None:
         "num_test": dict(zip(classes, counts, strict=True)),
     }
     write_json(args.metrics, {**run, **scores, **by_class})
+    # One row per photo with its group: the report compares arms photo by photo.
     rows = [
         {"id": image_id, "group": group, "label": classes[label]}
         | {f"p_{name}": f"{p:.6f}" for name, p in zip(classes, row, strict=True)}

@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
 
+    # Photos that the generators have seen, and all others. These include the test set: nobody may tune by
+    # this diagnosis and then believe the test score (docs/generators.md).
     params = read_section(args.params, "fidelity", FidelityParams)
     split = read_section(args.params, "split", SplitParams)
     classes = read_section(args.params, "classes", list[str])

@@ -17,6 +17,7 @@ def main() -> None:
 
     photos = read_manifest(args.prepared)
     test = [photo for photo in photos if photo.split == "test"]
+    # The table has each photo's group, on which the intervals of the report rest.
     pack_examples(as_examples(test, args.prepared / "images", part="test"), photos, args.out)
 
 

@@ -36,6 +36,7 @@ def main() -> None:
     tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"])]
     verdict = page.find_verdict(study)
     arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
+    # A published study validates on a random part of all images, which the manifest does not know.
     validating = validation_photos(photos, fold=split.fold) if split.protocol == "clean" else []
     limits = page.find_limits(
         study,

@@ -25,10 +25,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
+    # The photos and the generated images of all classes.
     arm = read_section(args.params, f"datasets.{args.dataset}.images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
     generated = [example for folder in args.synthetic for example in synthetic_examples(read_synthetic(folder), folder)]
+    # Compose and pack; oracle photos are files only until they are packed.
     with tempfile.TemporaryDirectory() as scratch:
         further = draw_oracle(args.params, photos, arm, split, Path(scratch)) if arm.oracle else []
         images_dir = args.prepared / "images"

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
 
+    # How many images the class lacks, beside the photos that generators may see.
     params = read_section(args.params, "synthesize", SynthesizeParams)
     split = read_section(args.params, "split", SplitParams)
     classes = read_section(args.params, "classes", list[str])
@@ -37,6 +38,7 @@ def main() -> None:
             "there are none to draw; remove it from `concepts` and from the deps of `split` (`sdaug adopt` writes both)"
         )
 
+    # Draw them.
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
     pipeline = load_generator(args.generator, args.base, prepare_device())
@@ -51,6 +53,7 @@ def main() -> None:
             seed=params.seed,
             out_dir=out_dir,
         )
+    # Faulty images that were drawn again are counted by reason.
     write_json(args.metrics, counts)
 
 

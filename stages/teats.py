@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE", help="Train_1.zip, Train_2.zip, Test.zip")
     args = parser.parse_args()
 
+    # If an archive is refused, no half of the photos is left.
     with fresh_dir(args.out) as scratch:
         counts = unpack_teats(args.archives, scratch)
     print(", ".join(f"{name}: {count}" for name, count in counts.items()))

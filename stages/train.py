@@ -20,15 +20,18 @@ from sdaug.train.training import train_classifier
 
 def main() -> None:
     args = parse_args()
+    # Recipe and data.
     recipe = read_recipe(args.params, args.model, args.dataset)
     arm = read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining)
     shared = read_section(args.params, "train", TrainParams)
+    # Stored with the model, so that `sdaug predict` makes photos square in the same way.
     square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
     classes = read_section(args.params, "classes", list[str])
     data = read_packed(args.data, classes)
     require_every_class(data, classes, args.data)
     training, validation = data.part("train"), data.part("validation")
 
+    # Train.
     run = {"model": args.model, "dataset": args.dataset, "seed": args.seed}
     knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared)}
     with track({**run, **knobs}, {"data": args.data}) as log:
@@ -48,6 +51,7 @@ def main() -> None:
         with fresh_dir(args.out) as out_dir:
             save_model(out_dir, trained.weights, trained.card)
 
+        # What MLflow shows of the kept epoch; with `split.fold: none` there is no validation.
         scores = {f"validation_{name}": value for name, value in trained.best.items()}
         log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in scores.items()})
         if log.is_on and len(validation[1]):
@@ -55,6 +59,7 @@ def main() -> None:
 
             log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
 
+    # What the report reads.
     parts = {f"num_{part}": int(np.sum(data.parts == part)) for part in ("train", "validation")}
     write_json(args.metrics, {**run, "best_epoch": trained.best_epoch, **parts, **scores})
     write_csv(args.history, trained.history)

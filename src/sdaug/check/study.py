@@ -48,6 +48,7 @@ class StudyParams:
     phantom: PhantomParams | None = None
 
     def __post_init__(self) -> None:
+        # Classes, seeds and names.
         require(len(self.classes) >= 2, "classes", self.classes, "need at least 2")
         for key in ("classes", "seeds"):
             values = getattr(self, key)
@@ -56,14 +57,17 @@ class StudyParams:
             for name in getattr(self, key):
                 check_name(name, where=key)
             require(bool(getattr(self, key)), key, getattr(self, key), "need at least one")
+        # Concepts: a rare token that two classes share could not tell them apart.
         for label in self.concepts:
             require(label in self.classes, f"concepts.{label}", label, f"not a class; classes are {self.classes}")
         prompts = [concept.instance_prompt for concept in self.concepts.values()]
         require(
             len(set(prompts)) == len(prompts), "concepts", prompts, "need a different instance prompt for each class"
         )
+        # The validation fold.
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
+        # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():
             for dataset in entry.get("by_dataset") or {}:
@@ -83,6 +87,7 @@ class StudyParams:
         drawn = self.synthesize
         for name, arm in self.datasets.items():
             key = f"datasets.{name}"
+            # A fixed `num_images` is held against what the class lacks in the stage `split`, which knows the photos.
             is_there = drawn.num_images is not None or arm.images.synthetic <= drawn.multiple_of_missing
             rule = f"need at most synthesize.multiple_of_missing, {drawn.multiple_of_missing}"
             require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
@@ -92,6 +97,7 @@ class StudyParams:
             rule = "oracle photos are not resized: phantom.size_pixels must equal prepare.size_pixels"
             require(is_same or not arm.images.oracle, f"{key}.images.oracle", arm.images.oracle, rule)
             weights, num_classes = arm.training.class_weights, len(self.classes)
+            # Other weights are a word, such as inverse_frequency.
             is_whole = not isinstance(weights, list) or len(weights) == num_classes
             require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one per class")
 

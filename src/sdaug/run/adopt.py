@@ -20,6 +20,7 @@ from sdaug.photos.teats import GROUP_PATTERN, read_labels
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
 TEATS_DIR = Path("data/teats")
+# A stage that no other study has; `adopt` copies it to dvc.yaml.
 TEATS_STAGE = Path("presets/stages/teats.yaml")
 
 
@@ -51,6 +52,7 @@ def survey_folder(folder: Path, order: Sequence[str] | None = None) -> Survey:
         raise ValueError(f"--classes: {', '.join(classes)}; {root} contains {', '.join(found) or '(none)'}")
     for label in classes:
         check_name(label, where=str(root))
+    # Only training photos decide which class is rare.
     counts = dict.fromkeys(classes, 0)
     for photo in find_photos(folder, classes):
         counts[photo.label] += photo.split != "test"
@@ -91,11 +93,13 @@ def adopted_params(
         ValueError: A class has too few photos for the preset.
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
+    # What only the phantom has.
     if survey.folder != TEATS_DIR:
         params.pop("phantom", None)
     if "phantom" not in params:
         for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
             del params["datasets"][name]  # only the phantom has more true photos
+    # With fewer photos than folds, a fold would have none of the class.
     fewest = min(survey.counts, key=lambda label: survey.counts[label])
     need = max(params["prepare"]["min_images"], params["prepare"]["num_folds"])
     if survey.counts[fewest] < need:
@@ -103,10 +107,14 @@ def adopted_params(
             f"{survey.folder / fewest}: {survey.counts[fewest]} photos, need at least {need}; add photos, or lower "
             f"prepare.min_images and prepare.num_folds in {preset}"
         )
+    # Classes and layout of the folder.
     _fill(params["classes"], list(survey.counts))
     params["prepare"]["raw"] = survey.folder.as_posix()
     params["prepare"]["group_pattern"] = group_pattern
+    # The slides' own test set is not used: 371 of its 380 photos share an udder photo with a training photo
+    # (docs/slides-photos.md).
     params["prepare"]["split"] = "given" if survey.has_test and survey.folder != TEATS_DIR else "made"
+    # Prompts; each rare class gets the token of its place: zwa for the first class, zwb for the second.
     if subject is not None:
         params["base"]["caption"] = params["class_images"]["prompt"] = f"a photo of a {subject}"
     noun = params["class_images"]["prompt"].removeprefix("a photo of a ")
@@ -122,15 +130,18 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
+    # Folders of synthetic images, in dependencies and commands, at the place of those of the old rare classes.
     synthetic = [f"data/synthetic/{label}" for label in rare]
     for name in ("split", "fidelity", "report"):
         deps = stages[name]["deps"]
         first = next(index for index, dep in enumerate(deps) if dep.startswith("data/synthetic/"))
         _fill(deps, [*deps[:first], *synthetic, *(d for d in deps[first:] if not d.startswith("data/synthetic/"))])
         stages[name]["cmd"] = _with_synthetic(stages[name]["cmd"], synthetic)
+    # Without the phantom, `split` has no oracle photos to draw.
     if not is_phantom:
         stages.pop("phantom", None)
         _fill(stages["split"]["params"], [key for key in stages["split"]["params"] if key != "phantom"])
+    # Right after `check`, since dvc.yaml is read from top to bottom.
     if is_teats and TEATS not in stages:
         stages.insert(1, TEATS, yaml.load(TEATS_STAGE.read_text(encoding="utf-8"))[TEATS])
     return _text(yaml, whole)
@@ -148,6 +159,7 @@ def refuse_unsaved(files: Sequence[Path]) -> None:
     if state.returncode != 0:
         raise ValueError(f"{Path.cwd()}: not a Git checkout of the study; clone it and run `sdaug adopt` in the clone")
     if state.stdout.strip():
+        # Two letters of state and a space come before each name.
         changed = ", ".join(line[3:] for line in state.stdout.splitlines())
         raise ValueError(f"{changed}: has uncommitted changes; commit them, or `git restore` the file")
 

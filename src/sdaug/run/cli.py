@@ -39,6 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the `sdaug` command line on `words`, or on the arguments of the process."""
     parser = argparse.ArgumentParser(prog="sdaug", description=__doc__)
     commands = parser.add_subparsers(required=True)
+    # Setting up a study.
     adopt = commands.add_parser("adopt", help="turn this checkout into a study of your own photos")
     adopt.add_argument("folder", type=Path, nargs="?", help="folder of class folders, or with train/ and test/ of such")
     adopt.add_argument(
@@ -50,9 +51,11 @@ def main(words: Sequence[str] | None = None) -> None:
     adopt.add_argument("--group-pattern", help="regular expression for what file names of one individual share")
     adopt.add_argument("--classes", help="comma-separated classes in score order (default: sorted by name)")
     adopt.set_defaults(run=run_adopt)
+    # Running it.
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    # Using its classifiers and generators.
     predict = commands.add_parser("predict", help="print class probabilities for any photos, as CSV")
     predict.add_argument(
         "model", type=Path, help="output folder of the train stage, such as models/classifiers/vit-augmented-0"
@@ -63,6 +66,7 @@ def main(words: Sequence[str] | None = None) -> None:
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
+    # As in a stage, an error of the user is one line on stderr.
     args = parser.parse_args(words)
     run_stage(lambda: args.run(args))
 
@@ -73,6 +77,7 @@ def run_adopt(args: argparse.Namespace) -> None:
     if not preset.is_file():
         known = ", ".join([CURRENT, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
         raise FileNotFoundError(f"{preset}: no such preset; choose from {known} (run in the root of the checkout)")
+    # Read and check everything first, so that a refusal leaves both files as they were.
     survey = _survey(args)
     _show(survey)
     rare = rare_classes(survey)
@@ -80,6 +85,7 @@ def run_adopt(args: argparse.Namespace) -> None:
     params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern)
     check_study(params, PARAMS)
     graph = adopted_graph(GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS)
+    # Write, but never over changes that are not in Git.
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)
     print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
@@ -87,6 +93,7 @@ def run_adopt(args: argparse.Namespace) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Print a header and one row per photo, in the given order; print nothing if any photo cannot be read."""
+    # Imported here: importing torch alone takes 1.8 s (LOG.md, 2026-11-23), which `grid` and `adopt` save.
     from sdaug.classify.inference import predict
     from sdaug.classify.models import load_model
     from sdaug.common.device import prepare_device
@@ -110,6 +117,7 @@ def _read_photo(path: Path, *, size_pixels: int, square: Square) -> NDArray[np.u
 
 def run_redraw(args: argparse.Namespace) -> None:
     """Draw one synthetic image again and print how it differs from the existing file."""
+    # Imported here, like torch for `predict`.
     from sdaug.common.device import prepare_device
     from sdaug.common.images import read_png, save_png
     from sdaug.diffusion.generators import load_generator
@@ -121,11 +129,14 @@ def run_redraw(args: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{generator}: no such generator; run `dvc pull {generator}` or `dvc repro dreambooth`")
     if out.exists():
         raise ValueError(f"--out: {out}: exists; give another file")
+    # Draw.
     pixels = redraw(load_generator(generator, BASE_DIR, prepare_device()), image)
     save_png(out, pixels)
+    # Compare; the image of the study may be missing, as after `dvc pull` of the generator alone.
     known = SYNTHETIC_DIR / image.label / image.file_name
     difference = "unknown, since that file is missing"
     if known.is_file():
+        # Signed, since differences of uint8 wrap around. Another processor rounds differently (docs/dvc.md).
         largest = int(np.abs(read_png(known).astype(int) - pixels).max())
         difference = "none, in any pixel" if largest == 0 else f"at most {largest} of 255 per pixel"
     print(f"{out}: seed {image.seed}, prompt {image.prompt!r}; difference from {known}: {difference}")
@@ -133,6 +144,7 @@ def run_redraw(args: argparse.Namespace) -> None:
 
 def _survey(args: argparse.Namespace) -> Survey:
     if args.preset == TEATS and args.folder is None:
+        # Counted from the table of labels: the photos come only when the stage `teats` runs.
         return survey_teats()
     if args.folder is None:
         raise ValueError("adopt: no folder given; run `sdaug adopt FOLDER`, with one subfolder of photos per class")

@@ -25,6 +25,7 @@ from sdaug.run.warm import warm_starts
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# A line of sdaug.common.progress, such as `VAE: 3/9, 1.0 step/s, 6 s left`.
 PROGRESS = re.compile(r": \d+/\d+, .* left$")
 
 
@@ -46,6 +47,8 @@ class Phase:
         return [Path("stages") / f"{stage}.py" for stage in (*self.first, *self.chain, *self.beside)]
 
 
+# DreamBooth of score 4: 27 s with two spinning threads, 53 s with two that wait passively. Twelve training runs:
+# 253 s one after another, 98 s two at a time from the server (both LOG.md, 2026-11-23).
 PHASES = (
     Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
     Phase(first=("split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
@@ -71,15 +74,18 @@ def run_grid(num_jobs: int) -> None:
         starts = nullcontext(dict[str, str]()) if gpus else warm_starts(phase.scripts(), devices[0])
         with starts as warm:
             _run(["dvc", "repro", *phase.first], os.environ | warm)
+            # Asked again, since the first stages may have changed what the chains depend on.
             chains = stale_chains(find_changes(), list_stages(), phase)
             errors = run_jobs(run_chain, chains, [os.environ | device | warm for device in devices])
         if any(errors):
             raise ValueError("\n".join(filter(None, errors)))
+    # What is in no phase: the report.
     _run(["dvc", "repro"], os.environ)
 
 
 def find_changes() -> Mapping[str, object]:
     """The stages that are out of date according to `dvc status`, by name."""
+    # stderr is not captured, so DVC's own message is on the screen.
     result = subprocess.run(["dvc", "status", "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ValueError("`dvc status` failed, see above")
@@ -118,6 +124,8 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
 
     Waiting OpenMP threads spin by default, which would take CPU time from the other jobs.
     """
+    # Beside a process of spinning threads, a VAE trained at 0.4 steps per second instead of 8 to 11
+    # (LOG.md, 2026-11-22).
     patience = {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else {}
     if len(gpus) < 2:
         return [patience] * num_jobs
@@ -128,6 +136,7 @@ def run_jobs(
     work: Callable[[Item, dict[str, str]], Result], items: Iterable[Item], jobs: Sequence[dict[str, str]]
 ) -> list[Result]:
     """The results of `work(item, environment)` in item order; each environment in `jobs` has one item at a time."""
+    # A seat is taken from the queue for one item and then put back.
     seats = Queue[dict[str, str]]()
     for environment in jobs:
         seats.put(environment)
@@ -149,6 +158,7 @@ def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | Non
     Progress lines are passed on to stderr as they come.
     """
     begin, said = time.monotonic(), list[str]()
+    # `--single-item`, because the phase's first stages have brought all dependencies up to date.
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chain]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -28,15 +28,18 @@ def imported_libraries(scripts: Iterable[Path], package_root: Path) -> set[tuple
 
 
 def _imported_modules(file: Path, package_root: Path) -> set[Path]:
+    # What `from package import name` names may be a module; `_files_of` keeps the names that are.
     found = {name for module, names in imports_of(file) for name in (module, *(f"{module}.{name}" for name in names))}
     return {path for name in found for path in _files_of(name, package_root)}
 
 
 def imports_of(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each module that a file imports, with the names imported from it."""
+    # The whole tree, because some imports stand inside functions.
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
+        # Level 0: this project has no relative imports.
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module, tuple(alias.name for alias in node.names)
 
@@ -44,6 +47,7 @@ def imports_of(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _files_of(name: str, package_root: Path) -> list[Path]:
     """The file of a dotted module, and the `__init__.py` of each package above it."""
     parts = name.split(".")
+    # A library, which requirements.lock pins.
     if not (package_root / parts[0]).is_dir():
         return []
     path = package_root.joinpath(*parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 SOCKET = "SDAUG_WARM_SOCKET"
 DECLINED = "declined\n"
+# Plain words only: what a shell would expand, pipe or quote is left to a shell.
 STAGE = re.compile(r"python (stages/\w+\.py(?: [\w@%+=:,./-]+)*)", re.ASCII)
 
 
@@ -24,7 +25,7 @@ def main() -> None:
             try:
                 server.connect(address)
             except OSError:
-                pass
+                pass  # the server has ended
             else:
                 status = hand_over(server, words)
                 if status is not None:
@@ -34,6 +35,7 @@ def main() -> None:
 
 def stage_words(command: str) -> list[str]:
     """The script and its arguments, or `[]` if the command is not just `python stages/NAME.py` and plain words."""
+    # dvc.yaml folds long commands over several lines.
     match = STAGE.fullmatch(" ".join(command.split()))
     return match[1].split() if match else []
 
@@ -41,7 +43,7 @@ def stage_words(command: str) -> list[str]:
 def hand_over(server: socket.socket, words: list[str]) -> int | None:
     """The exit status of a stage run by the server with our folder, environment and outputs; None if it declines."""
     request = {"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}
-    socket.send_fds(server, [b"\0"], [1, 2])
+    socket.send_fds(server, [b"\0"], [1, 2])  # stdout and stderr; descriptors need at least a byte to travel with
     server.sendall(json.dumps(request).encode() + b"\n")
     with server.makefile() as answers:
         answer = answers.readline()

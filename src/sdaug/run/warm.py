@@ -103,6 +103,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
             client, _ = listener.accept()
             request, outputs = _receive(client)
             if request and Path(request["words"][0]) in scripts:
+                # Not before: where DVC finds every stage up to date, no library is needed.
                 if not is_warm:
                     import_libraries(scripts)
                     is_warm = True
@@ -111,6 +112,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
                 running.append((stage, client))
             else:
                 _answer(client, DECLINED)
+            # The stage has copies; left open here, its reader would never see their end.
             for output in outputs:
                 os.close(output)
 
@@ -131,6 +133,7 @@ def _answer(client: socket.socket, line: str) -> None:
 
 def _run_stage(request: Mapping[str, Any], outputs: Sequence[int]) -> None:
     """Run a stage in the forked process just as `python SCRIPT ARGUMENTS` would."""
+    # The server ignores Ctrl-C, and a fork inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Path(os.devnull).open() as nothing:
         for here, there in zip([nothing.fileno(), *outputs], range(3), strict=True):

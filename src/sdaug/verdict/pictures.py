@@ -13,7 +13,7 @@ from sdaug.common.seeding import numpy_stream
 from sdaug.verdict.summary import Study
 
 DPI = 100
-WIDTH_INCHES = 9.6
+WIDTH_INCHES = 9.6  # 960 pixels
 TILE_PIXELS = 56
 TILE_COLUMNS = 10
 
@@ -71,6 +71,7 @@ def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mappi
         _tidy(axes)
         axes.tick_params(axis="x", rotation=_label_rotation(labels))
     before.set_ylabel("training images")
+    # Room for the number above the highest bar.
     before.set_ylim(0, 1.12 * max(1, int((real + added).max())))
     _legend(figure, after)
     _save(figure, path)
@@ -81,6 +82,7 @@ def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: 
     rows = []
     for label in photos:
         for kind, paths in (("photos", photos[label]), ("generated", generated.get(label, []))):
+            # A fixed seed, so that the same results show the same images.
             order = numpy_stream(0, "report", label, kind).permutation(len(paths))[:TILE_COLUMNS]
             if paths:
                 rows.append((f"{label} {kind}", [images.read_png(paths[i]) for i in order]))
@@ -97,6 +99,7 @@ def draw_curves(path: Path, study: Study) -> None:
     for axes, model in zip(panels, study.models, strict=True):
         for dataset, (colour, marker, dash) in _styles(study):
             for run in study.results[model, dataset].runs:
+                # One entry per arm in the legend, however many seeds there are.
                 label = dataset if run.seed == study.seeds[0] else None
                 axes.plot(run.epochs, run.validation_curve, dash, color=colour, linewidth=1.5, label=label)
                 kept = run.epochs == run.best_epoch
@@ -118,9 +121,11 @@ def draw_confusion(path: Path, study: Study) -> None:
     for axes, pair in zip(panels, pairs, strict=True):
         counts = study.results[pair].confusion
         K, _ = counts.shape
+        # A class without test images has shares of 0.
         shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(K, K):
+            # Legible on dark blue and on light.
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
         axes.set_title(f"{pair[0]}\n{pair[1]}", fontsize=10)
@@ -139,7 +144,9 @@ def draw_comparison(path: Path, study: Study) -> None:
     height = 1.3 + num_models * (0.25 + 0.2 * num_datasets)
     figure = Figure(figsize=(WIDTH_INCHES if has_legend else 1.3 * WIDTH_INCHES, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    # Rows: the arms of a model take 0.7 of its share of the height, so that models stand apart.
     places = np.arange(num_models)[:, None] + (np.arange(num_datasets) - (num_datasets - 1) / 2) * 0.7 / num_datasets
+    # Scores that need no look at a photo.
     counts = np.array([count for count in study.num_test.values() if count])
     floors = (
         (left, "accuracy", counts.max() / counts.sum(), "always the largest class"),
@@ -156,6 +163,7 @@ def draw_comparison(path: Path, study: Study) -> None:
         axes.axvline(floor, color="black", linestyle="--", linewidth=1)
         axes.text(floor, -0.8, f" {floor_label}", va="top", fontsize=8)
         axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % CI, hollow: validation", fontsize=9)
+        # The first model on top, with room above it for the floor's name.
         axes.set_ylim(num_models - 0.4, -0.85)
         _tidy(axes, grid_axis="x")
     if has_legend:
@@ -177,6 +185,7 @@ def _panels(
     panels = figure.subplots(rows, columns, squeeze=False, sharex=share_axes, sharey=share_axes).ravel().tolist()
     for axes in panels[count:]:
         axes.remove()
+    # Shared axes are labelled in the last row only, where panels may be missing.
     for axes in panels[max(0, count - columns) : count]:
         axes.tick_params(labelbottom=True)
     return figure, panels[:count]

@@ -9,6 +9,7 @@ Arm = Literal["original", "augmented"]
 NUM_TEST = 380
 
 # The images of the slides' validation sets (230 and 393) that were scored: incomplete last batches were dropped.
+# The percentages say so: 65.74 is 142 of 216, and 81.77 is 314 of 384.
 NUM_VALIDATION: dict[Arm, int] = {"original": 216, "augmented": 384}
 
 
