@@ -49,8 +49,8 @@ VERSIONS = {
 
 def build_full_size(version: Version) -> StableDiffusionPipeline:
     """A pipeline of one version with random weights and our own tokenizer, so that nothing is downloaded."""
-    # The parts, as the versions' published configurations have them.
     torch.manual_seed(0)
+    # The parts, as the versions' published configurations have them.
     unet = UNet2DConditionModel(
         sample_size=version.sample_size,
         in_channels=4,
@@ -71,7 +71,7 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
         sample_size=8 * version.sample_size,
     )
     text = CLIPTextConfig(
-        vocab_size=49408,  # CLIP's vocabulary and its longest prompt
+        vocab_size=49408,  # of CLIP
         hidden_size=version.text_width,
         intermediate_size=4 * version.text_width,
         max_position_embeddings=77,

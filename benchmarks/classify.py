@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
     args = parser.parse_args()
-    # The peer has flags for float32 and bf16 only.
+    # Resolved here, since both sides must run in the same precision.
     dtype = resolve_precision(args.precision, prepare_device())
     precision = "bf16" if dtype == torch.bfloat16 else "fp32"
     script = args.peer.resolve() if args.peer else None

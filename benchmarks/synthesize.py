@@ -53,7 +53,6 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
     pipeline.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
-        # One call per batch, its images written before the next call.
         for start in range(0, num_images, PIPELINE_BATCH_SIZE):
             images = pipeline(
                 [PROMPT] * PIPELINE_BATCH_SIZE,

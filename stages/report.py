@@ -10,6 +10,7 @@ from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
+from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures
 from sdaug.verdict.fidelity_table import fidelity_table
 from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
@@ -62,7 +63,7 @@ def main() -> None:
             limits=limits,
             protocol=page.describe_protocol(split.protocol),
             pictures=pictures.CAPTIONS,
-            metrics=page.flatten({"prepare": prepare, "vae": fidelity["vae"]}),
+            metrics=flatten({"prepare": prepare, "vae": fidelity["vae"]}),
         )
         write_text(out / "index.html", html)
     write_json(args.summary, summarize(study))

@@ -85,6 +85,13 @@ def test_adopt_takes_the_order_of_the_scores(checkout: Path, tmp_path: Path) -> 
     assert yaml.safe_load((checkout / "params.yaml").read_text())["classes"] == ["low", "mid", "high"]
 
 
+def test_adopting_the_phantom_keeps_its_section_and_stage(checkout: Path) -> None:
+    make_photos(checkout / "data" / "phantom", {"score_1": 5, "score_2": 9})
+    cli.main(["adopt", "data/phantom", "--preset", "current"])
+    params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    assert "phantom" in params and "phantom" in graph["stages"]
+
+
 def test_adopt_teats_adds_the_stage_that_unpacks_them(checkout: Path) -> None:
     cli.main(["adopt", "--preset", "teats"])
     graph = yaml.safe_load((checkout / "dvc.yaml").read_text())

@@ -19,7 +19,7 @@ from sdaug.photos.folders import SPLITS, find_photos
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
-TEATS_DIR = Path("data/teats")
+PHANTOM_DIR, TEATS_DIR = Path("data/phantom"), Path("data/teats")
 # A stage that no other study has; `adopt` copies it to dvc.yaml.
 TEATS_STAGE = Path("presets/stages/teats.yaml")
 
@@ -94,7 +94,7 @@ def adopted_params(
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
     # What only the phantom has.
-    if survey.folder != TEATS_DIR:
+    if survey.folder != PHANTOM_DIR:
         params.pop("phantom", None)
     if "phantom" not in params:
         for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:

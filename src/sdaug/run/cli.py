@@ -17,6 +17,7 @@ from sdaug.photos.decode import UnreadablePhotoError, decode_photo
 from sdaug.run.adopt import (
     GRAPH,
     PARAMS,
+    PHANTOM_DIR,
     TEATS,
     Survey,
     adopted_graph,
@@ -31,7 +32,7 @@ from sdaug.run.adopt import (
 from sdaug.run.grid import run_grid
 
 PRESETS, CURRENT = Path("presets"), "current"
-PHANTOM_DIR, SYNTHETIC_DIR = Path("data/phantom"), Path("data/synthetic")
+SYNTHETIC_DIR = Path("data/synthetic")
 BASE_DIR, GENERATORS_DIR = Path("models/base"), Path("models/dreambooth")
 
 
@@ -132,7 +133,7 @@ def run_redraw(args: argparse.Namespace) -> None:
     # Draw.
     pixels = redraw(load_generator(generator, BASE_DIR, prepare_device()), image)
     save_png(out, pixels)
-    # Compare; the image of the study may be missing, as after `dvc pull` of the generator alone.
+    # Compare with the study's own image, unless that file is gone.
     known = SYNTHETIC_DIR / image.label / image.file_name
     difference = "unknown, since that file is missing"
     if known.is_file():

@@ -136,7 +136,6 @@ def run_jobs(
     work: Callable[[Item, dict[str, str]], Result], items: Iterable[Item], jobs: Sequence[dict[str, str]]
 ) -> list[Result]:
     """The results of `work(item, environment)` in item order; each environment in `jobs` has one item at a time."""
-    # A seat is taken from the queue for one item and then put back.
     seats = Queue[dict[str, str]]()
     for environment in jobs:
         seats.put(environment)

@@ -47,7 +47,7 @@ def imports_of(file: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _files_of(name: str, package_root: Path) -> list[Path]:
     """The file of a dotted module, and the `__init__.py` of each package above it."""
     parts = name.split(".")
-    # A library, which requirements.lock pins.
+    # Not ours: the standard library or a dependency.
     if not (package_root / parts[0]).is_dir():
         return []
     path = package_root.joinpath(*parts)

@@ -297,14 +297,6 @@ def describe_protocol(protocol: Protocol) -> str:
     )
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested metrics as a flat mapping with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
-
-
 def render_text(table: Table) -> str:
     """The table as aligned columns for a terminal."""
     lines = [table.header, *table.rows]
