@@ -44,6 +44,11 @@ def test_class_of_one_group_has_no_variance_to_tell() -> None:
     assert all(map(math.isnan, image_variance(np.ones(4), np.array([0, 0, 1, 1]), ["a", "b", "c", "c"])))
 
 
+def test_none_of_six_is_not_certain() -> None:
+    variance, degrees = image_variance(np.zeros(6), np.zeros(6, dtype=np.int64), alone(6))
+    assert variance == pytest.approx(stats.beta(0.5, 6.5).var()) and degrees == pytest.approx(5)
+
+
 def test_score_of_a_model_is_its_mean_with_an_interval() -> None:
     correct, labels = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 0, 0, 1, 1])
     found = estimate_score(correct, labels, alone(6))

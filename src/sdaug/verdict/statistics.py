@@ -109,8 +109,8 @@ def _interaction(gains: Floats, strata: Ints, groups: Sequence[str]) -> float:
 def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple[float, float]:
     """The variance of the mean over strata of each stratum's mean, by whole groups, and its degrees of freedom.
 
-    With one stratum this is the mean; with a stratum per class, a balanced mean. Infinite degrees where nothing varies;
-    NaN where all images of a stratum are of one group, which says nothing of how groups differ.
+    With one stratum this is the mean; with a stratum per class, a balanced mean. NaN where all images of a stratum are
+    of one group, which says nothing of how groups differ.
     """
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     names, stratum_of = np.unique(strata, return_inverse=True)
@@ -124,11 +124,13 @@ def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple
         correction = math.sqrt(num_groups / (num_groups - 1))
         residuals = (values[members] - values[members].mean()) / members.sum() / len(names) * correction
         np.add.at(influence[k], group_of[members], residuals)
-    own = np.square(influence).sum(axis=1)
     counts = np.array([len(np.unique(group_of[stratum_of == k])) for k in range(len(names))])
-    spread = float((own**2 / (counts - 1)).sum())
-    degrees = float(own.sum() ** 2 / spread) if spread > 0 else math.inf
-    return float(np.square(influence.sum(axis=0)).sum()), degrees
+    seen = np.square(influence).sum(axis=1)
+    # Where all images of a class agree (0 of 6 right), the next one still need not: Jeffreys' variance stands in.
+    own = np.where(seen > 0, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
+    variance = np.square(influence.sum(axis=0)).sum() + (own - seen).sum()
+    degrees = own.sum() ** 2 / (own**2 / (counts - 1)).sum()
+    return float(variance), float(degrees)
 
 
 def _strata(labels: Ints) -> dict[str, Ints]:
