@@ -11,7 +11,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("arm", ["original", "augmented"])
+@pytest.mark.parametrize("arm", ["original", "oversampled", "augmented"])
 def test_scores_of_an_arm_are_the_committed_ones(arm: str) -> None:
     summary = json.loads((ROOT / "metrics" / "summary.json").read_text(encoding="utf-8"))
     means = []
