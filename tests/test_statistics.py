@@ -44,8 +44,10 @@ def test_class_of_one_group_has_no_variance_to_tell() -> None:
     assert all(map(math.isnan, image_variance(np.ones(4), np.array([0, 0, 1, 1]), ["a", "b", "c", "c"])))
 
 
-def test_none_of_six_is_not_certain() -> None:
-    variance, degrees = image_variance(np.zeros(6), np.zeros(6, dtype=np.int64), alone(6))
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 / 3, 0.1 + 0.2])
+def test_images_that_agree_are_not_certain(value: float) -> None:
+    """None of six is right, all are, or each by the same share of runs, whatever its rounding."""
+    variance, degrees = image_variance(np.full(6, value), np.zeros(6, dtype=np.int64), alone(6))
     assert variance == pytest.approx(stats.beta(0.5, 6.5).var()) and degrees == pytest.approx(5)
 
 

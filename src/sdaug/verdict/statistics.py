@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CONFIDENCE, POWER = 0.95, 0.80
+ROUNDING = 1.0e-15  # what is left of a variance of equal values; one run that differs on one image gives 1e-9
 MIN_RUNS = 3  # training runs per model: with fewer, their variation is a guess (two draws cover 89 % instead of 95 %)
 
 
@@ -114,20 +115,19 @@ def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple
     """
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     names, stratum_of = np.unique(strata, return_inverse=True)
+    counts = np.array([len(np.unique(group_of[stratum_of == k])) for k in range(len(names))])  # groups of each stratum
+    if counts.min() < 2:
+        return math.nan, math.nan
     influence = np.zeros((len(names), group_of.max() + 1))
-    for k in range(len(names)):
+    for k, num_groups in enumerate(counts):
         members = stratum_of == k
-        num_groups = len(np.unique(group_of[members]))
-        if num_groups < 2:
-            return math.nan, math.nan
         # Residuals shrink with few groups, as the mean follows them: n / (n - 1), the usual correction.
         correction = math.sqrt(num_groups / (num_groups - 1))
         residuals = (values[members] - values[members].mean()) / members.sum() / len(names) * correction
         np.add.at(influence[k], group_of[members], residuals)
-    counts = np.array([len(np.unique(group_of[stratum_of == k])) for k in range(len(names))])
     seen = np.square(influence).sum(axis=1)
     # Where all images of a class agree (0 of 6 right), the next one still need not: Jeffreys' variance stands in.
-    own = np.where(seen > 0, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
+    own = np.where(seen > ROUNDING, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
     variance = np.square(influence.sum(axis=0)).sum() + (own - seen).sum()
     degrees = own.sum() ** 2 / (own**2 / (counts - 1)).sum()
     return float(variance), float(degrees)
