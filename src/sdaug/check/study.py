@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.base.params import BaseParams
-from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe, resolve_seeds
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.sections import check_name, convert, require
 from sdaug.datasets.params import ArmImages
@@ -33,6 +33,7 @@ class StudyParams:
 
     classes: list[str]
     seeds: list[int]
+    generator_seeds: list[int]
     prepare: PrepareParams
     base: BaseParams
     concepts: dict[str, ConceptParams]
@@ -50,7 +51,7 @@ class StudyParams:
     def __post_init__(self) -> None:
         # Classes, seeds and names.
         require(len(self.classes) >= 2, "classes", self.classes, "need at least 2")
-        for key in ("classes", "seeds"):
+        for key in ("classes", "seeds", "generator_seeds"):
             values = getattr(self, key)
             require(len(set(values)) == len(values) > 0, key, values, "need at least one, without duplicates")
         for key in ("classes", "concepts", "datasets", "classifiers"):
@@ -70,6 +71,7 @@ class StudyParams:
         # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():
+            resolve_seeds(self.seeds, entry, where=f"classifiers.{model}")
             for dataset in entry.get("by_dataset") or {}:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")

@@ -1,6 +1,6 @@
 """Parameters of classifier training: the shared recipe, overrides by model and data set, arms, and section `train`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,13 +84,35 @@ def read_recipe(path: Path, model: str, dataset: str) -> Recipe:
     return resolve_recipe(shared, entry, dataset, where=f"{path}: {key}")
 
 
+def read_seeds(path: Path, model: str) -> list[int]:
+    """The training seeds of one model, from a params file: its own, or those of all models.
+
+    Raises:
+        ValueError: they are not a list of distinct numbers.
+    """
+    entry = read_section(path, f"classifiers.{model}", dict[str, Any])
+    return resolve_seeds(read_section(path, "seeds", list[int]), entry, where=f"{path}: classifiers.{model}")
+
+
+def resolve_seeds(shared: Sequence[int], entry: Mapping[str, Any], *, where: str) -> list[int]:
+    """The training seeds of one model; `entry` is its entry in `classifiers`.
+
+    Raises:
+        ValueError: they are not a list of distinct numbers.
+    """
+    seeds: list[int] = convert(entry.get("seeds", list(shared)), list[int], f"{where}.seeds")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{where}.seeds: {seeds}; need at least one, without duplicates")
+    return seeds
+
+
 def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str, *, where: str) -> Recipe:
     """The recipe of one model on one data set; `entry` is the model's entry in `classifiers`.
 
     Raises:
         ValueError: `entry`, or its `by_dataset` part, has an unknown key or an invalid value.
     """
-    own = dict(entry)
+    own = {key: value for key, value in entry.items() if key != "seeds"}
     by_dataset = convert(own.pop("by_dataset", {}), dict[str, dict[str, Any]], f"{where}.by_dataset")
     where = f"{where}.by_dataset.{dataset}" if dataset in by_dataset else where
     recipe: Recipe = convert(asdict(shared) | own | by_dataset.get(dataset, {}), Recipe, where)

@@ -53,12 +53,14 @@ def train_dreambooth(
     params: DreamBoothParams,
     concept: ConceptParams,
     class_prompt: str,
+    seed: int,
     report: Report,
     preview: Preview | None = None,
 ) -> None:
     """Fine-tune in place on photos `(N, H, W, 3)` of one class; `class_images` are for prior preservation.
 
-    `report` receives the mean loss of each term; `preview` is called with the step every `preview_steps`.
+    `seed` is that of the draw. `report` receives the mean loss of each term; `preview` is called with the step every
+    `preview_steps`.
 
     Raises:
         ValueError: a loss is not finite; the message names the first such step.
@@ -67,7 +69,7 @@ def train_dreambooth(
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
-    loop = Loop(pipeline, halves, params, torch_stream(derive_seed(params.seed, concept.instance_prompt)))
+    loop = Loop(pipeline, halves, params, seed=seed)
 
     last = params.training_steps
     for step in progress(range(1, last + 1), title="DreamBooth", total=last):
@@ -89,14 +91,16 @@ class Loop:
         pipeline: StableDiffusionPipeline,
         halves: Sequence[Half],
         params: DreamBoothParams,
-        stream: torch.Generator,
+        *,
+        seed: int,
     ) -> None:
-        self._pipeline, self._halves, self._params, self._stream = pipeline, halves, params, stream
+        self._pipeline, self._halves, self._params = pipeline, halves, params
+        self._stream = torch_stream(derive_seed(seed, halves[0].prompt))
         device = pipeline.device
         self._dtype = resolve_precision(params.precision, device)
 
         # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
-        weights = adapt(pipeline, params, self._dtype, seed=derive_seed(params.seed, "adapter"))
+        weights = adapt(pipeline, params, self._dtype, seed=derive_seed(seed, "adapter"))
         self._flat = FlatParameter(weights) if device.type == "cpu" else None
         self._weights = [self._flat.tensor] if self._flat else weights
 
