@@ -41,7 +41,7 @@ def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
             label="rare",
             size_pixels=size,
             num_images=num_images,
-            seed=0,
+            draw=0,
             out_dir=Path(folder),
         )
         return time.monotonic() - begin

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from sdaug.verdict.statistics import Estimate, compare_runs
+from sdaug.verdict.statistics import Estimate, estimate_runs
 
 NUM_TEST = (149, 163, 62, 6)
 P_RIGHT = (0.75, 0.70, 0.60, 0.50)  # of each class
@@ -72,7 +72,7 @@ def draw_test_set(stream: np.random.Generator) -> tuple[NDArray[np.int64], NDArr
 def measure(design: Design, num_studies: int, *, seed: int = 0) -> dict[str, float]:
     """What the intervals of so many studies cover and claim, and the effect that they would detect."""
     stream = np.random.default_rng(seed)
-    found = [compare_runs(*simulate(design, stream))[METRIC] for _ in range(num_studies)]
+    found = [estimate_runs(*simulate(design, stream))[METRIC] for _ in range(num_studies)]
     result = {
         "coverage": np.mean([estimate.low <= design.effect <= estimate.high for estimate in found]),
         "called": np.mean([is_called(estimate) for estimate in found]),

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.params import ArmTraining, Recipe, TrainParams, read_recipe, read_seeds
+from sdaug.classify.params import ArmTraining, Recipe, TrainParams, read_recipe
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.packed import Packed, read_packed
-from sdaug.common.params import Square
+from sdaug.common.params import Square, read_seeds
 from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track

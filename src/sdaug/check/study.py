@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.base.params import BaseParams
-from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe, resolve_seeds
-from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.common.params import ConceptParams, SplitParams, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
 from sdaug.datasets.params import ArmImages
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
@@ -71,11 +71,21 @@ class StudyParams:
         # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():
-            resolve_seeds(self.seeds, entry, where=f"classifiers.{model}")
+            self._check_seeds(model, entry)
             for dataset in entry.get("by_dataset") or {}:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
         self.recipes()
+
+    def _check_seeds(self, model: str, entry: Mapping[str, Any]) -> None:
+        """Each draw needs as many seeds as the others, or its luck would weigh more."""
+        seeds = resolve_seeds(self.seeds, entry, where=f"classifiers.{model}")
+        num_draws = len(self.generator_seeds)
+        is_even = len(seeds) < num_draws or len(seeds) % num_draws == 0
+        rule = (
+            f"need fewer than generator_seeds ({num_draws}), or a multiple of them, so that each draw counts the same"
+        )
+        require(is_even, "seeds" if "seeds" not in entry else f"classifiers.{model}.seeds", seeds, rule)
 
     def recipes(self) -> list[Recipe]:
         """The distinct training recipes over all classifiers and data sets."""

@@ -1,6 +1,6 @@
 """Parameters of classifier training: the shared recipe, overrides by model and data set, arms, and section `train`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,28 +82,6 @@ def read_recipe(path: Path, model: str, dataset: str) -> Recipe:
     key = f"classifiers.{model}"
     shared, entry = read_section(path, "recipe", RecipeParams), read_section(path, key, dict[str, Any])
     return resolve_recipe(shared, entry, dataset, where=f"{path}: {key}")
-
-
-def read_seeds(path: Path, model: str) -> list[int]:
-    """The training seeds of one model, from a params file: its own, or those of all models.
-
-    Raises:
-        ValueError: they are not a list of distinct numbers.
-    """
-    entry = read_section(path, f"classifiers.{model}", dict[str, Any])
-    return resolve_seeds(read_section(path, "seeds", list[int]), entry, where=f"{path}: classifiers.{model}")
-
-
-def resolve_seeds(shared: Sequence[int], entry: Mapping[str, Any], *, where: str) -> list[int]:
-    """The training seeds of one model; `entry` is its entry in `classifiers`.
-
-    Raises:
-        ValueError: they are not a list of distinct numbers.
-    """
-    seeds: list[int] = convert(entry.get("seeds", list(shared)), list[int], f"{where}.seeds")
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{where}.seeds: {seeds}; need at least one, without duplicates")
-    return seeds
 
 
 def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str, *, where: str) -> Recipe:

@@ -1,7 +1,5 @@
 """Classification metrics, computed by scikit-learn."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
@@ -42,11 +40,13 @@ def further_scores(probabilities: NDArray[np.float64], labels: NDArray[np.int64]
     """
     _, K = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    # Not a number where all labels and predictions are of one class.
-    kappa = float(cohen_kappa_score(labels, predicted, labels=np.arange(K), weights="quadratic"))
+    # Where all labels and predictions are of one class, chance agrees as well.
+    has_kappa = len(np.union1d(labels, predicted)) > 1
+    # All classes are given, or the distance over one that is absent would shrink.
+    options = {"labels": np.arange(K), "weights": "quadratic"}
     areas = [area for area in class_areas(probabilities, labels) if area is not None]
     return {
-        "quadratic_kappa": None if math.isnan(kappa) else kappa,
+        "quadratic_kappa": float(cohen_kappa_score(labels, predicted, **options)) if has_kappa else None,
         "mean_absolute_error": float(mean_absolute_error(labels, predicted)),
         "auroc": float(np.mean(areas)) if areas else None,
         "calibration_error": calibration_error(probabilities, labels),
