@@ -3,21 +3,27 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sdaug.common import images
-from sdaug.common.seeding import numpy_stream
+from sdaug.verdict import dose
+from sdaug.verdict.drawing import STYLES, add_legend, in_legend, label_rotation, save, styles_of, tidy
+from sdaug.verdict.forest import draw_forest
 from sdaug.verdict.results import Study
+from sdaug.verdict.thumbnails import pick_images
 
-DPI = 100
 WIDTH_INCHES = 9.6  # 960 pixels
 TILE_PIXELS = 56
 TILE_COLUMNS = 10
 
 CAPTIONS = {
+    "forest.png": "Differences between arms in balanced accuracy on the test set, paired on the same photos: the mean "
+    "over the models on which the verdict rests (diamond), and each model, with 95 % confidence intervals. A hollow "
+    "marker has none. Grey: effects too small for this study to detect. With many arms only the means are shown.",
     "comparison.png": "Test scores with 95 % confidence intervals (filled) and validation scores (hollow).",
     "class_counts.png": "Training images per class before and after augmentation.",
     "images.png": "Random training photos and generated images of each class.",
@@ -25,33 +31,40 @@ CAPTIONS = {
     "confusion.png": "Confusion matrices on the test photos: true class against predicted class.",
 }
 
-# Okabe and Ito's palette, safe for colour-blind readers, with a marker each for black-and-white print.
-STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-)
-DASHES = ("-", "--", ":", "-.")  # the next one each time the colours start over
 MAX_LEGEND = len(STYLES)  # with more arms, the comparison labels each row instead
 
 
+def captions(doses: Mapping[float, str]) -> dict[str, str]:
+    """The caption of each picture by its file name; `doses` are the arms by their dose, if they make a curve."""
+    return {**CAPTIONS, dose.FILE: dose.CAPTION} if doses else CAPTIONS
+
+
 def draw_all(
-    out_dir: Path, study: Study, *, photos: Mapping[str, Sequence[Path]], generated: Mapping[str, Sequence[Path]]
+    out_dir: Path,
+    study: Study,
+    *,
+    photos: Mapping[str, Sequence[Path]],
+    generated: Mapping[str, Sequence[Path]],
+    doses: Mapping[float, str],
 ) -> None:
-    """Write every picture that has a caption; `photos` and `generated` are the training images of each class."""
-    draw_comparison(out_dir / "comparison.png", study)
-    draw_class_counts(
-        out_dir / "class_counts.png",
-        photos={label: len(paths) for label, paths in photos.items()},
-        generated={label: len(paths) for label, paths in generated.items()},
-    )
-    draw_images(out_dir / "images.png", photos=photos, generated=generated)
-    draw_curves(out_dir / "curves.png", study)
-    draw_confusion(out_dir / "confusion.png", study)
+    """Write every picture that has a caption, and dose.png if there are `doses`, the arms by their dose.
+
+    `photos` and `generated` are the training images of each class.
+    """
+    # Names are names: a pair of dollar signs is no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        draw_forest(out_dir / "forest.png", study)
+        draw_comparison(out_dir / "comparison.png", study)
+        draw_class_counts(
+            out_dir / "class_counts.png",
+            photos={label: len(paths) for label, paths in photos.items()},
+            generated={label: len(paths) for label, paths in generated.items()},
+        )
+        draw_images(out_dir / "images.png", photos=photos, generated=generated)
+        draw_curves(out_dir / "curves.png", study)
+        draw_confusion(out_dir / "confusion.png", study)
+        if doses:
+            dose.draw_dose(out_dir / dose.FILE, study, doses)
 
 
 def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mapping[str, int]) -> None:
@@ -68,13 +81,13 @@ def draw_class_counts(path: Path, *, photos: Mapping[str, int], generated: Mappi
         for k, total in enumerate(real + extra):
             axes.annotate(str(total), (k, total), (0, 3), textcoords="offset points", ha="center")
         axes.set_title(title)
-        _tidy(axes)
-        axes.tick_params(axis="x", rotation=_label_rotation(labels))
+        tidy(axes)
+        axes.tick_params(axis="x", rotation=label_rotation(labels))
     before.set_ylabel("training images")
     # Room for the number above the highest bar.
     before.set_ylim(0, 1.12 * max(1, int((real + added).max())))
-    _legend(figure, after)
-    _save(figure, path)
+    add_legend(figure, after)
+    save(figure, path)
 
 
 def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: Mapping[str, Sequence[Path]]) -> None:
@@ -82,10 +95,9 @@ def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: 
     rows = []
     for label in photos:
         for kind, paths in (("photos", photos[label]), ("generated", generated.get(label, []))):
-            # A fixed seed, so that the same results show the same images.
-            order = numpy_stream(0, "report", label, kind).permutation(len(paths))[:TILE_COLUMNS]
             if paths:
-                rows.append((f"{label} {kind}", [images.read_png(paths[i]) for i in order]))
+                chosen = pick_images(paths, label, kind, count=TILE_COLUMNS)
+                rows.append((f"{label} {kind}", [images.read_png(path) for path in chosen]))
     columns = max(len(tiles) for _, tiles in rows)
     images.grid(rows, tile_pixels=TILE_PIXELS, columns=columns).save(path, format="PNG", optimize=True)
 
@@ -100,17 +112,17 @@ def draw_curves(path: Path, study: Study) -> None:
         for dataset, (colour, marker, dash) in _styles(study):
             for run in study.results[model, dataset].runs:
                 # One entry per arm in the legend, however many seeds there are.
-                label = dataset if run.seed == study.seeds[model][0] else None
+                label = in_legend(dataset) if run.seed == study.seeds[model][0] else None
                 axes.plot(run.epochs, run.validation_curve, dash, color=colour, linewidth=1.5, label=label)
                 kept = run.epochs == run.best_epoch
                 axes.plot(run.epochs[kept], run.validation_curve[kept], marker, color=colour, mfc="white", markersize=7)
         axes.set_title(model)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        _tidy(axes)
+        tidy(axes)
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel("validation accuracy", fontsize=10)
-    _legend(figure, panels[0])
-    _save(figure, path)
+    add_legend(figure, panels[0])
+    save(figure, path)
 
 
 def draw_confusion(path: Path, study: Study) -> None:
@@ -129,11 +141,11 @@ def draw_confusion(path: Path, study: Study) -> None:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
         axes.set_title(f"{pair[0]}\n{pair[1]}", fontsize=10)
-        axes.set_xticks(range(K), study.classes, fontsize=8, rotation=_label_rotation(study.classes, fits=12))
+        axes.set_xticks(range(K), study.classes, fontsize=8, rotation=label_rotation(study.classes, fits=12))
         axes.set_yticks(range(K), study.classes, fontsize=8)
     figure.supxlabel("predicted (numbers are test images, summed over all runs)", fontsize=10)
     figure.supylabel("true", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_comparison(path: Path, study: Study) -> None:
@@ -158,7 +170,7 @@ def draw_comparison(path: Path, study: Study) -> None:
             # Limits that are not known are NaN, which draws nothing.
             lows, highs = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
             axes.hlines(y, lows, highs, color=colour, linewidth=2)
-            axes.plot([estimate.value for estimate in estimates], y, marker, color=colour, label=dataset)
+            axes.plot([estimate.value for estimate in estimates], y, marker, color=colour, label=in_legend(dataset))
             validation = [result.scores[f"validation_{score}"] for result in results]
             axes.plot(validation, y, marker, color=colour, mfc="white")
         axes.axvline(floor, color="black", linestyle="--", linewidth=1)
@@ -166,13 +178,13 @@ def draw_comparison(path: Path, study: Study) -> None:
         axes.set_xlabel(f"{score.replace('_', ' ')}: test with 95 % CI, hollow: validation", fontsize=9)
         # The first model on top, with room above it for the floor's name.
         axes.set_ylim(num_models - 0.4, -0.85)
-        _tidy(axes, grid_axis="x")
+        tidy(axes, grid_axis="x")
     if has_legend:
         left.set_yticks(range(num_models), study.models)
-        _legend(figure, left)
+        add_legend(figure, left)
     else:
         left.set_yticks(places.ravel(), [f"{model}, {dataset}" for model in study.models for dataset in study.datasets])
-    _save(figure, path)
+    save(figure, path)
 
 
 def _panels(
@@ -192,35 +204,5 @@ def _panels(
     return figure, panels[:count]
 
 
-def styles_of(num_datasets: int) -> list[tuple[str, str, str]]:
-    """A colour, marker and dash pattern for each data set; when colours repeat, the markers and dashes differ."""
-    turns = (divmod(d, len(STYLES)) for d in range(num_datasets))
-    return [
-        (STYLES[place][0], STYLES[(place + turn) % len(STYLES)][1], DASHES[turn % len(DASHES)]) for turn, place in turns
-    ]
-
-
 def _styles(study: Study) -> list[tuple[str, tuple[str, str, str]]]:
     return list(zip(study.datasets, styles_of(len(study.datasets)), strict=True))
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Add one legend for all panels above them."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False)
-
-
-def _tidy(axes: Axes, *, grid_axis: str = "y") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(axis=grid_axis, color="#dddddd", linewidth=0.8)  # type: ignore[arg-type]
-
-
-def _label_rotation(labels: Sequence[str], *, fits: int = 40) -> float:
-    """Degrees by which to rotate tick labels: 90 if they would overlap."""
-    return 90 if sum(len(label) + 1 for label in labels) > fits else 0
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write without matplotlib's version, which would change the bytes with every upgrade."""
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})

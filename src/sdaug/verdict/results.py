@@ -84,6 +84,11 @@ class Study:
         return tuple(self.seeds)
 
     @property
+    def answers(self) -> list[Contrast]:
+        """The contrasts, first those of generated images, which are what the study asks about."""
+        return sorted(self.contrasts, key=lambda contrast: contrast.num_draws is None)
+
+    @property
     def num_runs(self) -> int:
         """Training runs of each pooled model that the verdict uses."""
         return min(len(self.seeds[model]) for model in self.pooled)

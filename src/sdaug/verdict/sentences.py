@@ -1,6 +1,7 @@
 """The verdict on each arm and its limits, in sentences."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sdaug.common.params import Protocol
@@ -11,21 +12,39 @@ from sdaug.verdict.tables import percent, plural, signed
 MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The verdict on one arm: on what, in a few words, and with its numbers; `detail` may be empty."""
+
+    subject: str
+    effect: str
+    detail: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.subject}: {self.effect}. {self.detail}".strip()
+
+
 def find_verdict(study: Study) -> list[str]:
     """The finding on each arm in one sentence, by balanced accuracy on the test set, or why there is none."""
+    return [finding.sentence for finding in find_findings(study)]
+
+
+def find_findings(study: Study) -> list[Finding]:
+    """The finding on each arm, or the reason why there is none."""
     if not study.contrasts:
-        return [
-            f"No verdict: it needs the data set {BASELINE} and another; this study has {', '.join(study.datasets)}."
-        ]
-    return [_verdict_on(contrast, study) for contrast in study.contrasts]
+        why = f"it needs the data set {BASELINE} and another; this study has {', '.join(study.datasets)}"
+        return [Finding(subject="No verdict", effect=why, detail="")]
+    return [_verdict_on(contrast, study) for contrast in study.answers]
 
 
-def _verdict_on(contrast: Contrast, study: Study) -> str:
+def _verdict_on(contrast: Contrast, study: Study) -> Finding:
     over = plural(len(study.pooled), "model")
-    return (
-        f"{contrast.arm} against {contrast.against}: {find_effect(contrast, study)}. Over {over} "
-        f"({', '.join(study.pooled)}), balanced accuracy on the test set changed by {signed(contrast.mean[PRIMARY])} "
-        f"points, accuracy by {signed(contrast.mean['test_accuracy'])}."
+    return Finding(
+        subject=f"{contrast.arm} against {contrast.against}",
+        effect=find_effect(contrast, study),
+        detail=f"Over {over} ({', '.join(study.pooled)}), balanced accuracy on the test set changed by "
+        f"{signed(contrast.mean[PRIMARY])} points, accuracy by {signed(contrast.mean['test_accuracy'])}.",
     )
 
 

@@ -1,0 +1,57 @@
+"""What all pictures of the report share: the palette, tidy axes, legends, and files that hold no metadata."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 100
+
+# Okabe and Ito's palette, safe for colour-blind readers, with a marker each for black-and-white print.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
+DASHES = ("-", "--", ":", "-.")  # the next one each time the colours start over
+
+
+def styles_of(count: int) -> list[tuple[str, str, str]]:
+    """A colour, marker and dash pattern for each of `count` things; when colours repeat, the others differ."""
+    turns = (divmod(d, len(STYLES)) for d in range(count))
+    return [
+        (STYLES[place][0], STYLES[(place + turn) % len(STYLES)][1], DASHES[turn % len(DASHES)]) for turn, place in turns
+    ]
+
+
+def in_legend(name: str) -> str:
+    """The name as a label that a legend shows: matplotlib hides those that start with an underscore."""
+    return f"\u200b{name}" if name.startswith("_") else name
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Add one legend for all panels above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False)
+
+
+def tidy(axes: Axes, *, grid_axis: str = "y") -> None:
+    """No frame at the top and on the right, and a faint grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis=grid_axis, color="#dddddd", linewidth=0.8)  # type: ignore[arg-type]
+
+
+def label_rotation(labels: Sequence[str], *, fits: int = 40) -> float:
+    """Degrees by which to rotate tick labels: 90 if they would overlap."""
+    return 90 if sum(len(label) + 1 for label in labels) > fits else 0
+
+
+def save(figure: Figure, path: Path, *, dpi: int = DPI) -> None:
+    """Write without matplotlib's version, which would change the bytes with every upgrade."""
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})
