@@ -1,0 +1,100 @@
+"""The checklist answers from settings and results, and says so where they do not tell."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_results import MODELS, read, write_runs
+
+from sdaug.common.manifest import Photo
+from sdaug.common.params import SplitParams
+from sdaug.verdict.checklist import NOT_STATED, Facts, build_checklist
+from sdaug.verdict.results import PRIMARY, Study
+
+PHANTOM = {"prepare": {"raw": "data/phantom"}, "phantom": {"label_noise_fraction": 0.05}}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    root = tmp_path_factory.mktemp("metrics")
+    write_runs(root)
+    return read(root)
+
+
+def photo(name: str, *, group: str, is_test: bool) -> Photo:
+    return Photo(id=name, label="score_1", group=group, split="test" if is_test else "train", fold=-is_test, sha256="")
+
+
+def answers(study: Study, *, protocol: str = "clean", fold: Any = 0, **params: Any) -> dict[str, str]:
+    """The answer to each question, in a study of three photos of which a test photo shares its group."""
+    facts = Facts(
+        params={"classifiers": {model: {} for model in MODELS}} | params,
+        split=SplitParams(protocol=protocol, fold=fold, validation_fraction=0.2, seed=0),  # type: ignore[arg-type]
+        photos=[photo("a", group="1", is_test=False)] + [photo(name, group=name, is_test=True) for name in ("1", "2")],
+        prepare={"num_broken": 4},
+        study=study,
+    )
+    return {item.question: item.answer for item in build_checklist(facts)}
+
+
+def test_split_by_group_is_claimed_only_with_a_pattern(study: Study) -> None:
+    question = "Split by individual"
+    assert answers(study, prepare={"group_pattern": "^u"})[question].startswith("Yes, by prepare.group_pattern ^u.")
+    assert answers(study, prepare={"group_pattern": None})[question].startswith("No")
+    assert answers(study, prepare={"group_pattern": "^u"}, protocol="published")[question].startswith("No")
+
+
+def test_test_photos_that_share_a_group_with_training_are_counted(study: Study) -> None:
+    assert answers(study)["Split by individual"].endswith("share a group with a training photo: 1.")
+
+
+def test_generators_that_saw_validation_photos_are_named(study: Study) -> None:
+    question = "What the generators have seen"
+    tiny = {"base": {"model": "tiny"}}
+    assert answers(study, **tiny)[question].startswith("The training photos alone")
+    assert "validate included" in answers(study, protocol="published", **tiny)[question]
+    assert "no photo is kept to validate" in answers(study, fold="none", **tiny)[question]
+    assert NOT_STATED not in answers(study, **tiny)[question]
+    assert NOT_STATED in answers(study, base={"model": "someone/model"})[question]
+
+
+def test_origin_of_real_photos_is_not_stated_and_that_of_phantoms_is(study: Study) -> None:
+    real, phantom = answers(study, prepare={"raw": "data/mine"}), answers(study, **PHANTOM)
+    for question in ("Source of the photos, consent", "Who labelled, and how well"):
+        assert NOT_STATED in real[question] and NOT_STATED not in phantom[question]
+    assert "5%" in phantom["Who labelled, and how well"]
+
+
+def test_counts_that_are_missing_are_not_stated(study: Study) -> None:
+    said = answers(study)["Exclusions and changes to photos"]
+    assert "unreadable 4, copies not stated" in said
+
+
+def test_uncertainty_is_claimed_only_where_it_is_known(study: Study) -> None:
+    question, size = "Intervals, and what they hold", "Is the study large enough?"
+    assert answers(study)[question].startswith("No intervals") and answers(study)[size].startswith("Not known")
+    (contrast,) = study.contrasts
+    estimate = replace(contrast.mean[PRIMARY], standard_error=0.02, degrees_of_freedom=20.0)
+    known = replace(study, contrasts=(replace(contrast, mean=contrast.mean | {PRIMARY: estimate}), contrast))
+    assert answers(known)[question].startswith("1 of 2 mean differences")
+    assert f"effects of {100 * estimate.detectable:.1f} points" in answers(known)[size]
+    assert "Not known for 1 further comparison." in answers(known)[size]
+
+
+def test_pretrained_models_are_named(study: Study) -> None:
+    own = {"classifiers": {MODELS[0]: {"pretrained": True}, MODELS[1]: {}}}
+    assert f"published weights: {MODELS[0]}." in answers(study, **own)["Models and generators"]
+    assert (
+        f"published weights: {MODELS[1]}."
+        in answers(study, recipe={"pretrained": True}, classifiers={MODELS[0]: {"pretrained": False}, MODELS[1]: {}})[
+            "Models and generators"
+        ]
+    )
+    assert "all start from random weights" in answers(study)["Models and generators"]
+
+
+def test_a_study_without_another_arm_has_a_checklist(tmp_path: Path) -> None:
+    write_runs(tmp_path, ["original"])
+    found = answers(read(tmp_path, datasets=["original"]))
+    assert len(found) == 16 and found["What it is compared with"].startswith("Nothing")
