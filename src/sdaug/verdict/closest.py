@@ -1,0 +1,66 @@
+"""The generated images that are closest to a training photo: what a generator may have copied."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdaug.common.files import read_csv
+from sdaug.verdict.thumbnails import thumbnail
+
+COLUMNS = ("class", "draw", "synthetic_id", "photo_id", "distance")
+NUM_PAIRS = 5  # of each class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A generated image and its nearest training photo, as data URIs."""
+
+    label: str
+    draw: str
+    distance: float
+    synthetic: str
+    photo: str
+
+
+def read_pairs(
+    path: Path, *, classes: Sequence[str], synthetic: Mapping[str, Path], photos: Mapping[str, Path]
+) -> dict[str, list[Pair]]:
+    """The closest pairs of each class that has any, the closest first; files are looked up by the images' ids.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column or an image is missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `dvc repro fidelity`")
+    rows = read_csv(path)
+    missing = [column for column in COLUMNS if rows and column not in rows[0]]
+    if missing:
+        raise ValueError(f"{path}: no column {missing[0]}; need {', '.join(COLUMNS)}; run `dvc repro fidelity`")
+    rows.sort(key=lambda row: (_distance(row, path), row["synthetic_id"], row["photo_id"]))
+
+    def pair(row: Mapping[str, str]) -> Pair:
+        return Pair(
+            label=row["class"],
+            draw=row["draw"],
+            distance=_distance(row, path),
+            synthetic=_small(synthetic, row["synthetic_id"], path),
+            photo=_small(photos, row["photo_id"], path),
+        )
+
+    found = {label: [row for row in rows if row["class"] == label][:NUM_PAIRS] for label in classes}
+    return {label: [pair(row) for row in of_class] for label, of_class in found.items() if of_class}
+
+
+def _distance(row: Mapping[str, str], source: Path) -> float:
+    try:
+        return float(row["distance"])
+    except ValueError as error:
+        text = f"distance {row['distance']!r}: not a number; run `dvc repro fidelity`"
+        raise ValueError(f"{source}: {text}") from error
+
+
+def _small(paths: Mapping[str, Path], image_id: str, source: Path) -> str:
+    if image_id not in paths:
+        raise ValueError(f"{source}: image {image_id}: no such file in this study; run `dvc repro fidelity`")
+    return thumbnail(paths[image_id])

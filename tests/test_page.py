@@ -1,0 +1,203 @@
+"""The page of the report: what it holds, in which order, that it needs nothing else, and that names are only names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_report import report, write_pairs, write_study
+from test_results import CLASSES, DATASETS, MODELS, read, write_runs
+
+from sdaug.common.params import SplitParams
+from sdaug.common.synthetic import read_synthetic
+from sdaug.verdict.checklist import Facts, build_checklist
+from sdaug.verdict.closest import Pair
+from sdaug.verdict.mistakes import find_mistakes
+from sdaug.verdict.page import Page, Picture, render_page
+from sdaug.verdict.pictures import CAPTIONS, draw_all
+from sdaug.verdict.results import BASELINE, Study
+from sdaug.verdict.sentences import find_findings, find_limits
+from sdaug.verdict.tables import Counts, build_tables
+from sdaug.verdict.thumbnails import Gallery, data_uri, thumbnail
+
+PIXEL = "data:image/png;base64,AAAA"
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with a report, shared by all tests that only read it."""
+    root = tmp_path_factory.mktemp("study")
+    write_study(root)
+    report(root)
+    return root
+
+
+@pytest.fixture
+def own_study_dir(tmp_path: Path) -> Path:
+    """A study that a test may modify."""
+    write_study(tmp_path)
+    return tmp_path
+
+
+def read_page(root: Path) -> str:
+    return (root / "report" / "index.html").read_text()
+
+
+def test_page_holds_every_picture_but_the_images_which_it_shows_one_by_one(study_dir: Path) -> None:
+    html = read_page(study_dir)
+    missing = [file for file in CAPTIONS if data_uri(study_dir / "report" / file) not in html]
+    assert missing == ["images.png"]
+
+
+def test_page_loads_nothing_from_anywhere(study_dir: Path) -> None:
+    html = read_page(study_dir)
+    assert re.findall(r"<(?:script|iframe|object|embed|video|audio)\b|url\(|@import|srcset", html) == []
+    sources = re.findall(r"""\bsrc=["']?([^"'>]{5})""", html)
+    assert len(sources) > 20 and set(sources) == {"data:"}
+    links = re.findall(r"<link[^>]*>", html)
+    assert links == ['<link rel="icon" href="data:,">']
+
+
+def test_links_of_the_page_lead_to_its_own_sections_or_the_checklists(study_dir: Path) -> None:
+    html = read_page(study_dir)
+    targets = set(re.findall(r'<a href="([^"]*)"', html))
+    ids = re.findall(r'<section id="([^"]*)"', html)
+    assert len(ids) == len(set(ids))
+    assert {target for target in targets if target.startswith("#")} == {f"#{name}" for name in ids}
+    assert {target for target in targets if not target.startswith("#")} == {
+        "https://doi.org/10.1126/sciadv.adk3452",
+        "https://doi.org/10.1148/ryai.240300",
+    }
+
+
+def test_page_starts_with_the_verdict_and_the_forest_and_ends_with_the_checklist(study_dir: Path) -> None:
+    html = read_page(study_dir)
+    order = ["verdict", "limits", "images", "scores", "confusion", "curves", "mistakes", "settings", "checklist"]
+    assert re.findall(r'<section id="([^"]*)"', html) == order
+    verdict, limits = html.index('<section id="verdict"'), html.index('<section id="limits"')
+    assert verdict < html.index(data_uri(study_dir / "report" / "forest.png")) < limits
+
+
+def test_page_holds_all_settings(study_dir: Path) -> None:
+    match = re.search(r"<pre[^>]*>(.*?)</pre>", read_page(study_dir), re.DOTALL)
+    assert match is not None
+    assert yaml.safe_load(unescape(match[1])) == yaml.safe_load((study_dir / "params.yaml").read_text())
+
+
+def test_page_shows_the_metrics_of_earlier_stages(study_dir: Path) -> None:
+    html = (study_dir / "report" / "index.html").read_text()
+    assert "prepare.num_skipped</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
+
+
+def test_closest_pairs_are_shown_beside_each_other_if_they_are_given(own_study_dir: Path) -> None:
+    write_pairs(own_study_dir)
+    report(own_study_dir, "--closest-pairs", "metrics/closest_pairs.csv")
+    html = read_page(own_study_dir)
+    (section,) = re.findall(r'<section id="closest">(.*?)</section>', html, re.DOTALL)
+    *_, last = read_synthetic(own_study_dir / "synthetic" / "score_3")
+    generated, photo = re.findall(r'src="([^"]*)"', section)[:2]
+    assert generated == thumbnail(own_study_dir / "synthetic" / "score_3" / last.file_name)
+    assert photo == thumbnail(own_study_dir / "prepared" / "images" / "train010.png")
+    assert section.count('class="pair"') == 5 and "distance 0, draw 1" in section
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"photo_id": "gone"}, "image gone: no such file"), ({"distance": "far"}, "distance 'far': not a number")],
+)
+def test_pairs_that_cannot_be_shown_are_refused(own_study_dir: Path, changes: dict[str, str], message: str) -> None:
+    write_pairs(own_study_dir, **changes)
+    with pytest.raises(SystemExit, match=rf"closest_pairs.csv: {message}.*dvc repro fidelity"):
+        report(own_study_dir, "--closest-pairs", "metrics/closest_pairs.csv")
+
+
+def hostile(text: str) -> str:
+    """A name that would break out of tags, attributes, formulas and legends."""
+    return f"""_"><img src=x onerror='alert(1)'>&amp;$\\frac{{{text}}}$ {{{{ 7*7 }}}}"""
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A copy with each of these strings replaced by another, wherever it stands as a whole."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, Mapping):
+        return {renamed(key, names): renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(renamed(item, names) for item in value) if not hasattr(value, "_fields") else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{field.name: renamed(getattr(value, field.name), names) for field in fields(value)})
+    return value
+
+
+def page_of(study: Study) -> str:
+    """A page with every section, in the names of this study."""
+    classes, name = study.classes, study.classes[0]
+    mistakes = find_mistakes(study)
+    params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
+    split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
+    counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
+    tables = build_tables(study, counts, None)
+    pair = Pair(label=name, draw="0", distance=0.5, synthetic=PIXEL, photo=PIXEL)
+    page = Page(
+        study=study,
+        findings=find_findings(study),
+        limits=find_limits(
+            study, protocol="clean", siblings=None, selection="loss", num_validation=counts.photos, training={}
+        ),
+        protocol="clean",
+        pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
+        galleries=[Gallery(label=name, photos=(PIXEL,), generated=(PIXEL,)) for name in classes],
+        tables=tables,
+        mistakes=mistakes,
+        photos=dict.fromkeys(mistakes.ids, PIXEL),
+        closest={name: [pair]},
+        audit=tables[:1],
+        settings=name,
+        metrics={name: name},
+        checklist=build_checklist(Facts(params=params, split=split, photos=[], prepare={}, study=study)),
+    )
+    return render_page(page)
+
+
+class Structure(HTMLParser):
+    """The tags of a page with the names of their attributes, and the text between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, *(name for name, _ in attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_names_do_not_change_the_structure_of_the_page(tmp_path: Path) -> None:
+    write_runs(tmp_path)
+    study = read(tmp_path)
+    # Both studies have new names, since the report knows some of the old ones. The baseline keeps its own.
+    old = [name for name in (*CLASSES, *MODELS, *DATASETS) if name != BASELINE]
+    names = {name: hostile(name) for name in old}
+    plain = Structure(page_of(renamed(study, {name: f"new_{name}" for name in old})))
+    named = Structure(page_of(renamed(study, names)))
+    assert len(plain.tags) > 200 and named.tags == plain.tags
+    text = "".join(named.text)
+    assert [name for name in names.values() if name not in text] == []
+
+
+def test_pictures_take_names_for_names(tmp_path: Path) -> None:
+    """A pair of dollar signs is no formula to matplotlib, which would refuse this one."""
+    write_study(tmp_path)
+    images = sorted((tmp_path / "prepared" / "images").iterdir())[:2]
+    study = renamed(read(tmp_path / "metrics"), {name: f"_$\\frac{{{name}$" for name in (*CLASSES, *MODELS, *DATASETS)})
+    doses = dict(enumerate(study.datasets))
+    draw_all(tmp_path, study, photos={study.classes[0]: images}, generated={}, doses=doses)
+    assert {path.name for path in tmp_path.glob("*.png")} == {*CAPTIONS, "dose.png"}
