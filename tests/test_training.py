@@ -13,9 +13,9 @@ from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
 from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
-from sdaug.fidelity.classifier import RECIPE, TRAINING
 from sdaug.train import training
 from sdaug.train.losses import Loss
+from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.training import Trained, combined_loss, rank, train_classifier
 
 STREAM = np.random.default_rng(0)

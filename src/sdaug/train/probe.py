@@ -1,4 +1,4 @@
-"""The small classifier used to measure images: quick to train, however few and small the photos are."""
+"""The small classifier that measures images and photos: quick to train, however few and small they are."""
 
 from dataclasses import replace
 
