@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.images import grid
-from sdaug.common.manifest import read_manifest, read_photos, training_photos
+from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.record import write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
@@ -31,7 +29,8 @@ def main() -> None:
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     class_prompt = read_section(args.params, "class_images.prompt", str)
     split = read_section(args.params, "split", SplitParams)
-    photos = read_class_photos(args.prepared, args.label, split)
+    seen = class_photos(args.prepared, args.label, split)
+    photos = read_photos(args.prepared, seen)
     class_images = read_class_images(args.class_images)
     pipeline = load_pipeline(args.base, prepare_device())
 
@@ -72,6 +71,7 @@ def main() -> None:
         )
         with fresh_dir(args.out) as out_dir:
             save_generator(pipeline, args.base, out_dir, params)
+            write_record(out_dir, seen)  # in place of the base's, which was copied along
         # The pipeline now has the weights that are kept, the moving average if there is one.
         preview(params.training_steps)
     write_csv(args.history, history)
@@ -89,10 +89,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> NDArray[np.uint8]:
-    """The photos `(N, H, W, 3)` of the class that a generator may see."""
-    seen = training_photos(read_manifest(prepared_dir), split)
-    return read_photos(prepared_dir, [photo for photo in seen if photo.label == label])
+def class_photos(prepared_dir: Path, label: str, split: SplitParams) -> list[Photo]:
+    """The photos of the class that a generator may see."""
+    return [photo for photo in training_photos(read_manifest(prepared_dir), split) if photo.label == label]
 
 
 if __name__ == "__main__":
