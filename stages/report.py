@@ -12,6 +12,7 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures
+from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.fidelity_table import fidelity_table
 from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
 
@@ -26,6 +27,7 @@ def main() -> None:
     seen = training_photos(photos, split)
     generated = list_generated(args.synthetic, classes)
     fidelity = read_json(require_file(args.metrics / "fidelity.json", stage="fidelity"))
+    audit = read_json(require_file(args.metrics / "audit.json", stage="audit"))
     prepare = read_json(require_file(args.metrics / "prepare.json", stage="prepare"))
 
     # Derive tables, verdict and limits.
@@ -34,7 +36,7 @@ def main() -> None:
         generated={label: len(paths) for label, paths in generated.items()},
         test=study.num_test,
     )
-    tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"])]
+    tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"]), audit_table(audit)]
     verdict = page.find_verdict(study)
     arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
     # A published study validates on a random part of all images, which the manifest does not know.
@@ -47,6 +49,7 @@ def main() -> None:
         num_validation=count_labels(validating, classes),
         training={name: arm["training"] for name, arm in arms.items()},
     )
+    limits += audit_limits(audit)
 
     # Write tables, pictures and the page.
     text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"

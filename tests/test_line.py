@@ -16,6 +16,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from sdaug.common.manifest import read_manifest
+from sdaug.common.record import read_record
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
@@ -119,6 +122,19 @@ def test_the_rare_class_is_filled_up(study: Path) -> None:
     rows = (study / "data" / "packed" / "augmented" / "examples.csv").read_text().splitlines()[1:]
     training = [row.split(",")[2] for row in rows if row.endswith(",train")]
     assert training.count("stripes") == training.count("squares")
+
+
+def test_generators_record_the_photos_that_they_saw(study: Path) -> None:
+    seen = [photo for photo in read_manifest(study / "data" / "prepared") if photo.fold > 0]  # fold 0 is for validation
+    stripes = {photo.id for photo in seen if photo.label == "stripes"}
+    assert {photo.id for photo in read_record(study / "models" / "base")} == {photo.id for photo in seen}
+    records = list((study / "models" / "dreambooth" / "stripes").rglob("photos.csv"))
+    assert records and all({photo.id for photo in read_record(path.parent)} == stripes for path in records)
+
+
+def test_the_audit_finds_no_leak(study: Path) -> None:
+    audit = json.loads((study / "metrics" / "audit.json").read_text())
+    assert audit["verdict"] == "ok" and len(audit["checks"]) == 10
 
 
 def test_generators_load_in_plain_diffusers(study: Path) -> None:

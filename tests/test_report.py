@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +21,20 @@ from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
+from sdaug.verdict.audit_table import audit_table
 from sdaug.verdict.page import Table, find_verdict, render_page, render_text
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
 from sdaug.verdict.summary import read_study
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 MISSING = {"score_1": 2, "score_3": 5}
+CHECK: dict[str, Any] = {"compared": "9 photos", "verdict": "ok", "num_found": 0, "ids": [], "details": []}
+AUDIT: dict[str, Any] = {
+    "verdict": "ok",
+    "on_leak": "report",
+    "checks": {"groups": CHECK},
+    "label_errors": {"compared": "9 labels", "num_found": 7, "ids": [f"d{n}" for n in range(7)], "details": []},
+}
 
 
 def write_image(path: Path, *purpose: int) -> None:
@@ -71,6 +80,7 @@ def write_study(root: Path) -> None:
     figures |= {f"{key}_{when}": 0.5 for key in ("class_probability", "kid") for when in ("before", "after")}
     by_class = {label: figures | {"kid_before": None} for label in MISSING}
     write_json(root / "metrics" / "fidelity.json", {"vae": {"squared_error": 0.5}, "classes": by_class})
+    write_json(root / "metrics" / "audit.json", AUDIT)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")
     params = {
@@ -255,6 +265,27 @@ def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Pat
     ):
         report(own_study_dir)
     assert (own_study_dir / "report" / "index.html").read_text() == "old"
+
+
+def test_a_leak_is_said_among_the_limits_and_its_images_in_the_table(own_study_dir: Path) -> None:
+    leak = CHECK | {"verdict": "leak", "num_found": 1, "ids": ["p1", "p2"]}
+    write_json(own_study_dir / "metrics" / "audit.json", AUDIT | {"verdict": "leak", "checks": {"groups": leak}})
+    report(own_study_dir)
+    text = (own_study_dir / "report" / "comparison.md").read_text()
+    assert "- The data leaks (groups on two sides of a split)" in text
+    assert "| groups on two sides of a split | 9 photos | leak | p1, p2 | 1 |" in text
+
+
+def test_a_sound_study_says_nothing_of_leaks_and_lists_doubted_labels(study_dir: Path) -> None:
+    text = (study_dir / "report" / "comparison.md").read_text()
+    assert "The data leaks" not in text
+    assert "| doubted labels | 9 labels |  | d0, d1, d2, d3, d4 and 2 more | 7 |" in text
+
+
+def test_known_label_errors_score_the_doubts() -> None:
+    doubts = AUDIT["label_errors"] | {"precision": 0.25, "recall": 0.5, "num_wrong": 8}
+    note = audit_table(AUDIT | {"label_errors": doubts}).note
+    assert "25 % of the doubted ones are wrong, and 50 % of the 8 wrong ones are doubted" in note
 
 
 def test_missing_generated_images_are_named(own_study_dir: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams
 from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 from sdaug.common.params import ConceptParams, SplitParams
@@ -40,6 +41,7 @@ class StudyParams:
     dreambooth: DreamBoothParams
     synthesize: SynthesizeParams
     fidelity: FidelityParams
+    audit: AuditParams
     split: SplitParams
     datasets: dict[str, ArmParams]
     recipe: RecipeParams
