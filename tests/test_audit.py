@@ -228,6 +228,15 @@ def test_a_label_in_ids_is_a_leak(sound: Evidence) -> None:
     assert audit(replace(sound, photos=photos, files=files))["labels_in_ids"].verdict == "leak"
 
 
+def test_siblings_in_test_and_training_do_not_make_groups_readable(sound: Evidence) -> None:
+    """As in the slides' split, where group and label go together, but no new group tells its label."""
+    places = {label: [i for i, p in enumerate(sound.photos) if p.label == label] for label in CLASSES}
+    group_of = {i: digest(f"{label}{n // 4}".encode(), 8) for label in CLASSES for n, i in enumerate(places[label])}
+    photos = [replace(photo, group=group_of[i]) for i, photo in enumerate(sound.photos)]
+    checks = audit(replace(sound, photos=photos))
+    assert checks["groups"].verdict == "leak" and checks["labels_in_ids"].verdict == "ok"
+
+
 def test_training_copies_of_test_photos_that_prepare_dropped_are_a_warning(sound: Evidence) -> None:
     prepared = {"duplicates": {"train.score_1": 2}, "num_training_copies_of_test_photos": 2}
     check = audit(replace(sound, prepared=prepared))["dropped_copies"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.audit.copies import look_at
+from sdaug.audit.copies import Look, look_at, shared_detail
 from sdaug.audit.duplicates import check_copies, check_dropped, check_synthetic
 from sdaug.audit.findings import Check, check_as_json, overall_verdict
 from sdaug.audit.label_errors import Doubts, score_doubts
@@ -41,7 +41,7 @@ def run_checks(evidence: Evidence, *, split: SplitParams, params: AuditParams) -
     look = look_at(images)
     held_out = held_out_photos(photos, split)
     hidden_ids = {photo.id for photo in held_out}
-    is_hidden = np.array([photo.id in hidden_ids for photo in photos])
+    hidden = np.array([photo.id in hidden_ids for photo in photos])
     return [
         check_groups(photos, split),
         *check_copies(photos, images, look, split=split, params=params),
@@ -50,8 +50,8 @@ def run_checks(evidence: Evidence, *, split: SplitParams, params: AuditParams) -
             evidence.synthetic_ids,
             evidence.synthetic,
             held_out,
-            images[is_hidden],
-            photos_look=look,
+            Look(hashes=look.hashes[:, hidden], detail=look.detail[hidden]),
+            shared=shared_detail(look),
             split=split,
             params=params,
         ),
@@ -68,15 +68,14 @@ def check_all_names(photos: Sequence[Photo], files: Mapping[str, str], params: A
     a label in a file name cannot reach a classifier here; it can in any other program that is given the same folder.
     """
     labels = [photo.label for photo in photos]
-    # All folds apart, whatever the protocol: a reader must not learn from siblings of what it is tried on.
-    folds = [str(photo.fold) for photo in photos]
+    groups = [photo.group for photo in photos]
     carried = [f"{photo.id} {photo.group}" for photo in photos]
     file_names = [PurePosixPath(files[photo.id]).name for photo in photos]
     skill = {"name_skill": params.name_skill}
     return [
-        check_names(carried, labels, folds, check="labels_in_ids", kind="ids and groups", severity="leak", **skill),
+        check_names(carried, labels, groups, check="labels_in_ids", kind="ids and groups", severity="leak", **skill),
         check_names(
-            file_names, labels, folds, check="labels_in_file_names", kind="file names", severity="warning", **skill
+            file_names, labels, groups, check="labels_in_file_names", kind="file names", severity="warning", **skill
         ),
     ]
 

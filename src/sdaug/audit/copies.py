@@ -19,6 +19,7 @@ Images = NDArray[np.uint8]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 Floats = NDArray[np.float32]
 
+LOOK_PIXELS = 128  # width to which larger images are reduced first
 SIZE_PIXELS = 48  # at which images are compared: enough for detail, and no photo is smaller than 32
 # Between fine grain, which saving again changes, and light and outline, which all photos of a subject share.
 FINE_PIXELS, COARSE_PIXELS = 0.7, 3.0
@@ -48,13 +49,19 @@ class Look:
 
 def look_at(images: Images) -> Look:
     """Hashes and detail of images `(N, H, W, 3)`."""
-    grays = [Image.fromarray(image).convert("L") for image in images]
+    grays = [_at_most(Image.fromarray(image).convert("L"), LOOK_PIXELS) for image in images]
     views = [[Image.fromarray(view) for view in views_of(np.asarray(gray))] for gray in grays]
     hashes = [[imagehash.phash(view).hash.ravel() for view in of_image] for of_image in views]
     return Look(
         hashes=np.array(hashes, dtype=np.float32).transpose(1, 0, 2),
         detail=np.stack([detail_of(gray) for gray in grays]),
     )
+
+
+def _at_most(gray: Image.Image, size_pixels: int) -> Image.Image:
+    """A square image, made smaller if it is larger: eight hashes of 512 pixels would take most of the time."""
+    is_small = gray.width <= size_pixels
+    return gray if is_small else gray.resize((size_pixels, size_pixels), Image.Resampling.LANCZOS)
 
 
 def views_of(pixels: NDArray[Pixel]) -> Iterator[NDArray[Pixel]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.audit.copies import Look, find_copies, find_exact, look_at, shared_detail
+from sdaug.audit.copies import Floats, Look, find_copies, find_exact, look_at, shared_detail
 from sdaug.audit.findings import Check, Finding
 from sdaug.audit.params import AuditParams
 from sdaug.audit.sides import side_of
@@ -52,19 +52,19 @@ def check_synthetic(
     synthetic_ids: Sequence[str],
     synthetic: Images,
     held_out: Sequence[Photo],
-    held_out_images: Images,
+    held_out_look: Look,
     *,
-    photos_look: Look,
+    shared: Floats,
     split: SplitParams,
     params: AuditParams,
 ) -> Check:
-    """Synthetic images `(M, H, W, 3)` that are copies of held-out photos; `photos_look` is that of all photos."""
+    """Synthetic images `(M, H, W, 3)` that are copies of held-out photos; `shared` is detail that all photos have."""
     findings: list[Finding] = []
     if len(synthetic) and len(held_out):
         copies = find_copies(
             look_at(synthetic),
-            look_at(held_out_images),
-            shared=shared_detail(photos_look),
+            held_out_look,
+            shared=shared,
             hash_distance=params.hash_distance,
             copy_correlation=params.copy_correlation,
         )
