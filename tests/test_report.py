@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import re
 import runpy
 from contextlib import redirect_stdout
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from statsmodels.stats.power import TTestPower
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, predict, read, write_run, write_runs
 from test_sampling import DRAWING
 
@@ -22,8 +24,9 @@ from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.verdict.page import render_page, render_text
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
-from sdaug.verdict.results import read_study
-from sdaug.verdict.sentences import find_verdict
+from sdaug.verdict.results import Study, read_study
+from sdaug.verdict.sentences import find_effect, find_verdict
+from sdaug.verdict.statistics import Estimate
 from sdaug.verdict.tables import Table
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
@@ -203,19 +206,33 @@ def test_exposure_to_real_photos_is_told_for_each_arm(study_dir: Path) -> None:
     assert "| augmented | 120 | 95.0 | 80 | 30 | 4 |" in text
 
 
-@pytest.mark.parametrize(
-    ("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "no effect as large as")], ids=str
-)
-def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+def three_seeds(metrics_dir: Path, leaning: float) -> Study:
+    """A study of `original` and `remedy`, whose probabilities lean towards the true class by so much."""
     for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
         probabilities = predict(MODELS.index(model), d, seed)
         probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
-        write_run(tmp_path, f"{model}-{dataset}", seed, probabilities, validation=0.5)
+        write_run(metrics_dir, f"{model}-{dataset}", seed, probabilities, validation=0.5)
     arms = ["original", "remedy"]
-    seeds = dict.fromkeys(MODELS, range(3))
-    study = read_study(tmp_path, classes=CLASSES, seeds=seeds, datasets=arms, remedies=arms)
-    (sentence,) = find_verdict(study)
+    return read_study(metrics_dir, classes=CLASSES, seeds=dict.fromkeys(MODELS, range(3)), datasets=arms, remedies=arms)
+
+
+@pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
+def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+    (sentence,) = find_verdict(three_seeds(tmp_path, leaning))
     assert verdict in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.02, "no effect as large as 6.1 points"), (0.05, "undecided (an effect of 15 points cannot be ruled out)")],
+)
+def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error: float, verdict: str) -> None:
+    study = three_seeds(tmp_path, 0.0)
+    (contrast,) = study.contrasts
+    estimate = Estimate(value=0.0, standard_error=error, degrees_of_freedom=12.0)
+    power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
+    assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict
+    assert power == pytest.approx(0.8, abs=0.01)
 
 
 def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
