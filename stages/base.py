@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdaug.base.params import BaseParams
+from sdaug.base.params import TINY, BaseParams
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv
@@ -36,10 +36,11 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True)
     args = parser.parse_args()
 
-    # The photos that generators may see.
+    # The photos that generators may see; a base that is loaded needs only those for the picture.
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
-    images = read_photos(args.prepared, training_photos(read_manifest(args.prepared), split))
+    photos = training_photos(read_manifest(args.prepared), split)
+    images = read_photos(args.prepared, photos if params.model == TINY else photos[:NUM_SHOWN])
 
     # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]

@@ -118,8 +118,11 @@ def draw_pixels(
     title: str,
 ) -> NDArray[np.uint8]:
     """One image per seed, `(N, H, W, 3)`; values that are not finite become black or white."""
+    pixels = np.empty((len(seeds), height, width, 3), np.uint8)
     images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title)
-    return np.stack([image.pixels for image in images])
+    for index, image in enumerate(images):
+        pixels[index] = image.pixels
+    return pixels
 
 
 def guided_prompts(pipeline: StableDiffusionPipeline, prompt: str, drawing: Drawing) -> torch.Tensor:

@@ -23,7 +23,7 @@ from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.params import DreamBoothParams
@@ -166,7 +166,7 @@ class Loop:
 
 def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
     """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
-    latents = encode_images(pipeline.vae, to_pixels(images), flip_horizontal=params.flip_horizontal)
+    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     return latents.scaled(pipeline.vae.config.scaling_factor)
 
 
