@@ -17,6 +17,7 @@ from sdaug.base.tiny import build_tiny
 from sdaug.common.params import ConceptParams
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.latents import encode_prompts
+from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
 
@@ -202,7 +203,7 @@ def test_a_step_is_the_textbook_step(
     halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
     prompts = Prompts(pipeline, halves, knobs, torch.float32)()
     stream = torch.Generator().manual_seed(5)
-    losses = half_losses(pipeline, halves, prompts, knobs, stream, torch.float32)
+    losses = half_losses(unet, noise_schedule(pipeline), halves, prompts, knobs, stream, torch.float32)
     ours = sum(half.weight * loss for half, loss in zip(halves, losses, strict=True))
     unet.zero_grad()
     ours.backward()
@@ -255,12 +256,13 @@ def test_all_steps_are_those_of_a_plain_loop() -> None:
     halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
     prompts = Prompts(pipeline, halves, knobs, torch.float32)()
     stream = torch.Generator().manual_seed(derive_seed(knobs.seed, CONCEPT.instance_prompt))
+    levels = noise_schedule(pipeline)
     optimizer = torch.optim.AdamW(weights, lr=knobs.learning_rate, weight_decay=0.1, fused=False, foreach=False)
     average = [weight.detach().clone() for weight in weights]
     for step in range(4):
         optimizer.zero_grad()
         for _ in range(2):
-            instance, prior = half_losses(pipeline, halves, prompts, knobs, stream, torch.float32)
+            instance, prior = half_losses(pipeline.unet, levels, halves, prompts, knobs, stream, torch.float32)
             ((instance + 0.3 * prior) / 2).backward()
         norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
         for weight in weights:

@@ -17,6 +17,7 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+from sdaug.diffusion.schedules import noise_schedule
 
 KL_WEIGHT = 1.0e-7  # enough to keep some noise in the latents, too little to blur
 WARMUP_STEPS = 50
@@ -120,6 +121,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
     # Setup. Captions are encoded once, because the text encoder is frozen.
     unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
     unet.train().to(memory_format=torch.channels_last)
+    noise_levels = noise_schedule(pipeline)
     caption, empty = encode_prompts(pipeline, [params.caption, ""])
     optimizer = torch.optim.AdamW(unet.parameters(), lr=params.unet_learning_rate, weight_decay=0.0, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.unet_steps)
@@ -131,7 +133,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
         chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
         is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
         prompts = torch.where(is_dropped.to(caption.device)[:, None, None], empty, caption)
-        loss = denoising_loss(unet, pipeline.scheduler, latents.draw(chosen, stream), prompts, stream).mean()
+        loss = denoising_loss(unet, noise_levels, latents.draw(chosen, stream), prompts, stream).mean()
         monitor.add(step, [loss])
 
         # Optimizer step.

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
-from sdaug.diffusion.layout import SUPPORTED, check_layout, check_pipeline_class
+from sdaug.diffusion.layout import SCHEDULER, SUPPORTED, check_layout, check_pipeline_class, read_scheduler
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
 
 
 def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> StableDiffusionPipeline:
-    """A pipeline from a folder in the diffusers layout, in evaluation mode, with a DDIM scheduler for training.
+    """A pipeline from a folder in the diffusers layout, in evaluation mode, with its own scheduler.
 
     Raises:
         ValueError: a part is missing or damaged, the pipeline is of another class, or the weights are pickled.
@@ -130,6 +130,7 @@ def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save a pipeline in the diffusers layout; equal pipelines give equal bytes, wherever they are saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    _forget_defaults(pipeline, folder)
     _forget_origin(folder)
 
 
@@ -141,8 +142,6 @@ def save_part(part: Any, folder: Path) -> None:
 
 
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    # DDIM clips latents by default, and the configs of other schedulers do not turn that off.
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
     # Trained weights are float32. Casting to the same dtype would print a warning, hence the test.
@@ -150,6 +149,17 @@ def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
         if part.dtype != torch.float32:  # such as the fp16 variant
             part.to(torch.float32)
     return pipeline
+
+
+def _forget_defaults(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Keep only those settings of the scheduler that it was given.
+
+    diffusers also writes the defaults of the scheduler's class. As if they were the base's, they would then override
+    the defaults of a sampler: DPM-Solver++ would begin at timestep 951, not 999, for Stable Diffusion 1.5.
+    """
+    defaults = pipeline.scheduler.config.get("_use_default_values", [])
+    given = {key: value for key, value in read_scheduler(folder).items() if key not in defaults}
+    (folder / SCHEDULER).write_text(json.dumps(given, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _forget_origin(folder: Path) -> None:

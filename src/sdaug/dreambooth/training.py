@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents, encode_images, encode_prompts
+from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.params import DreamBoothParams
@@ -100,7 +101,8 @@ class Loop:
         self._flat = FlatParameter(weights) if device.type == "cpu" else None
         self._weights = [self._flat.tensor] if self._flat else weights
 
-        # Optimizer, schedule, moving average, loss scaling, prompts.
+        # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.
+        self._noise_levels = noise_schedule(pipeline)
         self._optimizer = build_optimizer(self._weights, params)
         self._schedule = get_scheduler(
             SCHEDULES[params.schedule],
@@ -120,7 +122,15 @@ class Loop:
         # Forward and backward.
         num_passes = self._params.gradient_accumulation_steps
         for _ in range(num_passes):
-            losses = half_losses(self._pipeline, self._halves, self._prompts(), self._params, self._stream, self._dtype)
+            losses = half_losses(
+                self._pipeline.unet,
+                self._noise_levels,
+                self._halves,
+                self._prompts(),
+                self._params,
+                self._stream,
+                self._dtype,
+            )
             loss = torch.stack([half.weight * value for half, value in zip(self._halves, losses, strict=True)]).sum()
             self._scaler.scale(loss / num_passes).backward()
             self.monitor.add(step, losses)
@@ -171,7 +181,8 @@ def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], par
 
 
 def half_losses(
-    pipeline: StableDiffusionPipeline,
+    unet: UNet2DConditionModel,
+    noise_levels: DDIMScheduler,
     halves: Sequence[Half],
     prompts: torch.Tensor,
     params: DreamBoothParams,
@@ -186,8 +197,8 @@ def half_losses(
     )
     with autocast(latents.device, dtype):  # not pipeline.device, which searches all of its parts
         losses = denoising_loss(
-            pipeline.unet,
-            pipeline.scheduler,
+            unet,
+            noise_levels,
             latents,
             prompts,
             stream,
