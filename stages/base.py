@@ -14,7 +14,7 @@ from PIL import Image
 from sdaug.base.params import TINY, BaseParams
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
@@ -51,11 +51,13 @@ def main() -> None:
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
         # Train or load it.
-        pipeline = make_base(params, images, prepare_device(), report)
+        base = make_base(params, images, prepare_device(), report)
         with fresh_dir(args.out) as out_dir:
-            save_pipeline(pipeline, out_dir)
+            save_pipeline(base.pipeline, out_dir)
+            if base.source:
+                write_json(out_dir / "source.json", base.source)
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
-        log.picture("base.png", show_base(pipeline, images[:NUM_SHOWN], params.caption))
+        log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
 
 

@@ -55,8 +55,8 @@ def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
     return _ready(pipeline)
 
 
-def download_pipeline(model: str, revision: str | None, variant: str | None) -> StableDiffusionPipeline:
-    """A pipeline from the hub by id, revision (branch, tag or commit) and weight variant (such as fp16).
+def download_pipeline(model: str, revision: str | None, variant: str | None) -> tuple[StableDiffusionPipeline, str]:
+    """A pipeline from the hub, and its commit, by id, revision (branch, tag or commit) and variant (such as fp16).
 
     Raises:
         ValueError: the hub refuses the download or cannot be reached, or the model is not supported.
@@ -66,23 +66,25 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
     where = f"params.yaml: base.model: {model!r}"
     # Check the class before the weights, which can be gigabytes, are downloaded.
     with _hub_errors(where, revision):
-        index = hf_hub_download(model, "model_index.json", revision=revision)
-    check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
+        index = Path(hf_hub_download(model, "model_index.json", revision=revision))
+    check_pipeline_class(json.loads(index.read_text(encoding="utf-8")), where=where)
+    # The hub's cache is `snapshots/<commit>/`. From here on the commit is fixed, though a branch may move meanwhile.
+    commit = index.parent.name
     with _hub_errors(where, revision):
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
+                model, revision=commit, variant=variant, use_safetensors=True, **NO_CHECKER
             )
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:  # such as a full disk
                 raise
-            _ask_again(model, revision)
+            _ask_again(model, commit)
             kind = f" of variant {variant!r}" if variant else ""
             raise ValueError(
                 f"{where}: the hub has no safetensors weights{kind} ({_short(error)}); "
                 "correct base.variant, or choose a revision with safetensors"
             ) from error
-    return _ready(pipeline)
+    return _ready(pipeline), commit
 
 
 @contextmanager
@@ -116,12 +118,12 @@ def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
         raise ValueError(f"{reason}; check the network and the free disk space, then try again") from error
 
 
-def _ask_again(model: str, revision: str | None) -> None:
+def _ask_again(model: str, commit: str) -> None:
     """Raise an `OSError` if the hub is unreachable: diffusers hides that by falling back to its cache."""
     from huggingface_hub import model_info
 
     try:
-        model_info(model, revision=revision)
+        model_info(model, revision=commit)
     except Exception as error:  # the error types depend on the HTTP library, which the hub client has changed
         raise OSError(str(error)) from error
 
