@@ -1,6 +1,7 @@
 """dreambooth: fine-tune the base on the training photos of one rare class."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
@@ -31,6 +33,7 @@ def main() -> None:
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     class_prompt = read_section(args.params, "class_images.prompt", str)
     split = read_section(args.params, "split", SplitParams)
+    check_settings(args, params, class_prompt)
     photos = read_class_photos(args.prepared, args.label, split)
     class_images = read_class_images(args.class_images)
     pipeline = load_pipeline(args.base, prepare_device())
@@ -87,6 +90,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     return parser.parse_args()
+
+
+def check_settings(args: argparse.Namespace, params: DreamBoothParams, class_prompt: str) -> None:
+    """Check the prompts and the learning rate, before anything slow."""
+    # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
+    concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
+    check_prompts(args.base, concepts, class_prompt if params.prior_preservation else None)
+    warning = learning_rate_warning(params)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> NDArray[np.uint8]:

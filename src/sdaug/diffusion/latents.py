@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
+from transformers import BatchEncoding, CLIPTokenizer
 
 from sdaug.common.device import to_device
 
@@ -87,3 +88,9 @@ def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) ->
     return [
         pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0] for prompt in prompts
     ]
+
+
+def prompt_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> BatchEncoding:
+    """Token ids and attention mask `(P, T)` as in the pipeline's own `encode_prompt`: of one length."""
+    length = tokenizer.model_max_length
+    return tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")

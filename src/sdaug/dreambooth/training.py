@@ -23,7 +23,7 @@ from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, prompt_tokens
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
@@ -217,11 +217,7 @@ class Prompts:
         texts = [half.prompt for half in halves]
         self._pipeline, self._dtype = pipeline, dtype
         self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
-        # Tokens and mask as in the pipeline's own `encode_prompt`.
-        length = pipeline.tokenizer.model_max_length
-        tokens = pipeline.tokenizer(
-            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).to(pipeline.device)
+        tokens = prompt_tokens(pipeline.tokenizer, texts).to(pipeline.device)
         has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
         self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
 
