@@ -74,7 +74,7 @@ def train_dreambooth(
     for step in progress(range(1, last + 1), title="DreamBooth", total=last):
         loop.step(step)
         if step % REPORT_STEPS == 0 or step == last:
-            report(step, loop.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate"))
+            report(step, loop.report())
         # Previews before the first and after the last step are drawn by the stage itself.
         if preview and params.preview_steps and step % params.preview_steps == 0 and step < last:
             with loop.ready_to_draw():
@@ -113,6 +113,7 @@ class Loop:
         self._average = build_average(self._weights, params)
         # Only float16 needs loss scaling; bfloat16 has the range of float32.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self._num_skipped_steps = 0
         self._prompts = Prompts(pipeline, halves, params, self._dtype)
         self.monitor = LossMonitor([f"{half.name}_loss" for half in halves], device)
         self._set_training(is_on=True)
@@ -137,17 +138,30 @@ class Loop:
         if self._flat:
             self._flat.gather_gradients()
 
-        # Optimizer step. Clipping needs unscaled gradients; the scaler skips a step if they are not finite.
+        # Optimizer step; clipping needs unscaled gradients.
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._weights, self._params.max_grad_norm)
         self._scaler.step(self._optimizer)
-        self._scaler.update()
         self._optimizer.zero_grad()
-        self._schedule.step()
 
-        # Moving average.
+        # Learning rate and moving average. The scaler skips a step, and lowers its scale, if gradients are not finite.
+        scale = self._scaler.get_scale()
+        self._scaler.update()
+        if self._scaler.get_scale() < scale:
+            self._num_skipped_steps += 1
+            return
+        self._schedule.step()
         if self._average:
             self._average.step(self._weights)
+
+    def report(self) -> dict[str, float]:
+        """The mean loss of each term since the last report, and with float16 the number of skipped steps so far.
+
+        Raises:
+            ValueError: a loss was not finite.
+        """
+        means = self.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate")
+        return means | ({"skipped_steps": self._num_skipped_steps} if self._scaler.is_enabled() else {})
 
     @contextmanager
     def ready_to_draw(self) -> Iterator[None]:
