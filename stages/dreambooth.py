@@ -1,6 +1,7 @@
 """dreambooth: fine-tune the base on the training photos of one rare class, once for each seed of the generators."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
@@ -36,6 +38,7 @@ def main() -> None:
         class_prompt=read_section(args.params, "class_images.prompt", str),
         split=read_section(args.params, "split", SplitParams),
     )
+    check_settings(args, settings)
     photos = read_class_photos(args.prepared, args.label, settings.split)
     class_images = read_class_images(args.class_images)
     # A folder for each draw; plots of one draw are one file.
@@ -117,6 +120,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     return parser.parse_args()
+
+
+def check_settings(args: argparse.Namespace, settings: Settings) -> None:
+    """Check the prompts and the learning rate, before anything slow."""
+    # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
+    concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
+    check_prompts(args.base, concepts, settings.class_prompt if settings.params.prior_preservation else None)
+    warning = learning_rate_warning(settings.params)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> Images:
