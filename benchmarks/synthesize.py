@@ -23,7 +23,8 @@ from sdaug.base.params import TINY
 from sdaug.common.device import prepare_device
 from sdaug.common.params import Drawing
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.sampling import SAMPLERS, cast_weights, guided_prompts
+from sdaug.diffusion.sampling import cast_weights, guided_prompts
+from sdaug.diffusion.schedules import SAMPLERS
 from sdaug.synthesize.synthesis import synthesize
 
 PIPELINE_BATCH_SIZE = 4
@@ -41,7 +42,7 @@ def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: i
             label="rare",
             size_pixels=size,
             num_images=num_images,
-            seed=0,
+            draw=0,
             out_dir=Path(folder),
         )
         return time.monotonic() - begin

@@ -14,7 +14,7 @@ from PIL import Image
 from sdaug.base.params import TINY, BaseParams
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
@@ -37,11 +37,11 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True)
     args = parser.parse_args()
 
-    # The photos that generators may see.
+    # The photos that generators may see; a base that is loaded needs only those for the picture.
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
     photos = training_photos(read_manifest(args.prepared), split)
-    images = read_photos(args.prepared, photos)
+    images = read_photos(args.prepared, photos if params.model == TINY else photos[:NUM_SHOWN])
 
     # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
@@ -52,12 +52,14 @@ def main() -> None:
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
         # Train or load it.
-        pipeline = make_base(params, images, prepare_device(), report)
+        base = make_base(params, images, prepare_device(), report)
         with fresh_dir(args.out) as out_dir:
-            save_pipeline(pipeline, out_dir)
+            save_pipeline(base.pipeline, out_dir)
+            if base.source:
+                write_json(out_dir / "source.json", base.source)
             write_record(out_dir, photos if params.model == TINY else earlier_record(Path(params.model)))
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
-        log.picture("base.png", show_base(pipeline, images[:NUM_SHOWN], params.caption))
+        log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
 
 

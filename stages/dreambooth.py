@@ -1,9 +1,13 @@
-"""dreambooth: fine-tune the base on the training photos of one rare class."""
+"""dreambooth: fine-tune the base on the training photos of one rare class, once for each seed of the generators."""
 
 import argparse
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv
@@ -17,28 +21,60 @@ from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
 
+Images = NDArray[np.uint8]
+
 
 def main() -> None:
     args = parse_args()
-    # Settings, photos of the class, and the base.
-    params = read_section(args.params, "dreambooth", DreamBoothParams)
-    concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
-    class_prompt = read_section(args.params, "class_images.prompt", str)
-    split = read_section(args.params, "split", SplitParams)
-    seen = class_photos(args.prepared, args.label, split)
+    settings = Settings(
+        base_dir=args.base,
+        prepared_dir=args.prepared,
+        params=read_section(args.params, "dreambooth", DreamBoothParams),
+        concept=read_section(args.params, f"concepts.{args.label}", ConceptParams),
+        class_prompt=read_section(args.params, "class_images.prompt", str),
+        split=read_section(args.params, "split", SplitParams),
+    )
+    check_settings(args, settings)
+    seen = class_photos(args.prepared, args.label, settings.split)
     photos = read_photos(args.prepared, seen)
     class_images = read_class_images(args.class_images)
-    pipeline = load_pipeline(args.base, prepare_device())
+    # A folder for each draw; plots of one draw are one file.
+    with fresh_dir(args.out) as out_dir, fresh_dir(args.history) as history_dir:
+        for draw in read_section(args.params, "generator_seeds", list[int]):
+            history = train_generator(args.label, draw, settings, photos, class_images, out_dir / str(draw))
+            write_record(out_dir / str(draw), seen)  # in place of the base's, if that was copied along
+            write_csv(history_dir / f"{draw}.csv", history)
 
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all draws share."""
+
+    base_dir: Path
+    prepared_dir: Path
+    params: DreamBoothParams
+    concept: ConceptParams
+    class_prompt: str
+    split: SplitParams
+
+
+def train_generator(
+    label: str, draw: int, settings: Settings, photos: Images, class_images: Images, out_dir: Path
+) -> list[dict[str, float]]:
+    """Train and save one generator, log it, and return its losses; photos and images are `(N, H, W, 3)`."""
+    params, concept = settings.params, settings.concept
+    pipeline = load_pipeline(settings.base_dir, prepare_device())
     # What is logged: curves, and a picture that gets a row per preview.
     history: list[dict[str, float]] = []
     shown = [("photos", list(photos)), ("base, class prompt", list(class_images))]
-    knobs = {"dreambooth": asdict(params), "concept": asdict(concept), "split": asdict(split)}
-    with track(knobs, {"base": args.base, "prepared": args.prepared}) as log:
+    knobs = {"dreambooth": asdict(params), "concept": asdict(concept), "split": asdict(settings.split), "draw": draw}
+    data = {"base": settings.base_dir, "prepared": settings.prepared_dir}
+    with track(knobs, data, part=f"draw {draw}") as log:
 
         def report(step: int, values: Mapping[str, float]) -> None:
             log.metrics(step, values)
@@ -55,7 +91,7 @@ def main() -> None:
                     guidance_scale=params.preview_guidance_scale,
                 )
                 shown.append((f"step {step}", drawn))
-                log.picture(f"{args.label}.png", grid(shown, tile_pixels=64, columns=params.num_preview_images))
+                log.picture(f"{label}.png", grid(shown, tile_pixels=64, columns=params.num_preview_images))
 
         # Train; the previews before and after show what the training adds.
         preview(0)
@@ -65,16 +101,16 @@ def main() -> None:
             class_images if params.prior_preservation else None,
             params=params,
             concept=concept,
-            class_prompt=class_prompt,
+            class_prompt=settings.class_prompt,
+            seed=draw,
             report=report,
             preview=preview,
         )
-        with fresh_dir(args.out) as out_dir:
-            save_generator(pipeline, args.base, out_dir, params)
-            write_record(out_dir, seen)  # in place of the base's, which was copied along
+        out_dir.mkdir()
+        save_generator(pipeline, settings.base_dir, out_dir, params)
         # The pipeline now has the weights that are kept, the moving average if there is one.
         preview(params.training_steps)
-    write_csv(args.history, history)
+    return history
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,6 +128,16 @@ def parse_args() -> argparse.Namespace:
 def class_photos(prepared_dir: Path, label: str, split: SplitParams) -> list[Photo]:
     """The photos of the class that a generator may see."""
     return [photo for photo in training_photos(read_manifest(prepared_dir), split) if photo.label == label]
+
+
+def check_settings(args: argparse.Namespace, settings: Settings) -> None:
+    """Check the prompts and the learning rate, before anything slow."""
+    # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
+    concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
+    check_prompts(args.base, concepts, settings.class_prompt if settings.params.prior_preservation else None)
+    warning = learning_rate_warning(settings.params)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

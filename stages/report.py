@@ -6,15 +6,16 @@ from typing import Any
 
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json, write_text
 from sdaug.common.manifest import Photo, count_labels, read_manifest, training_photos, validation_photos
-from sdaug.common.params import SplitParams
+from sdaug.common.params import SplitParams, read_seeds
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tracking import flatten
-from sdaug.verdict import page, pictures
+from sdaug.verdict import page, pictures, sentences, tables
 from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.fidelity_table import fidelity_table
-from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
+from sdaug.verdict.results import Study, read_study, summarize
+from sdaug.verdict.siblings import sibling_scores
 
 
 def main() -> None:
@@ -31,20 +32,21 @@ def main() -> None:
     prepare = read_json(require_file(args.metrics / "prepare.json", stage="prepare"))
 
     # Derive tables, verdict and limits.
-    counts = page.Counts(
+    counts = tables.Counts(
         photos=count_labels(seen, classes),
         generated={label: len(paths) for label, paths in generated.items()},
         test=study.num_test,
     )
-    tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"]), audit_table(audit)]
-    verdict = page.find_verdict(study)
+    siblings = sibling_scores(photos, classes)
+    shown = [*tables.build_tables(study, counts, siblings), fidelity_table(fidelity["classes"]), audit_table(audit)]
+    verdict = sentences.find_verdict(study)
     arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
     # A published study validates on a random part of all images, which the manifest does not know.
     validating = validation_photos(photos, fold=split.fold) if split.protocol == "clean" else []
-    limits = page.find_limits(
+    limits = sentences.find_limits(
         study,
         protocol=split.protocol,
-        sibling_accuracy=sibling_accuracy(photos, classes),
+        siblings=siblings,
         selection=read_section(args.params, "train.selection", str),
         num_validation=count_labels(validating, classes),
         training={name: arm["training"] for name, arm in arms.items()},
@@ -52,15 +54,18 @@ def main() -> None:
     limits += audit_limits(audit)
 
     # Write tables, pictures and the page.
-    text = "\n\n".join([page.render_text(tables[0]), *verdict]) + "\n"
+    text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
     with fresh_dir(args.out) as out:
         write_text(out / "comparison.txt", text)
-        write_csv(out / "comparison.csv", page.comparison_rows(study))
-        write_csv(out / "confusion.csv", page.confusion_rows(study))
-        write_text(out / "comparison.md", page.render_markdown(tables, verdict=verdict, limits=limits))
+        write_csv(out / "comparison.csv", tables.comparison_rows(study))
+        if study.contrasts:
+            write_csv(out / "differences.csv", tables.difference_rows(study))
+        write_csv(out / "confusion.csv", tables.confusion_rows(study))
+        write_text(out / "comparison.md", page.render_markdown(shown, verdict=verdict, limits=limits))
+        write_text(out / "verdict.md", page.render_verdict(verdict, limits) + "\n")
         pictures.draw_all(out, study, photos=photo_paths(args.prepared, seen, classes), generated=generated)
         html = page.render_page(
-            tables,
+            shown,
             study=study,
             verdict=verdict,
             limits=limits,
@@ -87,13 +92,13 @@ def parse_args() -> argparse.Namespace:
 def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
     """The results of all training runs that params.yaml defines."""
     arms = read_section(params, "datasets", dict[str, dict[str, Any]])
+    images = {name: arm["images"] for name, arm in arms.items()}
     return read_study(
         metrics_dir,
         classes=classes,
-        models=list(read_section(params, "classifiers", dict[str, Any])),
+        seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
         datasets=list(arms),
-        generated=[name for name, arm in arms.items() if arm["images"].get("synthetic")],
-        seeds=read_section(params, "seeds", list[int]),
+        remedies=[name for name, found in images.items() if not (found.get("synthetic") or found.get("oracle"))],
     )
 
 
@@ -104,10 +109,11 @@ def photo_paths(prepared_dir: Path, photos: list[Photo], classes: list[str]) -> 
 
 
 def list_generated(folders: list[Path], classes: list[str]) -> dict[str, list[Path]]:
-    """The generated images of each class that has any, in manifest order."""
+    """The images of the first draw of each class that has any, in manifest order."""
     found: dict[str, list[Path]] = {}
     for folder in folders:
-        for image in read_synthetic(folder):
+        images = read_synthetic(folder)
+        for image in (image for image in images if image.draw == images[0].draw):
             if image.label not in classes:
                 raise ValueError(f"{folder}/manifest.csv: label {image.label}: not one of {', '.join(classes)}")
             found.setdefault(image.label, []).append(folder / image.file_name)

@@ -1,4 +1,4 @@
-"""synthesize: draw the images by which one rare class falls short of the largest class."""
+"""synthesize: draw the images by which one rare class falls short of the largest class, with each of its generators."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,7 @@ from sdaug.common.manifest import count_labels, missing_counts, read_manifest, t
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
+from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.diffusion.generators import load_generator
 from sdaug.synthesize.params import SynthesizeParams
 from sdaug.synthesize.synthesis import synthesize
@@ -38,22 +39,25 @@ def main() -> None:
             "there are none to draw; remove it from `concepts` and from the deps of `split` (`sdaug adopt` writes both)"
         )
 
-    # Draw them.
+    # Draw them with the generator of each draw.
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
-    pipeline = load_generator(args.generator, args.base, prepare_device())
+    images, counts = list[SyntheticImage](), dict[str, dict[str, int]]()
     with fresh_dir(args.out) as out_dir:
-        counts = synthesize(
-            pipeline,
-            concept.instance_prompt,
-            params.drawing,
-            label=args.label,
-            size_pixels=size_pixels,
-            num_images=num_images,
-            seed=params.seed,
-            out_dir=out_dir,
-        )
-    # Faulty images that were drawn again are counted by reason.
+        for draw in read_section(args.params, "generator_seeds", list[int]):
+            drawn, counts[str(draw)] = synthesize(
+                load_generator(args.generator / str(draw), args.base, prepare_device()),
+                concept.instance_prompt,
+                params.drawing,
+                label=args.label,
+                size_pixels=size_pixels,
+                num_images=num_images,
+                draw=draw,
+                out_dir=out_dir,
+            )
+            images += drawn
+        write_synthetic(out_dir, images)
+    # Faulty images that were drawn again are counted by draw and reason.
     write_json(args.metrics, counts)
 
 

@@ -1,68 +1,59 @@
-"""train: train one classifier on one data set with one seed."""
+"""train: train one classifier on one data set, once for each of its seeds."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
+from sdaug.classify.params import ArmTraining, Recipe, TrainParams, read_recipe
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.packed import Packed, read_packed
-from sdaug.common.params import Square
+from sdaug.common.params import Square, read_seeds
 from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
-from sdaug.train.training import train_classifier
+from sdaug.train.losses import class_weights
+from sdaug.train.training import Trained, train_classifier
 
 
 def main() -> None:
     args = parse_args()
-    # Recipe and data.
-    recipe = read_recipe(args.params, args.model, args.dataset)
-    arm = read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining)
-    shared = read_section(args.params, "train", TrainParams)
+    # Settings and data.
+    settings = Settings(
+        recipe=read_recipe(args.params, args.model, args.dataset),
+        arm=read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining),
+        train=read_section(args.params, "train", TrainParams),
+    )
     # Stored with the model, so that `sdaug predict` makes photos square in the same way.
     square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
     classes = read_section(args.params, "classes", list[str])
+    seeds = read_seeds(args.params, args.model)
     data = read_packed(args.data, classes)
     require_every_class(data, classes, args.data)
-    training, validation = data.part("train"), data.part("validation")
 
-    # Train.
-    run = {"model": args.model, "dataset": args.dataset, "seed": args.seed}
-    knobs = {"recipe": asdict(recipe), "arm": asdict(arm), "train": asdict(shared)}
-    with track({**run, **knobs}, {"data": args.data}) as log:
-        trained = train_classifier(
-            training,
-            validation,
-            classes,
-            recipe=recipe,
-            arm=arm,
-            shared=shared,
-            seed=args.seed,
-            device=prepare_device(shared.num_threads),
-            square=square,
-            report=log.metrics,
-            title=f"{args.model} on {args.dataset}",
-        )
-        with fresh_dir(args.out) as out_dir:
-            save_model(out_dir, trained.weights, trained.card)
+    # Train. Each seed has the synthetic images of one draw, so that the seeds' scores vary with both.
+    with fresh_dir(args.out) as out_dir, fresh_dir(args.metrics) as metrics_dir, fresh_dir(args.history) as history_dir:
+        for place, seed in enumerate(seeds):
+            draw = data.draws[place % len(data.draws)] if data.draws else None
+            run = {"model": args.model, "dataset": args.dataset, "seed": seed, "draw": draw}
+            trained = train_seed(run, settings, data, classes, square, args.data)
+            (out_dir / str(seed)).mkdir()
+            save_model(out_dir / str(seed), trained.weights, trained.card)
+            write_json(metrics_dir / f"{seed}.json", {**run, **describe(trained, data, classes, draw, settings.arm)})
+            write_csv(history_dir / f"{seed}.csv", trained.history)
 
-        # What MLflow shows of the kept epoch; with `split.fold: none` there is no validation.
-        scores = {f"validation_{name}": value for name, value in trained.best.items()}
-        log.metrics(trained.best_epoch, {f"best_{name}": value for name, value in scores.items()})
-        if log.is_on and len(validation[1]):
-            from sdaug.train.confusion import draw_confusion  # imports matplotlib, which would slow down every start
 
-            log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How all seeds of a model are trained."""
 
-    # What the report reads.
-    parts = {f"num_{part}": int(np.sum(data.parts == part)) for part in ("train", "validation")}
-    write_json(args.metrics, {**run, "best_epoch": trained.best_epoch, **parts, **scores})
-    write_csv(args.history, trained.history)
+    recipe: Recipe
+    arm: ArmTraining
+    train: TrainParams
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,20 +61,67 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--model", required=True)
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights, with a folder per seed")
+    parser.add_argument("--metrics", type=Path, required=True, help="folder for a JSON file per seed")
+    parser.add_argument("--history", type=Path, required=True, help="folder for a CSV file per seed")
     return parser.parse_args()
 
 
 def require_every_class(data: Packed, classes: list[str], where: Path) -> None:
     """Raise ValueError if a class has no training image."""
-    _, labels = data.part("train")
+    labels = data.labels[data.parts == "train"]
     absent = [label for k, label in enumerate(classes) if k not in labels]
     if absent:
         raise ValueError(f"{where}: no training image of {absent[0]}; each class needs one, see datasets.images")
+
+
+def train_seed(
+    run: dict[str, Any], settings: Settings, data: Packed, classes: list[str], square: Square, where: Path
+) -> Trained:
+    """Train with one seed on the photos and the synthetic images of one draw, and log it."""
+    training, validation = data.part("train", run["draw"]), data.part("validation", run["draw"])
+    knobs = {"recipe": asdict(settings.recipe), "arm": asdict(settings.arm), "train": asdict(settings.train)}
+    with track({**run, **knobs}, {"data": where}, part=f"seed {run['seed']}") as log:
+        trained = train_classifier(
+            training,
+            validation,
+            classes,
+            recipe=settings.recipe,
+            arm=settings.arm,
+            shared=settings.train,
+            seed=run["seed"],
+            device=prepare_device(settings.train.num_threads),
+            square=square,
+            report=log.metrics,
+            title=f"{run['model']} on {run['dataset']}, seed {run['seed']}",
+        )
+        # What MLflow shows of the kept epoch; with `split.fold: none` there is no validation.
+        log.metrics(trained.best_epoch, {f"best_validation_{name}": value for name, value in trained.best.items()})
+        if log.is_on and len(validation[1]):
+            from sdaug.train.confusion import draw_confusion  # imports matplotlib, which would slow down every start
+
+            log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+    return trained
+
+
+def describe(trained: Trained, data: Packed, classes: list[str], draw: int | None, arm: ArmTraining) -> dict[str, Any]:
+    """What the report reads: the kept epoch, its scores, and what the run has seen."""
+    rows = data.rows("train", draw)
+    labels, is_real = data.labels[rows], data.origins[rows] == "real"
+    views = np.bincount(labels, weights=trained.num_views, minlength=len(classes))
+    real = np.bincount(labels, weights=trained.num_views * is_real, minlength=len(classes))
+    # How common each class was to the loss: what a classifier takes for its frequency.
+    prior = views * (class_weights(arm, labels, len(classes)) or 1.0)
+    return {
+        "best_epoch": trained.best_epoch,
+        "num_train": len(rows),
+        "num_validation": len(data.rows("validation", draw)),
+        "num_views": {label: int(count) for label, count in zip(classes, views, strict=True)},
+        "num_real_views": {label: int(count) for label, count in zip(classes, real, strict=True)},
+        "prior": {label: float(share) for label, share in zip(classes, prior / prior.sum(), strict=True)},
+        **{f"validation_{name}": value for name, value in trained.best.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,20 @@ def test_further_photos_join_the_training() -> None:
     further = [Example(id="oracle-1", label="score_4", origin="oracle", part="train", source=Path("o.png"))]
     examples = compose_arm(PHOTOS, DRAWN, further, images_dir=Path("i"), arm=arm(0.0), split=split("clean"))
     assert [example.id for example in part(examples, "train") if example.origin != "real"] == ["oracle-1"]
+
+
+def of_draw(draw: int) -> list[Example]:
+    return [replace(example, id=f"{example.id}-{draw}", draw=draw) for example in DRAWN]
+
+
+@pytest.mark.parametrize("protocol", ["clean", "published"])
+def test_each_draw_is_composed_as_it_would_be_alone(protocol: Protocol) -> None:
+    both = compose(drawn=[*of_draw(0), *of_draw(1)], arm=arm(1.0), split=split(protocol))
+    for draw in (0, 1):
+        alone = compose(drawn=of_draw(draw), arm=arm(1.0), split=split(protocol))
+        assert [example for example in both if example.draw in (None, draw)] == alone
+
+
+def test_arm_without_synthetic_images_is_the_same_for_all_draws() -> None:
+    examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=arm(0.0), split=split("clean"))
+    assert examples == compose(drawn=[], arm=arm(0.0), split=split("clean"))

@@ -26,7 +26,7 @@ from sdaug.phantom.teats import plan_teats
 from sdaug.photos.folds import assign_folds
 from sdaug.photos.teats import read_labels
 from sdaug.verdict.published import ROWS
-from sdaug.verdict.summary import sibling_accuracy
+from sdaug.verdict.siblings import sibling_scores
 
 Pixels = NDArray[np.uint8]
 ROOT = Path(__file__).parents[1]
@@ -251,8 +251,8 @@ def test_the_slides_test_photos_share_udder_photos_with_training() -> None:
 
 
 def test_guessing_from_sibling_teats_beats_the_slides_best_model() -> None:
-    accuracy = sibling_accuracy(teat_photos(), CLASSES)
-    assert accuracy == 249 / 380 > max(row.test_percent for row in ROWS) / 100
+    scores = sibling_scores(teat_photos(), CLASSES)
+    assert scores is not None and scores["test_accuracy"] == 249 / 380 > max(row.test_percent for row in ROWS) / 100
 
 
 def teat_photos() -> list[Photo]:

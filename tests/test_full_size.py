@@ -46,6 +46,7 @@ def test_full_size_goes_through_everything(base: Path, tmp_path: Path, method: s
         params=knobs,
         concept=CONCEPT,
         class_prompt="a photo",
+        seed=0,
         report=lambda _, values: losses.append(dict(values)),
     )
     assert all(np.isfinite(value) for value in losses[0].values())

@@ -11,8 +11,8 @@ import pytest
 from sdaug.run.grid import Phase, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
-CHAIN = ["train@vit-original-0", "evaluate@vit-original-0"]
-STAGES = ["split@original", "train@vit-original-0", "train@vit-augmented-0", "evaluate@vit-original-0", "report"]
+CHAIN = ["train@vit-original", "evaluate@vit-original"]
+STAGES = ["split@original", "train@vit-original", "train@vit-augmented", "evaluate@vit-original", "report"]
 
 
 def fake_dvc(folder: Path, script: str) -> dict[str, str]:
@@ -29,7 +29,7 @@ def test_a_chain_is_stale_if_its_training_or_its_evaluation_is(changed: str) -> 
 
 
 def test_a_single_stage_runs_beside_the_chains() -> None:
-    changes = {"fidelity": ["changed deps"], "train@vit-original-0": ["changed deps"]}
+    changes = {"fidelity": ["changed deps"], "train@vit-original": ["changed deps"]}
     assert stale_chains(changes, STAGES, PHASE) == [["fidelity"], CHAIN]
 
 

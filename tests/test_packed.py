@@ -22,7 +22,7 @@ def write_images(folder: Path, sizes: list[tuple[int, int]]) -> list[Path]:
 
 def rows(labels: list[str]) -> list[dict[str, str]]:
     return [
-        {"id": str(index), "group": f"g{index}", "label": label, "origin": "real", "part": PARTS[index]}
+        {"id": str(index), "group": f"g{index}", "label": label, "origin": "real", "part": PARTS[index], "draw": ""}
         for index, label in enumerate(labels)
     ]
 
@@ -32,6 +32,16 @@ def test_part_has_its_own_pixels_and_labels(tmp_path: Path) -> None:
     write_packed(tmp_path, paths, rows(["score_2", "score_1", "score_2"]))
     images, labels = read_packed(tmp_path, CLASSES).part("train")
     assert images.shape == (2, 16, 16, 3) and labels.tolist() == [1, 0]
+
+
+def test_part_has_the_synthetic_images_of_one_draw(tmp_path: Path) -> None:
+    table = [
+        row | {"part": "train", "draw": draw} for row, draw in zip(rows(["score_1"] * 3), ("", "0", "5"), strict=True)
+    ]
+    write_packed(tmp_path, write_images(tmp_path, [(16, 16)] * 3), table)
+    packed = read_packed(tmp_path, CLASSES)
+    assert packed.draws == [0, 5]
+    assert [packed.rows("train", draw).tolist() for draw in (None, 0, 5)] == [[0], [0, 1], [0, 2]]
 
 
 def test_same_images_are_packed_in_the_same_bytes(tmp_path: Path) -> None:

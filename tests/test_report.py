@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import re
 import runpy
 from contextlib import redirect_stdout
@@ -14,17 +15,21 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from statsmodels.stats.power import TTestPower
+from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, predict, read, write_run, write_runs
 from test_sampling import DRAWING
-from test_summary import CLASSES, DATASETS, LABELS, MODELS, SEEDS, predict, read, write_run, write_runs
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.verdict.audit_table import audit_table
-from sdaug.verdict.page import Table, find_verdict, render_page, render_text
+from sdaug.verdict.page import render_page, render_text
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
-from sdaug.verdict.summary import read_study
+from sdaug.verdict.results import Study, read_study
+from sdaug.verdict.sentences import find_effect, find_verdict
+from sdaug.verdict.statistics import Estimate
+from sdaug.verdict.tables import Table
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 MISSING = {"score_1": 2, "score_3": 5}
@@ -66,7 +71,9 @@ def write_photos(prepared_dir: Path) -> None:
 def write_generated(synthetic_dir: Path) -> None:
     for k, (label, count) in enumerate(MISSING.items()):
         images = [
-            SyntheticImage(label=label, seed=n, prompt="a", height=16, width=16, drawing=DRAWING) for n in range(count)
+            SyntheticImage(label=label, draw=d, seed=n + 9 * d, prompt="a", height=16, width=16, drawing=DRAWING)
+            for d in range(2)
+            for n in range(count)
         ]
         for n, image in enumerate(images):
             write_image(synthetic_dir / label / image.file_name, 9, n, k)
@@ -139,7 +146,7 @@ def test_second_run_gives_the_same_bytes(study_dir: Path) -> None:
 
 def test_report_is_whole_and_small(study_dir: Path) -> None:
     files = {path.name: path.stat().st_size for path in (study_dir / "report").iterdir()}
-    tables = {"comparison.csv", "comparison.md", "comparison.txt", "confusion.csv"}
+    tables = {"comparison.csv", "comparison.md", "comparison.txt", "confusion.csv", "differences.csv", "verdict.md"}
     assert set(files) == {*CAPTIONS, *tables, "index.html"}
     assert sum(files.values()) < 1_500_000
 
@@ -198,24 +205,44 @@ def test_limits_name_the_few_photos_that_chose_epochs(
     assert (said in (own_study_dir / "report" / "comparison.md").read_text()) == is_said
 
 
-def test_verdict_is_undecided_where_generators_are_drawn_once(study_dir: Path) -> None:
+def test_verdict_is_undecided_where_runs_and_draws_are_few(study_dir: Path) -> None:
     text = (study_dir / "report" / "comparison.txt").read_text()
-    assert re.search(r"augmented: over 2 models, .* undecided \(2 training runs per model, of 3 needed; the gen", text)
+    reasons = r"2 training runs per model, of 3 needed; 2 draws of the generators, of 3 needed"
+    assert re.search(rf"augmented against original: undecided \({reasons}\)\. Over 2 models", text)
 
 
-@pytest.mark.parametrize(
-    ("leaning", "verdict"), [(0.9, "it helped"), (-0.9, "it hurt"), (0.0, "no effect as large as")], ids=str
-)
-def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+def test_exposure_to_real_photos_is_told_for_each_arm(study_dir: Path) -> None:
+    text = (study_dir / "report" / "comparison.md").read_text()
+    assert "| augmented | 120 | 95.0 | 80 | 30 | 4 |" in text
+
+
+def three_seeds(metrics_dir: Path, leaning: float) -> Study:
+    """A study of `original` and `remedy`, whose probabilities lean towards the true class by so much."""
     for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
         probabilities = predict(MODELS.index(model), d, seed)
         probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
-        write_run(tmp_path, f"{model}-{dataset}-{seed}", probabilities, validation=0.5)
-    study = read_study(
-        tmp_path, classes=CLASSES, models=MODELS, datasets=["original", "remedy"], generated=[], seeds=range(3)
-    )
-    (sentence,) = find_verdict(study)
+        write_run(metrics_dir, f"{model}-{dataset}", seed, probabilities, validation=0.5)
+    arms = ["original", "remedy"]
+    return read_study(metrics_dir, classes=CLASSES, seeds=dict.fromkeys(MODELS, range(3)), datasets=arms, remedies=arms)
+
+
+@pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
+def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+    (sentence,) = find_verdict(three_seeds(tmp_path, leaning))
     assert verdict in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.02, "no effect as large as 6.1 points"), (0.05, "undecided (an effect of 15 points cannot be ruled out)")],
+)
+def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error: float, verdict: str) -> None:
+    study = three_seeds(tmp_path, 0.0)
+    (contrast,) = study.contrasts
+    estimate = Estimate(value=0.0, standard_error=error, degrees_of_freedom=12.0)
+    power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
+    assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict
+    assert power == pytest.approx(0.8, abs=0.01)
 
 
 def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
@@ -259,9 +286,9 @@ def test_stage_prints_the_table_and_the_page(finished: tuple[Path, str]) -> None
 def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Path) -> None:
     (own_study_dir / "report").mkdir()
     (own_study_dir / "report" / "index.html").write_text("old")
-    (own_study_dir / "metrics" / "predictions" / "tiny-original-0.csv").unlink()
+    (own_study_dir / "metrics" / "predictions" / "tiny-original" / "0.csv").unlink()
     with pytest.raises(
-        SystemExit, match=r"error: metrics/predictions/tiny-original-0.csv: missing.*dvc repro evaluate"
+        SystemExit, match=r"error: metrics/predictions/tiny-original/0.csv: missing.*dvc repro evaluate"
     ):
         report(own_study_dir)
     assert (own_study_dir / "report" / "index.html").read_text() == "old"
@@ -301,16 +328,16 @@ def test_text_table_aligns_names_left_and_numbers_right() -> None:
 
 def test_page_escapes_names() -> None:
     table = Table(title="<b>", note="", header=("x",), rows=(("<script>",),), num_names=1)
-    study = {"models": [], "datasets": [], "seeds": [], "test": {"ids": []}}
+    study = {"models": [], "datasets": [], "test": {"ids": []}}
     html = render_page([table], study=study, verdict=[], limits=[], protocol="", pictures={}, metrics={})
     assert "<script>" not in html and "&lt;script&gt;" in html
 
 
 def test_study_without_validation_has_a_report_of_its_test_scores(own_study_dir: Path) -> None:
-    for path in (own_study_dir / "metrics" / "train").iterdir():
+    for path in (own_study_dir / "metrics" / "train").rglob("*.json"):
         kept = {key: value for key, value in read_json(path).items() if not key.startswith("validation")}
         write_json(path, kept | {"num_validation": 0})
-    for path in (own_study_dir / "metrics" / "history").iterdir():
+    for path in (own_study_dir / "metrics" / "history").rglob("*.csv"):
         write_csv(path, [{"epoch": row["epoch"], "train_loss": row["train_loss"]} for row in read_csv(path)])
     report(own_study_dir)
     summary = read_json(own_study_dir / "metrics" / "report.json")

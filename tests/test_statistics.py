@@ -4,10 +4,19 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 from verdict import Design, measure
 
-from sdaug.verdict.statistics import compare_runs, estimate_score, image_variance
+from sdaug.verdict.statistics import (
+    correct_for_many,
+    estimate_recall,
+    estimate_runs,
+    exact_test,
+    image_variance,
+)
 
 METRIC = "test_balanced_accuracy"
 
@@ -51,16 +60,21 @@ def test_images_that_agree_are_not_certain(value: float) -> None:
     assert variance == pytest.approx(stats.beta(0.5, 6.5).var()) and degrees == pytest.approx(5)
 
 
+def three_times(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Three equal runs of one model, so that only the choice of images is left: `(1, 3, N)`."""
+    return np.stack([values] * 3)[None]
+
+
 def test_score_of_a_model_is_its_mean_with_an_interval() -> None:
     correct, labels = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0]), np.array([0, 0, 0, 0, 1, 1])
-    found = estimate_score(correct, labels, alone(6))
+    found = estimate_runs(three_times(correct), labels, alone(6))
     assert found["test_accuracy"].value == 0.5 and found[METRIC].value == pytest.approx(0.375)
     assert found["test_accuracy"].low < 0.5 < found["test_accuracy"].high
 
 
 def test_two_runs_are_too_few_for_an_interval() -> None:
     gains = np.random.default_rng(0).integers(-1, 2, (2, 2, 40)).astype(float)
-    assert not compare_runs(gains, np.arange(40) % 2, alone(40))[METRIC].is_known
+    assert not estimate_runs(gains, np.arange(40) % 2, alone(40))[METRIC].is_known
 
 
 def test_runs_that_disagree_widen_the_interval() -> None:
@@ -68,18 +82,73 @@ def test_runs_that_disagree_widen_the_interval() -> None:
     same = np.repeat((stream.random((1, 1, 400)) < 0.2).astype(float), 5, axis=1)
     shares = np.linspace(0.0, 0.4, 5)[None, :, None]
     other = (stream.random((1, 5, 400)) < shares).astype(float)
-    narrow, wide = (compare_runs(gains, labels, alone(400))[METRIC] for gains in (same, other))
+    narrow, wide = (estimate_runs(gains, labels, alone(400))[METRIC] for gains in (same, other))
     assert wide.standard_error > 2 * narrow.standard_error
 
 
 def test_detectable_effect_is_that_of_a_t_test() -> None:
-    estimate = estimate_score(np.random.default_rng(0).normal(size=25), np.zeros(25, dtype=np.int64), alone(25))
-    found = estimate["test_accuracy"]
-    quantiles = stats.t.ppf(0.975, 24) + stats.t.ppf(0.8, 24)
-    assert found.detectable == pytest.approx(quantiles * found.standard_error)
+    values = np.random.default_rng(0).normal(size=25)
+    found = estimate_runs(three_times(values), np.zeros(25, dtype=np.int64), alone(25))["test_accuracy"]
+    power = TTestPower().solve_power(effect_size=found.detectable / values.std(ddof=1), nobs=25, alpha=0.05)
+    assert power == pytest.approx(0.8, abs=0.01)
 
 
-@pytest.mark.parametrize("design", [Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08)], ids=str)
+def test_draw_that_all_models_share_is_not_averaged_out() -> None:
+    """Four models that all follow the luck of their draw are no more certain than one."""
+    stream, labels = np.random.default_rng(0), np.arange(400) % 2
+    shares = np.array([0.1, 0.3, 0.5])[None, :, None]
+    gains = (stream.random((4, 3, 400)) < shares).astype(float)
+    apart, together = (estimate_runs(gains, labels, alone(400), draws)[METRIC] for draws in (None, [0, 1, 2]))
+    assert together.value == pytest.approx(apart.value)
+    assert together.standard_error > 1.8 * apart.standard_error
+
+
+def test_runs_of_one_draw_count_as_one() -> None:
+    gains = np.random.default_rng(0).integers(-1, 2, (1, 6, 40)).astype(float)
+    labels = np.arange(40) % 2
+    doubled = estimate_runs(gains, labels, alone(40), [0, 0, 1, 1, 2, 2])[METRIC]
+    means = gains.reshape(1, 3, 2, 40).mean(axis=2)
+    assert doubled == estimate_runs(means, labels, alone(40), [0, 1, 2])[METRIC]
+    assert not estimate_runs(gains, labels, alone(40), [0, 1, 0, 1, 0, 1])[METRIC].is_known
+
+
+def test_recall_of_no_image_of_six_is_not_certain() -> None:
+    interval = estimate_recall(np.zeros((3, 6)), alone(6))
+    assert interval is not None
+    assert interval == pytest.approx(proportion_confint(0, 6, method="jeffreys"))
+
+
+def test_recall_on_independent_images_is_that_of_jeffreys() -> None:
+    correct = np.repeat([0.0, 1.0], [30, 70])
+    interval = estimate_recall(np.stack([correct] * 3), alone(100))
+    assert interval == pytest.approx(proportion_confint(70, 100, method="jeffreys"), abs=0.003)
+
+
+def test_recall_of_photos_of_one_animal_is_unknown() -> None:
+    assert estimate_recall(np.ones((3, 6)), ["a"] * 6) is None
+
+
+def test_exact_test_is_that_of_signs() -> None:
+    found = exact_test(np.repeat([1.0, 0.0, -1.0], [9, 50, 2]))
+    assert (found.num_gained, found.num_lost) == (9, 2)
+    assert found.p_value == pytest.approx(stats.binomtest(9, 11).pvalue)
+
+
+def test_equal_runs_do_not_differ() -> None:
+    assert exact_test(np.zeros(10)).p_value == 1
+
+
+def test_correction_is_that_of_holm() -> None:
+    assert correct_for_many([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+DESIGNS = (
+    Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08),
+    Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
+)
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws"))
 def test_intervals_cover_the_true_effect(design: Design) -> None:
     """300 simulated studies; `benchmarks/verdict.py` simulates 2,000 of each design."""
     assert 0.92 <= measure(design, 300)["coverage"] <= 0.98

@@ -16,7 +16,7 @@ from sdaug.base.tiny import build_tiny
 from sdaug.common.images import read_png
 from sdaug.common.params import Drawing
 from sdaug.common.precision import name_precision, resolve_precision
-from sdaug.common.synthetic import SyntheticImage, find_synthetic, read_synthetic
+from sdaug.common.synthetic import SyntheticImage, find_synthetic, read_synthetic, write_synthetic
 from sdaug.diffusion.pipelines import save_pipeline
 from sdaug.diffusion.sampling import DrawnImage
 from sdaug.run import cli
@@ -40,17 +40,20 @@ def folder(pipeline: StableDiffusionPipeline, tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("study")
     out_dir = root / "data" / "synthetic" / "rare"
     out_dir.mkdir(parents=True)
-    synthesize(pipeline, PROMPT, DRAWING, label="rare", size_pixels=16, num_images=5, seed=0, out_dir=out_dir)
-    save_pipeline(pipeline, root / "models" / "dreambooth" / "rare")
+    draw_class(pipeline, DRAWING, num_images=5, out_dir=out_dir)
+    save_pipeline(pipeline, root / "models" / "dreambooth" / "rare" / "0")
     return root
 
 
 def draw_class(
     pipeline: StableDiffusionPipeline, drawing: Drawing, *, num_images: int, out_dir: Path
 ) -> dict[str, int]:
-    return synthesize(
-        pipeline, PROMPT, drawing, label="rare", size_pixels=16, num_images=num_images, seed=0, out_dir=out_dir
+    """Draw images with one generator and write their manifest; returns the counts of `synthesize`."""
+    images, counts = synthesize(
+        pipeline, PROMPT, drawing, label="rare", size_pixels=16, num_images=num_images, draw=0, out_dir=out_dir
     )
+    write_synthetic(out_dir, images)
+    return counts
 
 
 def images_of(folder: Path) -> list[SyntheticImage]:
@@ -113,9 +116,14 @@ def test_number_of_images_in_one_run_does_not_change_an_image(folder: Path, tmp_
         assert file.read_bytes() == (folder / "data" / "synthetic" / "rare" / file.name).read_bytes()
 
 
+def test_draws_have_images_of_their_own() -> None:
+    seeds = [{image_seed(draw, "rare", index, 0) for index in range(50)} for draw in range(3)]
+    assert len(set.union(*seeds)) == 150
+
+
 def test_manifest_row_holds_all_settings(folder: Path) -> None:
-    assert {(image.prompt, image.height, image.width, image.drawing) for image in images_of(folder)} == {
-        (PROMPT, 16, 16, DRAWING)
+    assert {(image.draw, image.prompt, image.height, image.width, image.drawing) for image in images_of(folder)} == {
+        (0, PROMPT, 16, 16, DRAWING)
     }
 
 

@@ -16,7 +16,7 @@ def test_runs_are_logged_and_a_failing_one_ends_as_failed(tmp_path: Path, monkey
     for key, value in {"MLFLOW_TRACKING_URI": uri, "DVC_ROOT": str(tmp_path), "DVC_STAGE": "train@a"}.items():
         monkeypatch.setenv(key, value)
     (tmp_path / "data.txt").write_text("x")
-    with track({"a": {"b": 3}}, {"data": tmp_path / "data.txt"}) as log:
+    with track({"a": {"b": 3}}, {"data": tmp_path / "data.txt"}, part="seed 2") as log:
         log.metrics(2, {"loss": 0.5})
     with pytest.raises(RuntimeError, match="boom"), track({}, {}):
         raise RuntimeError("boom")
@@ -24,7 +24,7 @@ def test_runs_are_logged_and_a_failing_one_ends_as_failed(tmp_path: Path, monkey
     experiment = client.get_experiment_by_name("sdaug").experiment_id
     failed, run = client.search_runs([experiment], order_by=["start_time DESC"])
     assert (run.info.status, failed.info.status) == ("FINISHED", "FAILED")
-    assert (run.info.run_name, run.data.params, run.data.metrics) == ("train@a", {"a.b": "3"}, {"loss": 0.5})
+    assert (run.info.run_name, run.data.params, run.data.metrics) == ("train@a seed 2", {"a.b": "3"}, {"loss": 0.5})
     assert run.data.tags["dvc.stage"] == "train@a" and run.data.tags["data.data.md5"]
 
 

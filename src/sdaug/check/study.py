@@ -8,9 +8,10 @@ from typing import Any
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams
 from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
-from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.params import ConceptParams, SplitParams, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
 from sdaug.datasets.params import ArmImages
+from sdaug.diffusion.layout import PNDM_RULE
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
 from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
@@ -34,6 +35,7 @@ class StudyParams:
 
     classes: list[str]
     seeds: list[int]
+    generator_seeds: list[int]
     prepare: PrepareParams
     base: BaseParams
     concepts: dict[str, ConceptParams]
@@ -52,7 +54,7 @@ class StudyParams:
     def __post_init__(self) -> None:
         # Classes, seeds and names.
         require(len(self.classes) >= 2, "classes", self.classes, "need at least 2")
-        for key in ("classes", "seeds"):
+        for key in ("classes", "seeds", "generator_seeds"):
             values = getattr(self, key)
             require(len(set(values)) == len(values) > 0, key, values, "need at least one, without duplicates")
         for key in ("classes", "concepts", "datasets", "classifiers"):
@@ -66,16 +68,31 @@ class StudyParams:
         require(
             len(set(prompts)) == len(prompts), "concepts", prompts, "need a different instance prompt for each class"
         )
+        # Samplers.
+        is_known = not self.base.has_zero_terminal_snr()
+        for key, drawing in (("class_images", self.class_images.drawing), ("synthesize", self.synthesize.drawing)):
+            require(drawing.sampler != "pndm" or is_known, f"{key}.drawing.sampler", drawing.sampler, PNDM_RULE)
         # The validation fold.
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
         # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():
+            self._check_seeds(model, entry)
             for dataset in entry.get("by_dataset") or {}:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
         self.recipes()
+
+    def _check_seeds(self, model: str, entry: Mapping[str, Any]) -> None:
+        """Each draw needs as many seeds as the others, or its luck would weigh more."""
+        seeds = resolve_seeds(self.seeds, entry, where=f"classifiers.{model}")
+        num_draws = len(self.generator_seeds)
+        is_even = len(seeds) < num_draws or len(seeds) % num_draws == 0
+        rule = (
+            f"need fewer than generator_seeds ({num_draws}), or a multiple of them, so that each draw counts the same"
+        )
+        require(is_even, "seeds" if "seeds" not in entry else f"classifiers.{model}.seeds", seeds, rule)
 
     def recipes(self) -> list[Recipe]:
         """The distinct training recipes over all classifiers and data sets."""

@@ -90,7 +90,7 @@ def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str,
     Raises:
         ValueError: `entry`, or its `by_dataset` part, has an unknown key or an invalid value.
     """
-    own = dict(entry)
+    own = {key: value for key, value in entry.items() if key != "seeds"}
     by_dataset = convert(own.pop("by_dataset", {}), dict[str, dict[str, Any]], f"{where}.by_dataset")
     where = f"{where}.by_dataset.{dataset}" if dataset in by_dataset else where
     recipe: Recipe = convert(asdict(shared) | own | by_dataset.get(dataset, {}), Recipe, where)

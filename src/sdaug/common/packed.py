@@ -15,7 +15,10 @@ IMAGES, EXAMPLES = "images.npy", "examples.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """Images `(N, H, W, 3)` with their ids, groups, class indices, origins (such as real) and parts (such as train)."""
+    """Images `(N, H, W, 3)` with their ids, groups, class indices, origins (such as real) and parts (such as train).
+
+    `in_draw` has the draw of a synthetic image, and nothing for other images.
+    """
 
     images: NDArray[np.uint8]
     ids: list[str]
@@ -23,14 +26,26 @@ class Packed:
     labels: NDArray[np.int64]
     origins: NDArray[np.str_]
     parts: NDArray[np.str_]
+    in_draw: NDArray[np.str_]
 
     def __post_init__(self) -> None:
         N, _, _, _ = self.images.shape
-        assert N == len(self.ids) == len(self.groups) == len(self.labels) == len(self.origins) == len(self.parts)
+        assert N == len(self.ids) == len(self.groups) == len(self.labels) == len(self.origins)
+        assert N == len(self.parts) == len(self.in_draw)
 
-    def part(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    @property
+    def draws(self) -> list[int]:
+        """The draws of generators that the synthetic images are from, sorted."""
+        return sorted({int(draw) for draw in self.in_draw if draw})
+
+    def rows(self, name: str, draw: int | None = None) -> NDArray[np.int64]:
+        """The indices of one part's images, with the synthetic images of one draw."""
+        is_chosen = (self.in_draw == "") | (self.in_draw == ("" if draw is None else str(draw)))
+        return np.flatnonzero(is_chosen & (self.parts == name))
+
+    def part(self, name: str, draw: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Images and labels of one part; the images stay memory-mapped if they are contiguous in the file."""
-        chosen = np.flatnonzero(self.parts == name)
+        chosen = self.rows(name, draw)
         # A slice keeps the file mapped; an array of indices copies the part into memory.
         if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
             rows = slice(chosen[0], chosen[-1] + 1)
@@ -39,7 +54,7 @@ class Packed:
 
 
 def write_packed(out_dir: Path, paths: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
-    """Decode images of one size into a single array, next to the table `rows` (id, group, label, origin, part).
+    """Decode images of one size into a single array, next to the table `rows` (id, group, label, origin, part, draw).
 
     Raises:
         ValueError: there are no images, or their sizes differ.
@@ -81,4 +96,5 @@ def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
         labels=np.array([index[row["label"]] for row in rows], dtype=np.int64),
         origins=np.array([row["origin"] for row in rows]),
         parts=np.array([row["part"] for row in rows]),
+        in_draw=np.array([row["draw"] for row in rows]),
     )

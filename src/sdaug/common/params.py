@@ -4,10 +4,12 @@ Each section's dataclass is in the `params.py` of the folder that uses it, or he
 nothing slow, so that all parameters are checked before any slow work starts.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from sdaug.common.sections import require
+from sdaug.common.sections import convert, read_section, require
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
@@ -61,3 +63,25 @@ class ConceptParams:
 
     def __post_init__(self) -> None:
         require(bool(self.instance_prompt.strip()), "instance_prompt", self.instance_prompt, "need a prompt")
+
+
+def read_seeds(path: Path, model: str) -> list[int]:
+    """The training seeds of one model, from a params file: its own, or those of all models.
+
+    Raises:
+        ValueError: they are not a list of distinct numbers.
+    """
+    entry = read_section(path, f"classifiers.{model}", dict[str, Any])
+    return resolve_seeds(read_section(path, "seeds", list[int]), entry, where=f"{path}: classifiers.{model}")
+
+
+def resolve_seeds(shared: Sequence[int], entry: Mapping[str, Any], *, where: str) -> list[int]:
+    """The training seeds of one model; `entry` is its entry in `classifiers`.
+
+    Raises:
+        ValueError: they are not a list of distinct numbers.
+    """
+    seeds: list[int] = convert(entry.get("seeds", list(shared)), list[int], f"{where}.seeds")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{where}.seeds: {seeds}; need at least one, without duplicates")
+    return seeds

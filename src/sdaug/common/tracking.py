@@ -57,9 +57,9 @@ class Log:
 
 
 @contextmanager
-def track(params: Mapping[str, Any], data: Mapping[str, Path]) -> Iterator[Log]:
-    """Open a run named after the DVC stage; it is marked as failed if the block raises."""
-    log = _open(params, data)
+def track(params: Mapping[str, Any], data: Mapping[str, Path], *, part: str = "") -> Iterator[Log]:
+    """Open a run named after the DVC stage, and `part` of it; it is marked as failed if the block raises."""
+    log = _open(params, data, part)
     try:
         yield log
     except BaseException:  # Ctrl-C as well
@@ -68,7 +68,7 @@ def track(params: Mapping[str, Any], data: Mapping[str, Path]) -> Iterator[Log]:
     log.finish("FINISHED")
 
 
-def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
+def _open(params: Mapping[str, Any], data: Mapping[str, Path], part: str) -> Log:
     if os.environ.get("SDAUG_MLFLOW") == "off":
         return Log(None, "")
     try:
@@ -84,7 +84,7 @@ def _open(params: Mapping[str, Any], data: Mapping[str, Path]) -> Log:
             client = MlflowClient(tracking_uri=uri or f"sqlite:///{(root / DATABASE).resolve()}")
             experiment = _experiment(client, None if uri else root / ARTIFACTS)
             name = os.environ.get("DVC_STAGE", "by hand")
-            run = client.create_run(experiment, run_name=name)
+            run = client.create_run(experiment, run_name=f"{name} {part}".strip())
         # Parameters and tags in one request.
         tags = [RunTag(key, value) for key, value in _tags(name, params, data).items()]
         flat = [Param(key, str(value)[:500]) for key, value in flatten(params).items()]

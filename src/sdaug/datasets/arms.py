@@ -26,6 +26,7 @@ class Example:
     origin: Origin
     part: Part
     source: Path
+    draw: int | None = None  # of a synthetic image: the seed of its generator
 
 
 def compose_arm(
@@ -39,6 +40,8 @@ def compose_arm(
 ) -> list[Example]:
     """The examples of an arm, training part first, each part sorted by id; `further` are the oracle's photos.
 
+    An arm with synthetic images has those of every draw: a training run uses the photos and the images of one draw.
+
     `clean`: validation is the held-out fold of real photos; synthetic images are for training only. `published`: as in
     the slides, all images are pooled and split at random, so synthetic relatives of training photos leak into
     validation.
@@ -46,7 +49,38 @@ def compose_arm(
     Raises:
         ValueError: fewer images have been synthesized than the arm needs.
     """
-    # Images for training.
+    found = {example.draw for example in generated if example.draw is not None and arm.synthetic}
+    draws: list[int | None] = [*sorted(found)] or [None]
+    composed = [
+        _compose_draw(
+            photos,
+            [example for example in generated if example.draw == draw],
+            further,
+            images_dir=images_dir,
+            arm=arm,
+            split=split,
+        )
+        for draw in draws
+    ]
+    # Photos are the same in every draw.
+    examples = list(dict.fromkeys(example for of_draw in composed for example in of_draw))
+    assert len({example.id for example in examples}) == len(examples), "a photo changed its part between draws"
+    return [example for part in ("train", "validation") for example in _ordered(_of_part(examples, part))]
+
+
+def _of_part(examples: Sequence[Example], part: str) -> list[Example]:
+    return [example for example in examples if example.part == part]
+
+
+def _compose_draw(
+    photos: Sequence[Photo],
+    generated: Sequence[Example],
+    further: Sequence[Example],
+    *,
+    images_dir: Path,
+    arm: ArmImages,
+    split: SplitParams,
+) -> list[Example]:
     seen = training_photos(photos, split)
     joining = choose_synthetic(generated, count_missing(seen, times=arm.synthetic), seed=split.seed)
     if not arm.real:
@@ -58,13 +92,16 @@ def compose_arm(
     joining = [*joining, *further]
     if split.protocol == "clean":
         held_out = validation_photos(photos, fold=split.fold)
-        training = [*as_examples(seen, images_dir, part="train"), *joining]
-        return [*_ordered(training), *_ordered(as_examples(held_out, images_dir, part="validation"))]
+        return [
+            *as_examples(seen, images_dir, part="train"),
+            *joining,
+            *as_examples(held_out, images_dir, part="validation"),
+        ]
     pool = _ordered([*as_examples(seen, images_dir, part="train"), *joining])
     train, validation = train_test_split(
         pool, test_size=split.validation_fraction, random_state=derive_seed(split.seed, "pool") % 2**32
     )
-    return [*_ordered(train), *_ordered([replace(example, part="validation") for example in validation])]
+    return [*train, *(replace(example, part="validation") for example in validation)]
 
 
 def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
@@ -111,7 +148,14 @@ def as_examples(photos: Sequence[Photo], images_dir: Path, *, part: Part) -> lis
 def synthetic_examples(images: Sequence[SyntheticImage], folder: Path) -> list[Example]:
     """The synthetic images in a class's folder as training examples."""
     return [
-        Example(id=image.id, label=image.label, origin="synthetic", part="train", source=folder / image.file_name)
+        Example(
+            id=image.id,
+            label=image.label,
+            origin="synthetic",
+            part="train",
+            source=folder / image.file_name,
+            draw=image.draw,
+        )
         for image in images
     ]
 

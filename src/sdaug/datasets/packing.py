@@ -19,6 +19,7 @@ def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Pat
             "label": example.label,
             "origin": example.origin,
             "part": example.part,
+            "draw": "" if example.draw is None else str(example.draw),
         }
         for example in examples
     ]

@@ -50,7 +50,6 @@ class DreamBoothParams:
     preview_steps: int
     preview_guidance_scale: float
     num_preview_images: int
-    seed: int
 
     def __post_init__(self) -> None:
         for key in ("lora_rank", "training_steps", "batch_size", "gradient_accumulation_steps"):

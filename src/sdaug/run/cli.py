@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> None:
     # Using its classifiers and generators.
     predict = commands.add_parser("predict", help="print class probabilities for any photos, as CSV")
     predict.add_argument(
-        "model", type=Path, help="output folder of the train stage, such as models/classifiers/vit-augmented-0"
+        "model", type=Path, help="folder of trained weights, such as models/classifiers/vit-augmented/0"
     )
     predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
     predict.set_defaults(run=run_predict)
@@ -125,9 +125,11 @@ def run_redraw(args: argparse.Namespace) -> None:
     from sdaug.synthesize.redraw import redraw
 
     image = find_synthetic(SYNTHETIC_DIR, args.id)
-    generator, out = GENERATORS_DIR / image.label, args.out or Path(f"{args.id}.png")
+    generator, out = GENERATORS_DIR / image.label / str(image.draw), args.out or Path(f"{args.id}.png")
     if not generator.is_dir():
-        raise FileNotFoundError(f"{generator}: no such generator; run `dvc pull {generator}` or `dvc repro dreambooth`")
+        raise FileNotFoundError(
+            f"{generator}: no such generator; run `dvc pull {generator.parent}` or `dvc repro dreambooth`"
+        )
     if out.exists():
         raise ValueError(f"--out: {out}: exists; give another file")
     # Draw.

@@ -13,7 +13,6 @@ class SynthesizeParams:
     num_images: int | None
     multiple_of_missing: float
     drawing: Drawing
-    seed: int
 
     def __post_init__(self) -> None:
         is_fit = self.num_images is None or self.num_images >= 1

@@ -12,7 +12,7 @@ from sdaug.common.images import save_png
 from sdaug.common.params import Drawing
 from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.seeding import derive_seed
-from sdaug.common.synthetic import SyntheticImage, write_synthetic
+from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
 
 MIN_LEVELS = 8  # distinct grey levels an image needs; a constant one has 1, a photo dozens
@@ -29,10 +29,10 @@ def synthesize(
     label: str,
     size_pixels: int,
     num_images: int,
-    seed: int,
+    draw: int,
     out_dir: Path,
-) -> dict[str, int]:
-    """Write `num_images` PNG files, named by seed, and `manifest.csv`; returns the number of rejected images by reason.
+) -> tuple[list[SyntheticImage], dict[str, int]]:
+    """Write `num_images` PNG files of one draw, named by seed; returns their records and the rejected ones by reason.
 
     Raises:
         ValueError: an image was rejected `MAX_ATTEMPTS` times.
@@ -48,7 +48,7 @@ def synthesize(
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         for attempt in range(MAX_ATTEMPTS):
             # A seed depends on the image's index, not on how many images are drawn.
-            seeds = [image_seed(seed, label, index, attempt) for index in open_indices]
+            seeds = [image_seed(draw, label, index, attempt) for index in open_indices]
             again = []
             images = draw_images(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title=label)
             for index, image in zip(open_indices, images, strict=True):
@@ -58,7 +58,13 @@ def synthesize(
                     again.append(index)
                     continue
                 kept[index] = SyntheticImage(
-                    label=label, seed=image.seed, prompt=prompt, height=size_pixels, width=size_pixels, drawing=drawing
+                    label=label,
+                    draw=draw,
+                    seed=image.seed,
+                    prompt=prompt,
+                    height=size_pixels,
+                    width=size_pixels,
+                    drawing=drawing,
                 )
                 files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
             open_indices = again
@@ -74,14 +80,14 @@ def synthesize(
             "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
     # In order of index, whichever images were drawn again.
-    write_synthetic(out_dir, [kept[index] for index in range(num_images)])
-    return {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
+    counts = {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
+    return [kept[index] for index in range(num_images)], counts
 
 
-def image_seed(seed: int, label: str, index: int, attempt: int) -> int:
+def image_seed(draw: int, label: str, index: int, attempt: int) -> int:
     """The seed of an image; each further attempt after a rejection has its own."""
     purpose = (label, index) if attempt == 0 else (label, index, attempt)
-    return derive_seed(seed, *purpose) >> 31  # 32 bits: the ten digits of a file name
+    return derive_seed(draw, *purpose) >> 31  # 32 bits: the ten digits of a file name
 
 
 def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:

@@ -38,6 +38,7 @@ Report = Callable[[int, Mapping[str, float]], None]
 class Trained:
     """The best epoch's weights, validation scores and probabilities `(N, K)`, and the history of all epochs.
 
+    `num_views` `(M,)` counts how often the whole run showed each training image.
     Without a validation set the last epoch is kept, and there are no scores.
     """
 
@@ -47,6 +48,7 @@ class Trained:
     best: dict[str, float]
     predicted: NDArray[np.float64] = field(repr=False)
     history: list[dict[str, float]] = field(repr=False)
+    num_views: NDArray[np.int64] = field(repr=False)
 
     def build(self) -> nn.Module:
         """The trained model in evaluation mode, on the CPU."""
@@ -104,7 +106,7 @@ def train_classifier(
                 report(epoch, row)
             if selection.add(epoch, row, scores, predicted if has_validation else None, loop.kept):
                 break
-    return selection.result(card, num_classes=len(classes))
+    return selection.result(card, num_classes=len(classes), num_views=loop.num_views)
 
 
 class Loop:
@@ -138,6 +140,7 @@ class Loop:
         self._num_steps = recipe.steps or num_batches * (recipe.epochs or 1)
         self.num_epochs = -(-self._num_steps // num_batches)
         self._step = self.num_epoch_steps = 0  # in total, and in the last epoch
+        self.num_views = np.zeros(len(self._labels), np.int64)
         self._optimizer = build_optimizer(model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
@@ -165,6 +168,7 @@ class Loop:
         for number, chosen in enumerate(batches, start=1):
             loss = self._train_step(chosen)
             monitor.add(number, [loss], num_images=len(chosen))
+            np.add.at(self.num_views, chosen.numpy(), 1)
         self._step += len(batches)
         self.num_epoch_steps = len(batches)
         return monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
@@ -239,7 +243,7 @@ class Selection:
         patience = self._shared.early_stopping_epochs
         return patience is not None and epoch - self._epoch >= patience
 
-    def result(self, card: ModelCard, *, num_classes: int) -> Trained:
+    def result(self, card: ModelCard, *, num_classes: int, num_views: NDArray[np.int64]) -> Trained:
         """The kept epoch and the history."""
         return Trained(
             weights=self._weights,
@@ -248,6 +252,7 @@ class Selection:
             best=self._scores,
             predicted=np.empty((0, num_classes)) if self._predicted is None else self._predicted,
             history=self._history,
+            num_views=num_views,
         )
 
 

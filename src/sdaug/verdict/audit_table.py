@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sdaug.verdict.page import Table
+from sdaug.verdict.tables import Table
 
 NUM_IDS = 5  # shown of each check; metrics/audit.json has all
 TITLES = {

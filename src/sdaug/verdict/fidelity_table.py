@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sdaug.verdict.page import Table
+from sdaug.verdict.tables import Table
 
 COLUMNS = {"class_share": "recognized, %", "class_probability": "probability, %", "kid": "KID"}
 

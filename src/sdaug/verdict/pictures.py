@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sdaug.common import images
 from sdaug.common.seeding import numpy_stream
-from sdaug.verdict.summary import Study
+from sdaug.verdict.results import Study
 
 DPI = 100
 WIDTH_INCHES = 9.6  # 960 pixels
@@ -100,7 +100,7 @@ def draw_curves(path: Path, study: Study) -> None:
         for dataset, (colour, marker, dash) in _styles(study):
             for run in study.results[model, dataset].runs:
                 # One entry per arm in the legend, however many seeds there are.
-                label = dataset if run.seed == study.seeds[0] else None
+                label = dataset if run.seed == study.seeds[model][0] else None
                 axes.plot(run.epochs, run.validation_curve, dash, color=colour, linewidth=1.5, label=label)
                 kept = run.epochs == run.best_epoch
                 axes.plot(run.epochs[kept], run.validation_curve[kept], marker, color=colour, mfc="white", markersize=7)
@@ -131,8 +131,7 @@ def draw_confusion(path: Path, study: Study) -> None:
         axes.set_title(f"{pair[0]}\n{pair[1]}", fontsize=10)
         axes.set_xticks(range(K), study.classes, fontsize=8, rotation=_label_rotation(study.classes, fits=12))
         axes.set_yticks(range(K), study.classes, fontsize=8)
-    seeds = "" if len(study.seeds) == 1 else f", summed over {len(study.seeds)} seeds"
-    figure.supxlabel(f"predicted (numbers are test images{seeds})", fontsize=10)
+    figure.supxlabel("predicted (numbers are test images, summed over all runs)", fontsize=10)
     figure.supylabel("true", fontsize=10)
     _save(figure, path)
 
@@ -155,9 +154,11 @@ def draw_comparison(path: Path, study: Study) -> None:
     for axes, score, floor, floor_label in floors:
         for (dataset, (colour, marker, _)), y in zip(_styles(study), places.T, strict=True):
             results = [study.results[model, dataset] for model in study.models]
-            spans = [result.intervals[f"test_{score}"] for result in results]
-            axes.hlines(y, [span.low for span in spans], [span.high for span in spans], color=colour, linewidth=2)
-            axes.plot([span.value for span in spans], y, marker, color=colour, label=dataset)
+            estimates = [result.estimates[f"test_{score}"] for result in results]
+            # Limits that are not known are NaN, which draws nothing.
+            lows, highs = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
+            axes.hlines(y, lows, highs, color=colour, linewidth=2)
+            axes.plot([estimate.value for estimate in estimates], y, marker, color=colour, label=dataset)
             validation = [result.scores[f"validation_{score}"] for result in results]
             axes.plot(validation, y, marker, color=colour, mfc="white")
         axes.axvline(floor, color="black", linestyle="--", linewidth=1)

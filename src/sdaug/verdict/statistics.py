@@ -1,24 +1,36 @@
-"""Confidence intervals of scores and of score differences, over test images and training runs.
+"""Confidence intervals of scores and of score differences, over test images, training runs and draws of generators.
 
-Test images and training runs are crossed random effects: every run is tested on the same images. Variances come from
-the influence of each group of images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317) and of each run;
-degrees of freedom are Satterthwaite's. `benchmarks/verdict.py` measures what the intervals cover.
+Test images and training runs are crossed random effects: every run is tested on the same images. Runs are nested in
+draws: models that were trained on images of one draw share its luck. Variances come from the influence of each group of
+images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317) and of each run; degrees of freedom are
+Satterthwaite's. `benchmarks/verdict.py` measures what the intervals cover.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CONFIDENCE, POWER = 0.95, 0.80
 ROUNDING = 1.0e-15  # what is left of a variance of equal values; one run that differs on one image gives 1e-9
-MIN_RUNS = 3  # training runs per model: with fewer, their variation is a guess (two draws cover 89 % instead of 95 %)
+MIN_RUNS = 3  # training runs per model, or draws: with fewer, their variation is a guess (two cover 89 %, not 95 %)
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,43 +65,40 @@ class Estimate:
         return float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.degrees_of_freedom) * self.standard_error)
 
 
-def estimate_score(correct: Floats, labels: Ints, groups: Sequence[str]) -> dict[str, Estimate]:
-    """Accuracy and balanced accuracy of given models, from the share that is right on each image `(N,)`.
+def estimate_runs(
+    values: Floats, labels: Ints, groups: Sequence[str], draws: Sequence[int] | None = None
+) -> dict[str, Estimate]:
+    """The mean accuracy and balanced accuracy over M models and S training runs of each, or their mean differences.
 
-    The intervals cover the choice of test images alone.
+    `values` is `(M, S, N)`. For a score it holds 1 where a run is right on an image, else 0; for a difference 1 where
+    only the treated run is right, -1 where only the other one is, else 0. Models are fixed; images (in groups) and
+    training runs are drawn, and so are generators where `draws` names the one of each of the S runs. With fewer than
+    three runs, or draws, their variation is not known, and neither is the standard error.
     """
-    found = {}
-    for name, strata in _strata(labels).items():
-        variance, degrees = image_variance(correct, strata, groups)
-        found[name] = Estimate(
-            value=_mean(correct, strata), standard_error=math.sqrt(variance), degrees_of_freedom=degrees
-        )
-    return found
+    return {name: _estimate(_by_draw(values, draws), strata, groups) for name, strata in _strata(labels).items()}
 
 
-def compare_runs(gains: Floats, labels: Ints, groups: Sequence[str]) -> dict[str, Estimate]:
-    """The mean difference in accuracy and in balanced accuracy over M models and S pairs of training runs each.
-
-    `gains` is `(M, S, N)`: 1 where only the treated run is right on an image, -1 where only the other one is, else 0.
-    Models are fixed; images (in groups) and training runs are drawn. With fewer than three runs per model the
-    variation between runs is not known, and neither is the standard error.
-    """
-    return {name: _compare(gains, strata, groups) for name, strata in _strata(labels).items()}
+def _by_draw(values: Floats, draws: Sequence[int] | None) -> Floats:
+    """Means over all runs of each draw, as `(1, D, N)`: draws are independent, and runs that share one are not."""
+    if draws is None:
+        return values
+    names = np.asarray(draws)
+    return np.stack([values[:, names == draw].mean(axis=(0, 1)) for draw in np.unique(names)])[None]
 
 
-def _compare(gains: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
-    M, S, _ = gains.shape
-    scores = np.array([[_mean(gain, strata) for gain in of_model] for of_model in gains])
+def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
+    M, S, _ = values.shape
+    scores = np.array([[_mean(run, strata) for run in of_model] for of_model in values])
     if S < MIN_RUNS:
         return Estimate(value=float(scores.mean()), standard_error=math.nan, degrees_of_freedom=math.nan)
 
     # Variation between images, of the mean over runs; and between runs of one model, on these images.
-    of_images, image_degrees = image_variance(gains.mean(axis=(0, 1)), strata, groups)
+    of_images, image_degrees = image_variance(values.mean(axis=(0, 1)), strata, groups)
     of_runs = float(scores.var(axis=1, ddof=1).sum() / S / M**2)
     run_degrees = M * (S - 1)
 
     # What a run does on one image and not on another is part of both variances, and counts once.
-    interaction = sum(_interaction(of_model, strata, groups) for of_model in gains) / M**2
+    interaction = sum(_interaction(of_model, strata, groups) for of_model in values) / M**2
     of_runs = max(0.0, of_runs - interaction)
 
     # Satterthwaite's degrees of freedom of the sum.
@@ -97,6 +106,41 @@ def _compare(gains: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
     spread = of_images**2 / image_degrees + of_runs**2 / run_degrees
     degrees = variance**2 / spread if spread > 0 else math.inf
     return Estimate(value=float(scores.mean()), standard_error=math.sqrt(variance), degrees_of_freedom=degrees)
+
+
+def estimate_recall(correct: Floats, groups: Sequence[str], draws: Sequence[int] | None = None) -> Interval | None:
+    """Jeffreys' interval of one class's recall, from `(S, N)` of its images only; None with fewer than three runs.
+
+    It is that of a single run on as many independent images as give the same variance, at most one for each group.
+    """
+    runs = _by_draw(correct[None], draws)
+    estimate = _estimate(runs, np.zeros(correct.shape[1], dtype=np.int64), groups)
+    if not estimate.is_known:
+        return None
+    share, num_groups = estimate.value, len(set(groups))
+    num_images = min(num_groups, share * (1 - share) / estimate.standard_error**2) if 0 < share < 1 else num_groups
+    low, high = proportion_confint(share * num_images, num_images, alpha=1 - CONFIDENCE, method="jeffreys")
+    return Interval(float(low), float(high))
+
+
+@dataclass(frozen=True)
+class ExactTest:
+    """McNemar's test of two classifiers on the same images: where only one of them is right, and the p value."""
+
+    num_gained: int
+    num_lost: int
+    p_value: float
+
+
+def exact_test(gains: Floats) -> ExactTest:
+    """McNemar's exact test of the gains `(N,)` of one run over another; it takes images for independent."""
+    gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
+    return ExactTest(gained, lost, float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue))
+
+
+def correct_for_many(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction of the p values of several tests."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def _interaction(gains: Floats, strata: Ints, groups: Sequence[str]) -> float:
@@ -121,16 +165,23 @@ def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple
     influence = np.zeros((len(names), group_of.max() + 1))
     for k, num_groups in enumerate(counts):
         members = stratum_of == k
-        # Residuals shrink with few groups, as the mean follows them: n / (n - 1), the usual correction.
-        correction = math.sqrt(num_groups / (num_groups - 1))
-        residuals = (values[members] - values[members].mean()) / members.sum() / len(names) * correction
-        np.add.at(influence[k], group_of[members], residuals)
+        influence[k] = _jackknife(values[members], group_of[members], num_groups, influence.shape[1]) / len(names)
     seen = np.square(influence).sum(axis=1)
     # Where all images of a class agree (0 of 6 right), the next one still need not: Jeffreys' variance stands in.
     own = np.where(seen > ROUNDING, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
     variance = np.square(influence.sum(axis=0)).sum() + (own - seen).sum()
     degrees = own.sum() ** 2 / (own**2 / (counts - 1)).sum()
     return float(variance), float(degrees)
+
+
+def _jackknife(values: Floats, group_of: Ints, num_groups: int, size: int) -> Floats:
+    """How far each group moves the mean `(size,)`: the mean with it minus that without it, scaled to give a variance.
+
+    Without one group the mean follows the others, which corrects for residuals being small where groups are few.
+    """
+    sums = np.bincount(group_of, weights=values - values.mean(), minlength=size)
+    counts = np.bincount(group_of, minlength=size)
+    return sums / (len(values) - counts) * math.sqrt((num_groups - 1) / num_groups)
 
 
 def _strata(labels: Ints) -> dict[str, Ints]:

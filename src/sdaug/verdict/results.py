@@ -1,0 +1,250 @@
+"""The results of a study: scores averaged over seeds, and paired differences between arms, with intervals."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from sdaug.verdict.runs import AT_PRIOR, METRICS, Run, TestSet, read_runs
+from sdaug.verdict.statistics import (
+    MIN_RUNS,
+    Estimate,
+    ExactTest,
+    Floats,
+    Interval,
+    Ints,
+    correct_for_many,
+    estimate_recall,
+    estimate_runs,
+    exact_test,
+)
+
+BASELINE = "original"
+PRIMARY = "test_balanced_accuracy"
+ESTIMATED = (PRIMARY, "test_accuracy", AT_PRIOR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One model on one data set, over its seeds; intervals hold the luck of images, training runs and draws."""
+
+    model: str
+    dataset: str
+    runs: tuple[Run, ...]
+    scores: dict[str, float]
+    estimates: dict[str, Estimate]
+    recall: dict[str, float]
+    recall_intervals: dict[str, Interval | None]
+    confusion: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One model, an arm minus another: estimates by metric, and the first seed's exact test with Holm's p value."""
+
+    estimates: dict[str, Estimate]
+    test: ExactTest
+    corrected_p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """An arm minus another, paired on the same test images, for each model; `mean` is over the pooled models."""
+
+    arm: str
+    against: str
+    num_draws: int | None  # of the arm's generators, if it uses any
+    by_model: dict[str, Difference]
+    mean: dict[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All results of one study.
+
+    `pooled` are the models on which the verdict rests: those with enough seeds, or all if none has. `remedy` is the
+    best arm without generated images or further photos by validation, if there is one beside the baseline.
+    """
+
+    classes: tuple[str, ...]
+    seeds: dict[str, tuple[int, ...]]
+    datasets: tuple[str, ...]
+    test: TestSet
+    results: dict[tuple[str, str], Result]
+    pooled: tuple[str, ...]
+    remedy: str | None
+    contrasts: tuple[Contrast, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.seeds)
+
+    @property
+    def num_runs(self) -> int:
+        """Training runs of each pooled model that the verdict uses."""
+        return min(len(self.seeds[model]) for model in self.pooled)
+
+    @property
+    def num_test(self) -> dict[str, int]:
+        return {label: int((self.test.labels == k).sum()) for k, label in enumerate(self.classes)}
+
+
+def read_study(
+    metrics_dir: Path,
+    *,
+    classes: Sequence[str],
+    seeds: Mapping[str, Sequence[int]],
+    datasets: Sequence[str],
+    remedies: Collection[str],
+) -> Study:
+    """The study of all models x data sets x seeds; `seeds` are those of each model.
+
+    `remedies` names the simple remedies: arms without generated images or further photos.
+
+    Raises:
+        FileNotFoundError: A run is incomplete; names the first missing file.
+        ValueError: A file lacks a value or has wrong labels, or two runs were tested on different images.
+    """
+    if not (seeds and datasets):
+        raise ValueError("params.yaml: classifiers, datasets and seeds: need at least one of each")
+    keys = [(model, dataset, seed) for model in seeds for dataset in datasets for seed in seeds[model]]
+    runs = read_runs(metrics_dir, keys, classes=classes)
+    results = {
+        (model, dataset): _summarize_runs([runs[model, dataset, seed] for seed in seeds[model]], classes=classes)
+        for model in seeds
+        for dataset in datasets
+    }
+    pooled = tuple(model for model in seeds if len(seeds[model]) >= MIN_RUNS) or tuple(seeds)
+    remedy = _best_remedy([name for name in datasets if name in remedies and name != BASELINE], results)
+    pairs = [(arm, BASELINE) for arm in datasets if arm != BASELINE and BASELINE in datasets]
+    pairs += [(arm, remedy) for arm in datasets if remedy is not None and arm not in (BASELINE, remedy)]
+    return Study(
+        classes=tuple(classes),
+        seeds={model: tuple(values) for model, values in seeds.items()},
+        datasets=tuple(datasets),
+        test=runs[keys[0]].test,
+        results=results,
+        pooled=pooled,
+        remedy=remedy,
+        contrasts=tuple(_contrast(arm, against, pooled, results) for arm, against in pairs),
+    )
+
+
+def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
+    test, draws = runs[0].test, _draws(runs)
+    correct = np.stack([run.correct(PRIMARY) for run in runs])
+
+    def of_class(k: int) -> Floats:
+        return correct[:, test.labels == k]
+
+    def groups_of(k: int) -> list[str]:
+        return [group for group, label in zip(test.groups, test.labels, strict=True) if label == k]
+
+    present = {label: k for k, label in enumerate(classes) if (test.labels == k).any()}
+    return Result(
+        model=runs[0].model,
+        dataset=runs[0].dataset,
+        runs=tuple(runs),
+        scores={metric: float(np.mean([run.scores[metric] for run in runs])) for metric in METRICS},
+        estimates=_estimates({m: np.stack([run.correct(m) for run in runs])[None] for m in ESTIMATED}, test, draws),
+        recall={label: float(of_class(k).mean()) if label in present else math.nan for k, label in enumerate(classes)},
+        recall_intervals={
+            label: estimate_recall(of_class(k), groups_of(k), draws) if label in present else None
+            for k, label in enumerate(classes)
+        },
+        confusion=sum(confusion_matrix(test.labels, run.predicted, labels=range(len(classes))) for run in runs),
+    )
+
+
+def _estimates(values: Mapping[str, Floats], test: TestSet, draws: Sequence[int] | None) -> dict[str, Estimate]:
+    """An estimate of each metric, from its values `(M, S, N)`."""
+    # Accuracy at the test set's prior is an average over images, too.
+    averages = {metric: "test_accuracy" if metric == AT_PRIOR else metric for metric in values}
+    return {
+        metric: estimate_runs(of_runs, test.labels, test.groups, draws)[averages[metric]]
+        for metric, of_runs in values.items()
+    }
+
+
+def _draws(runs: Sequence[Run]) -> list[int] | None:
+    """The draw of each run, None if they have no synthetic images."""
+    found = [run.draw for run in runs if run.draw is not None]
+    return found or None
+
+
+def _best_remedy(arms: Sequence[str], results: Mapping[tuple[str, str], Result]) -> str | None:
+    """The arm with the highest validation score, the mean over models; None if there is none or no validation."""
+    metric = PRIMARY.replace("test", "validation")
+
+    def mean_of(arm: str) -> float:
+        return float(np.mean([result.scores[metric] for (_, dataset), result in results.items() if dataset == arm]))
+
+    known = [arm for arm in arms if not math.isnan(mean_of(arm))]
+    return max(known, key=mean_of, default=None)
+
+
+def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tuple[str, str], Result]) -> Contrast:
+    models = list(dict.fromkeys(model for model, _ in results))
+    pairs = {model: (results[model, arm].runs, results[model, against].runs) for model in models}
+    tests = {model: exact_test(_gains(*pair, PRIMARY)[0]) for model, pair in pairs.items()}
+    corrected = correct_for_many([test.p_value for test in tests.values()])
+    test_set = next(iter(pairs.values()))[0][0].test
+    by_model = {
+        model: Difference(
+            estimates=_estimates({m: _gains(*pair, m)[None] for m in ESTIMATED}, test_set, _draws(pair[0])),
+            test=tests[model],
+            corrected_p=p_value,
+        )
+        for (model, pair), p_value in zip(pairs.items(), corrected, strict=True)
+    }
+    # As many runs of each model: the mean is over all of them.
+    num_runs = min(len(pairs[model][0]) for model in pooled)
+    draws = _draws(pairs[pooled[0]][0][:num_runs])
+    gains = {metric: np.stack([_gains(*pairs[m], metric)[:num_runs] for m in pooled]) for metric in ESTIMATED}
+    return Contrast(
+        arm=arm,
+        against=against,
+        num_draws=len(set(draws)) if draws else None,
+        by_model=by_model,
+        mean=_estimates(gains, test_set, draws),
+    )
+
+
+def _gains(treated: Sequence[Run], baseline: Sequence[Run], metric: str) -> Floats:
+    """`(S, N)`: 1 where only the treated run of a seed is right, -1 where only the other run is, else 0."""
+    return np.stack(
+        [after.correct(metric) - before.correct(metric) for after, before in zip(treated, baseline, strict=True)]
+    )
+
+
+def summarize(study: Study) -> dict[str, Any]:
+    """The tracked metrics, to four decimals: mean scores over seeds by model and data set, and differences of arms.
+
+    Scores that were not measured (validation scores without a validation fold) are left out.
+    """
+    measured = [m for m in METRICS if not any(math.isnan(result.scores[m]) for result in study.results.values())]
+    means = {
+        metric: {
+            model: {dataset: round(study.results[model, dataset].scores[metric], 4) for dataset in study.datasets}
+            for model in study.models
+        }
+        for metric in measured
+    }
+    differences: dict[str, dict[str, Any]] = {}
+    for contrast in study.contrasts:
+        differences.setdefault(contrast.arm, {})[f"against_{contrast.against}"] = {
+            metric: _summarize_estimate(estimate) for metric, estimate in contrast.mean.items()
+        }
+    return {**means, "difference": differences, "num_test": study.num_test}
+
+
+def _summarize_estimate(estimate: Estimate) -> dict[str, float]:
+    """The value, with its interval and the smallest effect that the study would show, where they are known."""
+    found = {"value": estimate.value}
+    if estimate.is_known:
+        found |= {"low": estimate.low, "high": estimate.high, "detectable": estimate.detectable}
+    return {key: round(value, 4) for key, value in found.items()}

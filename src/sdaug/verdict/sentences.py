@@ -1,0 +1,159 @@
+"""The verdict on each arm and its limits, in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdaug.common.params import Protocol
+from sdaug.verdict.results import BASELINE, PRIMARY, Contrast, Study
+from sdaug.verdict.statistics import MIN_RUNS
+from sdaug.verdict.tables import percent, plural, signed
+
+LARGE = 0.10  # an effect that a study should see: one that cannot rule it out has decided nothing
+MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
+
+
+def find_verdict(study: Study) -> list[str]:
+    """The finding on each arm in one sentence, by balanced accuracy on the test set, or why there is none."""
+    if not study.contrasts:
+        return [
+            f"No verdict: it needs the data set {BASELINE} and another; this study has {', '.join(study.datasets)}."
+        ]
+    return [_verdict_on(contrast, study) for contrast in study.contrasts]
+
+
+def _verdict_on(contrast: Contrast, study: Study) -> str:
+    over = plural(len(study.pooled), "model")
+    return (
+        f"{contrast.arm} against {contrast.against}: {find_effect(contrast, study)}. Over {over} "
+        f"({', '.join(study.pooled)}), balanced accuracy on the test set changed by {signed(contrast.mean[PRIMARY])} "
+        f"points, accuracy by {signed(contrast.mean['test_accuracy'])}."
+    )
+
+
+def find_effect(contrast: Contrast, study: Study) -> str:
+    """helps, harms, no effect as large as so many points, or undecided and why."""
+    estimate, num_draws = contrast.mean[PRIMARY], contrast.num_draws
+    reasons = [f"{plural(study.num_runs, 'training run')} per model, of {MIN_RUNS} needed"]
+    reasons = reasons if study.num_runs < MIN_RUNS else []
+    if num_draws is not None and num_draws < MIN_RUNS:
+        reasons.append(f"{plural(num_draws, 'draw')} of the generators, of {MIN_RUNS} needed")
+    if not reasons and not estimate.is_known:
+        reasons = ["a class has test photos of one group only"]
+    if reasons:
+        return f"undecided ({'; '.join(reasons)})"
+    if estimate.low > 0:
+        return "helps"
+    if estimate.high < 0:
+        return "harms"
+    # Nor may it contradict what the study could have shown: an interval can be narrow by luck.
+    largest = max(-estimate.low, estimate.high, estimate.detectable)
+    if largest > LARGE:
+        return f"undecided (an effect of {100 * largest:.0f} points cannot be ruled out)"
+    return f"no effect as large as {100 * largest:.1f} points"
+
+
+def find_limits(
+    study: Study,
+    *,
+    protocol: Protocol,
+    siblings: Mapping[str, float] | None,
+    selection: str,
+    num_validation: Mapping[str, int],
+    training: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """What limits the verdict, one sentence each.
+
+    `siblings` are the scores of guessing from groups alone. `num_validation` counts the real validation photos per
+    class; `training` is what each arm says of training.
+    """
+    num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
+    limits = [
+        f"One split of the photos, whose luck no interval holds. Test scores come from {num_images} images in "
+        f"{num_groups} groups.",
+        f"{weight_of_one(study.num_test, 'test image')}.",
+        *_limits_of_runs(study),
+        *_limits_of_comparisons(study),
+        *_limits_of_selection(selection, num_validation),
+        *_limits_of_training(study, training),
+    ]
+    if study.contrasts and study.remedy is None:
+        limits.append(
+            f"Compared with {BASELINE} alone: there is no simple remedy beside it, such as oversampling or class "
+            "weights, or no validation set to choose one by."
+        )
+    if protocol == "published":
+        limits.append(
+            "Validation scores say little: their images come from the pool that the generators learned from. Only test "
+            "scores can be compared."
+        )
+    if siblings is not None:
+        limits.append(
+            f"Test photos share groups with training photos. Guessing the most common label among the training photos "
+            f"of the same group, without looking at a pixel, scores {percent(siblings['test_accuracy'])} % test "
+            f"accuracy and {percent(siblings['test_balanced_accuracy'])} % balanced accuracy: compare the models with "
+            "that."
+        )
+    return limits
+
+
+def _limits_of_runs(study: Study) -> list[str]:
+    """Which models the verdict rests on, and the smallest effects that it would show."""
+    limits = []
+    single = [model for model in study.models if model not in study.pooled]
+    if single:
+        limits.append(
+            f"{', '.join(single)}: fewer than {MIN_RUNS} training runs, so that their luck is not known. They have no "
+            "intervals and no part in the verdict."
+        )
+    return limits + [
+        f"The smallest true effect of {contrast.arm} against {contrast.against} on balanced accuracy that this study "
+        f"would detect four times out of five is {100 * contrast.mean[PRIMARY].detectable:.1f} points."
+        for contrast in study.contrasts
+        if contrast.mean[PRIMARY].is_known
+    ]
+
+
+def _limits_of_comparisons(study: Study) -> list[str]:
+    """How many comparisons were made: each can be a false alarm."""
+    count = len(study.contrasts)
+    if count < 2:
+        return []
+    return [
+        f"{count} comparisons of arms, each with its own 5 % risk of a false alarm: intervals are not corrected for "
+        "their number."
+    ]
+
+
+def _limits_of_selection(selection: str, num_validation: Mapping[str, int]) -> list[str]:
+    fewest = min((count for count in num_validation.values() if count), default=MIN_VALIDATION)
+    if selection not in ("balanced_accuracy", "macro_f1") or fewest >= MIN_VALIDATION:
+        return []
+    return [f"{weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep: select by loss."]
+
+
+def _limits_of_training(study: Study, training: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    plain = training.get(BASELINE)
+    if plain is None:
+        return []
+    return [
+        f"{arm} differs from {BASELINE} in training, too: {_differing(settings, plain)}."
+        for arm, settings in training.items()
+        if arm in study.datasets and settings != plain
+    ]
+
+
+def _differing(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """The training settings in which two arms differ, as `loss: focal instead of none`."""
+    keys = [key for key in {**settings, **baseline} if settings.get(key) != baseline.get(key)]
+    return ", ".join(f"{key} {settings.get(key, 'plain')} instead of {baseline.get(key, 'plain')}" for key in keys)
+
+
+def weight_of_one(counts: Mapping[str, int], unit: str) -> str:
+    """How much one image of the rarest class weighs in balanced accuracy, as a sentence."""
+    present = {label: count for label, count in counts.items() if count}
+    rarest = min(present, key=lambda label: present[label])
+    fewest = present[rarest]
+    return (
+        f"{rarest} has {plural(fewest, unit)}: a single image is worth {100 / fewest:.1f} points of its recall and "
+        f"{100 / fewest / len(present):.1f} points of balanced accuracy"
+    )

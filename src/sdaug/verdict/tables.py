@@ -1,0 +1,305 @@
+"""The report's tables of results, and their rows as CSV."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sdaug.verdict.published import ROWS, find_published
+from sdaug.verdict.results import ESTIMATED, Contrast, Result, Study
+from sdaug.verdict.runs import AT_PRIOR, FURTHER_METRICS, TEST_METRICS, VALIDATION_METRICS
+from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS, Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of formatted cells; the first `num_names` columns are names, the others numbers."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_names: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Images per class: training photos, generated images (of one draw) and test photos."""
+
+    photos: Mapping[str, int]
+    generated: Mapping[str, int]
+    test: Mapping[str, int]
+
+
+def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | None) -> list[Table]:
+    """All tables of results, the comparison first; `siblings` are the scores of the baseline without pixels."""
+    tables = [comparison_table(study, siblings)]
+    if study.contrasts:
+        tables.append(difference_table(study))
+    return [
+        *tables, recall_table(study), further_table(study), exposure_table(study), published_table(study),
+        counts_table(counts),
+    ]  # fmt: skip
+
+
+def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Table:
+    """Validation and test scores of every model on every data set, with intervals where there are enough runs."""
+
+    def cells(result: Result) -> tuple[str, ...]:
+        scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
+        scores += [_with_interval(result.scores[metric], result.estimates.get(metric)) for metric in TEST_METRICS]
+        return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
+
+    rows = [cells(result) for result in study.results.values()]
+    if siblings is not None:
+        known = [percent(siblings[metric]) if metric in siblings else "" for metric in TEST_METRICS]
+        rows.append(("labels of the same group", "no pixels", "", "", "", "", "", *known))
+    return Table(
+        title="Validation and test scores",
+        note=f"Percent, mean over the runs. In brackets the {CONFIDENCE:.0%} confidence interval over test images, "
+        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws.",
+        header=(
+            "model", "data set", "runs", "trained on",
+            "valid acc", "valid bal acc", "valid F1",
+            "test acc", "test bal acc", "test F1",
+        ),
+        rows=tuple(rows),
+    )  # fmt: skip
+
+
+def difference_table(study: Study) -> Table:
+    """Each arm minus another: for each model, and the mean over the models on which the verdict rests."""
+    rows: list[tuple[str, ...]] = []
+    for contrast in study.contrasts:
+        names = f"{contrast.arm} - {contrast.against}"
+        for model, difference in contrast.by_model.items():
+            test = difference.test
+            cells = (signed(difference.estimates[metric]) for metric in ESTIMATED)
+            p_values = (f"{test.p_value:.3f}", f"{difference.corrected_p:.3f}")
+            gain = _validation_gain(study, contrast, [model])
+            rows.append((names, model, gain, *cells, f"{test.num_gained}", f"{test.num_lost}", *p_values))
+        cells = (signed(contrast.mean[metric]) for metric in ESTIMATED)
+        gain = _validation_gain(study, contrast, study.pooled)
+        rows.append((names, f"mean of {len(study.pooled)}", gain, *cells, "", "", "", ""))
+    return Table(
+        title="Differences between arms",
+        note=f"Percentage points, paired on the same test images; the mean is over the models with {MIN_RUNS} runs or "
+        f"more ({', '.join(study.pooled)}). In brackets the {CONFIDENCE:.0%} confidence interval over test images, "
+        f"training runs and draws of the generators, not corrected for the number of models; there is none with fewer "
+        f"than {MIN_RUNS} runs or draws. At test prior: predictions for classes as common as in the test set, whatever "
+        "their share in training. Gained, lost: test images that only the arm, or only the other, has right with the "
+        "first seed; p is McNemar's exact test of these two, which takes images for independent, and Holm's correction "
+        "of it for the number of models.",
+        header=("arms", "model", "valid acc", "test bal acc", "test acc", "acc at test prior", "gained", "lost", "p",
+                "Holm p"),
+        rows=tuple(rows),
+    )  # fmt: skip
+
+
+def _validation_gain(study: Study, contrast: Contrast, models: Sequence[str]) -> str:
+    def score(arm: str) -> float:
+        return float(np.mean([study.results[model, arm].scores["validation_accuracy"] for model in models]))
+
+    gain = score(contrast.arm) - score(contrast.against)
+    return "" if math.isnan(gain) else f"{100 * gain:+z.1f}"
+
+
+def recall_table(study: Study) -> Table:
+    """Recall of every class, with Jeffreys' intervals where there are enough runs."""
+
+    def cell(result: Result, label: str) -> str:
+        interval = result.recall_intervals[label]
+        span = f" ({percent(interval.low)}-{percent(interval.high)})" if interval else ""
+        return percent(result.recall[label]) + span
+
+    return Table(
+        title="Recall per class on the test set",
+        note="Percentage of the class's test images that were classified correctly; the header gives their number. In "
+        f"brackets Jeffreys' {CONFIDENCE:.0%} confidence interval, for as many independent images as give the same "
+        "variance over images, training runs and draws.",
+        header=("model", "data set", *(f"{label} (n={count})" for label, count in study.num_test.items())),
+        rows=tuple(
+            (result.model, result.dataset, *(cell(result, label) for label in study.classes))
+            for result in study.results.values()
+        ),
+    )
+
+
+def further_table(study: Study) -> Table:
+    """Scores beside the accuracies: at the test set's prior, for ordered classes, and of probabilities."""
+
+    def cells(result: Result) -> tuple[str, ...]:
+        kappa, error, auroc, calibration = (result.scores[metric] for metric in FURTHER_METRICS)
+        fractions = (percent(value) for value in (auroc, calibration))
+        return (
+            result.model,
+            result.dataset,
+            percent(result.scores[AT_PRIOR]),
+            _number(kappa),
+            _number(error),
+            *fractions,
+        )
+
+    return Table(
+        title="Further test scores",
+        note="Acc at test prior: accuracy, in percent, of predictions for classes as common as in the test set, "
+        "whatever their share in training. Kappa (quadratic weights) and the mean absolute error take the classes for "
+        "ordered, in steps of one. AUROC: mean over classes of each against the rest, percent. Calibration error: by "
+        "how much the probability of the predicted class is off, percent, 15 bins. Means over the runs.",
+        header=("model", "data set", "acc at test prior", "kappa", "abs error", "AUROC", "calibration error"),
+        rows=tuple(cells(result) for result in study.results.values()),
+    )
+
+
+def exposure_table(study: Study) -> Table:
+    """How often training showed images and real photos, by arm: the mean over models and runs."""
+
+    def cells(dataset: str) -> tuple[str, ...]:
+        runs = [run for result in study.results.values() if result.dataset == dataset for run in result.runs]
+        shown = float(np.mean([sum(run.num_views.values()) for run in runs]))
+        real = {label: float(np.mean([run.num_real_views[label] for run in runs])) for label in study.classes}
+        share = sum(real.values()) / shown
+        return dataset, f"{shown:.0f}", percent(share), *(f"{count:.0f}" for count in real.values())
+
+    return Table(
+        title="What training has shown",
+        note="Images that a training run has seen, repetitions counted, as the mean over all runs; the percentage that "
+        "were real photos; and the real photos of each class.",
+        header=("data set", "images shown", "real, %", *(f"real {label}" for label in study.classes)),
+        rows=tuple(cells(dataset) for dataset in study.datasets),
+        num_names=1,
+    )
+
+
+def published_table(study: Study) -> Table:
+    """The slides' accuracies beside ours."""
+
+    def ours(model: str, dataset: str) -> tuple[str, str]:
+        result = study.results.get((model, dataset))
+        if result is None:
+            return "", ""
+        return percent(result.scores["validation_accuracy"]), percent(result.scores["test_accuracy"])
+
+    rows: list[tuple[str, ...]] = [
+        (
+            slide.title,
+            slide.model,
+            slide.arm,
+            f"{slide.validation_percent:.2f}",
+            f"{slide.test_percent:.2f}",
+            *ours(slide.model, slide.arm),
+        )
+        for slide in ROWS
+    ]
+    rows += [("", *key, "", "", *ours(*key)) for key in study.results if find_published(*key) is None]
+    return Table(
+        title="The slides' results beside ours",
+        note="Accuracy in percent. Blank: the model is missing from the slides or from this study. The slides used "
+        "different photos, unless this study was run on them, so compare the pattern, not the level.",
+        header=("slides", "our model", "data set", "slides valid", "slides test", "our valid", "our test"),
+        rows=tuple(rows),
+        num_names=3,
+    )
+
+
+def counts_table(counts: Counts) -> Table:
+    """Photos and generated images per class."""
+
+    def cells(label: str) -> tuple[str, ...]:
+        photos, generated = counts.photos[label], counts.generated.get(label, 0)
+        return label, *map(str, (photos, generated, photos + generated, counts.test[label]))
+
+    return Table(
+        title="Images per class",
+        note="Training photos that generators and classifiers may learn from, and the images that one draw of the "
+        "generators adds.",
+        header=("class", "training photos", "generated", "total", "test photos"),
+        rows=tuple(cells(label) for label in counts.photos),
+        num_names=1,
+    )
+
+
+def comparison_rows(study: Study) -> list[dict[str, Any]]:
+    """One row per model and data set with every number of the report as a fraction; missing values are blank."""
+    rows = []
+    for result in study.results.values():
+        row: dict[str, Any] = {
+            "model": result.model,
+            "dataset": result.dataset,
+            "num_seeds": len(result.runs),
+            "num_train": result.runs[0].num_train,
+            "num_validation": result.runs[0].num_validation,
+            **{metric: _blank(value) for metric, value in result.scores.items()},
+        }
+        for name, estimate in result.estimates.items():
+            row |= {f"{name}_low": _blank(estimate.low), f"{name}_high": _blank(estimate.high)}
+        row |= {f"recall_{label}": _blank(value) for label, value in result.recall.items()}
+        slide = find_published(result.model, result.dataset)
+        row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
+        row["published_test_accuracy"] = slide.test_percent / 100 if slide else ""
+        rows.append(row)
+    return rows
+
+
+def difference_rows(study: Study) -> list[dict[str, Any]]:
+    """One row per contrast, model (or their mean) and metric, as fractions; missing values are blank."""
+
+    def row(contrast: Contrast, model: str, metric: str, estimate: Estimate) -> dict[str, Any]:
+        numbers = (estimate.value, estimate.low, estimate.high, estimate.detectable)
+        names = {"arm": contrast.arm, "against": contrast.against, "model": model, "metric": metric}
+        return names | dict(zip(("difference", "low", "high", "detectable"), map(_blank, numbers), strict=True))
+
+    return [
+        row(contrast, model, metric, estimate)
+        for contrast in study.contrasts
+        for model, estimates in [
+            *((model, difference.estimates) for model, difference in contrast.by_model.items()),
+            ("mean", contrast.mean),
+        ]
+        for metric, estimate in estimates.items()
+    ]
+
+
+def confusion_rows(study: Study) -> list[dict[str, str]]:
+    """One row per test image and run, in the format of the confusion templates of `dvc plots`."""
+    return [
+        {"actual": study.classes[actual], "predicted": study.classes[predicted], "run": run.name}
+        for result in study.results.values()
+        for run in result.runs
+        for actual, predicted in zip(study.test.labels, run.predicted, strict=True)
+    ]
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent, blank if it is not known."""
+    return "" if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def signed(estimate: Estimate) -> str:
+    """A difference in points, with its interval if that is known."""
+    value = f"{100 * estimate.value:+z.1f}"
+    if not estimate.is_known:
+        return value
+    return f"{value} ({100 * estimate.low:+z.1f} to {100 * estimate.high:+z.1f})"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _with_interval(value: float, estimate: Estimate | None) -> str:
+    if estimate is None or not estimate.is_known:
+        return percent(value)
+    # A t interval of a share can reach over its ends.
+    return f"{percent(value)} ({percent(max(0.0, estimate.low))}-{percent(min(1.0, estimate.high))})"
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def _blank(value: float) -> float | str:
+    return "" if math.isnan(value) else value
