@@ -23,7 +23,8 @@ from sdaug.base.params import TINY
 from sdaug.common.device import prepare_device
 from sdaug.common.params import Drawing
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.diffusion.sampling import SAMPLERS, cast_weights, guided_prompts
+from sdaug.diffusion.sampling import cast_weights, guided_prompts
+from sdaug.diffusion.schedules import SAMPLERS
 from sdaug.synthesize.synthesis import synthesize
 
 PIPELINE_BATCH_SIZE = 4

@@ -1,8 +1,9 @@
 """Are the verdict's intervals honest? Simulated studies with a known effect, and how often their intervals hold it.
 
 Each study has the default's test set (149, 163, 62 and 6 images in groups of siblings), models of different skill, a
-luck of each training run, images that are hard for every run, and images that suit one arm. Luck and effects are added
-to the probability of being right, so that the true difference in balanced accuracy is known exactly.
+luck of each training run, images that are hard for every run, and images that suit one arm. In some, the treated arm
+has generators, whose draws have a luck of their own that all models share. Luck and effects are added to the
+probability of being right, so that the true difference in balanced accuracy is known exactly.
 
 Prints a line per design and one JSON object: `coverage` (wanted: 0.95), `called` (how often an effect is claimed: at
 most 0.05 where there is none) and `power` (how often the effect that the study says it would detect with 80 % power is
@@ -30,12 +31,16 @@ OF_IMAGE, OF_GROUP, OF_ARM, OF_RUN = 0.35, 0.10, 0.15, 0.40
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """How many models and seeds a study has, its true effect, and the standard deviation of a run's luck."""
+    """How many models and seeds a study has, its true effect, and the standard deviations of luck.
+
+    With `draw_luck`, the treated arm has a draw of generators for each seed.
+    """
 
     num_models: int
     num_seeds: int
     effect: float
     run_luck: float
+    draw_luck: float = 0.0
 
 
 DESIGNS = (
@@ -44,21 +49,28 @@ DESIGNS = (
     Design(num_models=6, num_seeds=3, effect=0.0, run_luck=0.05),
     Design(num_models=6, num_seeds=3, effect=0.05, run_luck=0.10),
     Design(num_models=2, num_seeds=10, effect=-0.05, run_luck=0.05),
+    Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
+    Design(num_models=3, num_seeds=5, effect=0.05, run_luck=0.05, draw_luck=0.05),
 )
 
 
-def simulate(design: Design, stream: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str]]:
-    """Gains `(M, S, N)`, labels and groups of one study."""
+Study = tuple[NDArray[np.float64], NDArray[np.int64], list[str], list[int] | None]
+
+
+def simulate(design: Design, stream: np.random.Generator) -> Study:
+    """Gains `(M, S, N)`, labels, groups and draws of one study."""
     labels, group_of = draw_test_set(stream)
     N, M, S = len(labels), design.num_models, design.num_seeds
     hardness = np.sqrt(OF_IMAGE) * stream.normal(size=N) + np.sqrt(OF_GROUP) * stream.normal(size=N)[group_of]
     skill = np.linspace(-0.04, 0.04, M)[:, None, None] if M > 1 else np.zeros((1, 1, 1))
     right = []
-    for effect in (0.0, design.effect):
+    for effect, draw_luck in ((0.0, 0.0), (design.effect, design.draw_luck)):
         luck = design.run_luck * np.sqrt(3) * stream.uniform(-1, 1, (M, S, len(NUM_TEST)))
+        luck = luck + draw_luck * np.sqrt(3) * stream.uniform(-1, 1, (1, S, len(NUM_TEST)))
         own = np.sqrt(OF_ARM) * stream.normal(size=(M, 1, N)) + np.sqrt(OF_RUN) * stream.normal(size=(M, S, N))
         right.append(ndtr(hardness + own) < np.array(P_RIGHT)[labels] + skill + luck[..., labels] + effect)
-    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of]
+    draws = list(range(S)) if design.draw_luck else None
+    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws
 
 
 def draw_test_set(stream: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

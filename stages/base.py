@@ -11,13 +11,14 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdaug.base.params import BaseParams
+from sdaug.base.params import TINY, BaseParams
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
+from sdaug.common.record import RECORD, SeenPhoto, read_record, write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
@@ -36,10 +37,11 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True)
     args = parser.parse_args()
 
-    # The photos that generators may see.
+    # The photos that generators may see; a base that is loaded needs only those for the picture.
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
-    images = read_photos(args.prepared, training_photos(read_manifest(args.prepared), split))
+    photos = training_photos(read_manifest(args.prepared), split)
+    images = read_photos(args.prepared, photos if params.model == TINY else photos[:NUM_SHOWN])
 
     # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
@@ -50,12 +52,20 @@ def main() -> None:
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
         # Train or load it.
-        pipeline = make_base(params, images, prepare_device(), report)
+        base = make_base(params, images, prepare_device(), report)
         with fresh_dir(args.out) as out_dir:
-            save_pipeline(pipeline, out_dir)
+            save_pipeline(base.pipeline, out_dir)
+            if base.source:
+                write_json(out_dir / "source.json", base.source)
+            write_record(out_dir, photos if params.model == TINY else earlier_record(Path(params.model)))
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
-        log.picture("base.png", show_base(pipeline, images[:NUM_SHOWN], params.caption))
+        log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
+
+
+def earlier_record(model: Path) -> list[SeenPhoto]:
+    """What a loaded base saw of this study's photos: nothing, unless another run of the study made it."""
+    return read_record(model) if (model / RECORD).is_file() else []
 
 
 def show_base(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:

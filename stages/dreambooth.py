@@ -1,6 +1,7 @@
 """dreambooth: fine-tune the base on the training photos of one rare class, once for each seed of the generators."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,14 +12,16 @@ from numpy.typing import NDArray
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.images import grid
-from sdaug.common.manifest import read_manifest, read_photos, training_photos
+from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.record import write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
+from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
@@ -36,12 +39,15 @@ def main() -> None:
         class_prompt=read_section(args.params, "class_images.prompt", str),
         split=read_section(args.params, "split", SplitParams),
     )
-    photos = read_class_photos(args.prepared, args.label, settings.split)
+    check_settings(args, settings)
+    seen = class_photos(args.prepared, args.label, settings.split)
+    photos = read_photos(args.prepared, seen)
     class_images = read_class_images(args.class_images)
     # A folder for each draw; plots of one draw are one file.
     with fresh_dir(args.out) as out_dir, fresh_dir(args.history) as history_dir:
         for draw in read_section(args.params, "generator_seeds", list[int]):
             history = train_generator(args.label, draw, settings, photos, class_images, out_dir / str(draw))
+            write_record(out_dir / str(draw), seen)  # in place of the base's, if that was copied along
             write_csv(history_dir / f"{draw}.csv", history)
 
 
@@ -119,10 +125,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_class_photos(prepared_dir: Path, label: str, split: SplitParams) -> Images:
-    """The photos `(N, H, W, 3)` of the class that a generator may see."""
-    seen = training_photos(read_manifest(prepared_dir), split)
-    return read_photos(prepared_dir, [photo for photo in seen if photo.label == label])
+def class_photos(prepared_dir: Path, label: str, split: SplitParams) -> list[Photo]:
+    """The photos of the class that a generator may see."""
+    return [photo for photo in training_photos(read_manifest(prepared_dir), split) if photo.label == label]
+
+
+def check_settings(args: argparse.Namespace, settings: Settings) -> None:
+    """Check the prompts and the learning rate, before anything slow."""
+    # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
+    concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
+    check_prompts(args.base, concepts, settings.class_prompt if settings.params.prior_preservation else None)
+    warning = learning_rate_warning(settings.params)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--raw", type=Path, required=True, help="folder of class folders, or with train/ and test/")
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and manifest.csv")
+    parser.add_argument("--names", type=Path, required=True, help="CSV file for the file name of each id")
     parser.add_argument("--report", type=Path, required=True, help="JSON file for the counts")
     args = parser.parse_args()
 
     params = read_section(args.params, "prepare", PrepareParams)
     classes = read_section(args.params, "classes", list[str])
-    report = prepare(dataclasses.replace(params, raw=args.raw), classes, args.out)
+    report = prepare(dataclasses.replace(params, raw=args.raw), classes, args.out, names_file=args.names)
     write_json(args.report, report)
 
 

@@ -14,6 +14,7 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures, sentences, tables
+from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.checklist import Facts, build_checklist
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.dose import find_doses
@@ -38,6 +39,7 @@ def main() -> None:
     synthetic = list_generated(args.synthetic, classes)
     generated = first_draws(synthetic)
     fidelity = read_json(require_file(args.metrics / "fidelity.json", stage="fidelity"))
+    audit = read_json(require_file(args.metrics / "audit.json", stage="audit"))
     prepare = read_json(require_file(args.metrics / "prepare.json", stage="prepare"))
 
     # Derive tables, verdict and limits.
@@ -48,6 +50,7 @@ def main() -> None:
     )
     siblings = sibling_scores(photos, classes)
     shown = [*tables.build_tables(study, counts, siblings), fidelity_table(fidelity["classes"])]
+    audited = [audit_table(audit)]
     verdict = sentences.find_verdict(study)
     # A published study validates on a random part of all images, which the manifest does not know.
     validating = validation_photos(photos, fold=split.fold) if split.protocol == "clean" else []
@@ -59,6 +62,7 @@ def main() -> None:
         num_validation=count_labels(validating, classes),
         training={name: arm["training"] for name, arm in arms.items()},
     )
+    limits += audit_limits(audit)
 
     # Write tables, pictures and the page.
     text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
@@ -71,7 +75,7 @@ def main() -> None:
         if study.contrasts:
             write_csv(out / "differences.csv", tables.difference_rows(study))
         write_csv(out / "confusion.csv", tables.confusion_rows(study))
-        markdown = page.render_markdown(shown, verdict=verdict, limits=limits, pooled=pooled)
+        markdown = page.render_markdown([*shown, *audited], verdict=verdict, limits=limits, pooled=pooled)
         write_text(out / "comparison.md", markdown)
         write_text(out / "verdict.md", page.render_verdict(verdict, limits, pooled) + "\n")
         pictures.draw_all(out, study, photos=seen, generated=generated, doses=doses)
@@ -91,7 +95,10 @@ def main() -> None:
             closest=read_closest(args, classes, synthetic) if args.closest_pairs else {},
             settings=yaml.safe_dump(params, sort_keys=False, allow_unicode=True),
             metrics=flatten({"prepare": prepare, "vae": fidelity["vae"]}),
-            checklist=build_checklist(Facts(params=params, split=split, photos=photos, prepare=prepare, study=study)),
+            checklist=build_checklist(
+                Facts(params=params, split=split, photos=photos, prepare=prepare, audit=audit, study=study)
+            ),
+            audit=audited,
         )
         write_text(out / "index.html", page.render_page(content))
     write_json(args.summary, summarize(study))

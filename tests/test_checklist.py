@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_report import AUDIT, CHECK
 from test_results import MODELS, read, write_runs
 
 from sdaug.common.manifest import Photo
@@ -26,13 +27,16 @@ def photo(name: str, *, group: str, is_test: bool) -> Photo:
     return Photo(id=name, label="score_1", group=group, split="test" if is_test else "train", fold=-is_test, sha256="")
 
 
-def answers(study: Study, *, protocol: str = "clean", fold: Any = 0, **params: Any) -> dict[str, str]:
+def answers(
+    study: Study, *, protocol: str = "clean", fold: Any = 0, audit: Any = None, **params: Any
+) -> dict[str, str]:
     """The answer to each question, in a study of three photos of which a test photo shares its group."""
     facts = Facts(
         params={"classifiers": {model: {} for model in MODELS}} | params,
         split=SplitParams(protocol=protocol, fold=fold, validation_fraction=0.2, seed=0),  # type: ignore[arg-type]
         photos=[photo("a", group="1", is_test=False)] + [photo(name, group=name, is_test=True) for name in ("1", "2")],
         prepare={"num_broken": 4},
+        audit=audit or AUDIT,
         study=study,
     )
     return {item.question: item.answer for item in build_checklist(facts)}
@@ -64,6 +68,13 @@ def test_origin_of_real_photos_is_not_stated_and_that_of_phantoms_is(study: Stud
     for question in ("Source of the photos, consent", "Who labelled, and how well"):
         assert NOT_STATED in real[question] and NOT_STATED not in phantom[question]
     assert "5%" in phantom["Who labelled, and how well"]
+
+
+def test_leaks_and_doubted_labels_are_those_of_the_audit(study: Study) -> None:
+    leaky = AUDIT | {"checks": {"groups": CHECK | {"verdict": "leak"}, "near_copies": CHECK | {"verdict": "leak"}}}
+    assert answers(study)["Other leaks"].endswith(": 0 leaks, 0 warnings.")
+    assert answers(study, audit=leaky)["Other leaks"].endswith(": 2 leaks, 0 warnings.")
+    assert answers(study)["Who labelled, and how well"].endswith("The audit doubts 7 of them.")
 
 
 def test_counts_that_are_missing_are_not_stated(study: Study) -> None:

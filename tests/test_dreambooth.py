@@ -17,6 +17,8 @@ from sdaug.base.tiny import build_tiny
 from sdaug.common.params import ConceptParams
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.latents import encode_prompts
+from sdaug.diffusion.schedules import noise_schedule
+from sdaug.dreambooth import training
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
 
@@ -207,7 +209,7 @@ def test_a_step_is_the_textbook_step(
     halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
     prompts = Prompts(pipeline, halves, knobs, torch.float32)()
     stream = torch.Generator().manual_seed(5)
-    losses = half_losses(pipeline, halves, prompts, knobs, stream, torch.float32)
+    losses = half_losses(unet, noise_schedule(pipeline), halves, prompts, knobs, stream, torch.float32)
     ours = sum(half.weight * loss for half, loss in zip(halves, losses, strict=True))
     unet.zero_grad()
     ours.backward()
@@ -260,12 +262,13 @@ def test_all_steps_are_those_of_a_plain_loop() -> None:
     halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
     prompts = Prompts(pipeline, halves, knobs, torch.float32)()
     stream = torch.Generator().manual_seed(derive_seed(0, CONCEPT.instance_prompt))
+    levels = noise_schedule(pipeline)
     optimizer = torch.optim.AdamW(weights, lr=knobs.learning_rate, weight_decay=0.1, fused=False, foreach=False)
     average = [weight.detach().clone() for weight in weights]
     for step in range(4):
         optimizer.zero_grad()
         for _ in range(2):
-            instance, prior = half_losses(pipeline, halves, prompts, knobs, stream, torch.float32)
+            instance, prior = half_losses(pipeline.unet, levels, halves, prompts, knobs, stream, torch.float32)
             ((instance + 0.3 * prior) / 2).backward()
         norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
         for weight in weights:
@@ -300,3 +303,42 @@ def test_cached_latents_have_the_distribution_of_uncached_ones(fresh: StableDiff
     deviation = float(theirs.std(dim=0).mean())
     assert float((ours.mean(dim=0) - theirs.mean(dim=0)).abs().mean()) < 0.2 * deviation
     assert float(ours.std(dim=0).mean()) == pytest.approx(deviation, rel=0.05)
+
+
+def test_step_that_float16_skips_moves_neither_weights_nor_learning_rate_nor_average(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A scaler as for float16, and gradients that are infinite in the second of three steps."""
+    bad_step, rows = 2, []
+
+    class Watched(training.Loop):
+        def step(self, step: int) -> None:
+            self.number = step
+            super().step(step)
+            rows.append(
+                {
+                    "learning_rate": self._schedule.get_last_lr()[0],
+                    "weights": self._weights[0].detach().clone(),
+                    "average": self._average.shadow_params[0].clone(),
+                    "average_steps": self._average.optimization_step,
+                }
+            )
+            self.number = 0
+
+    loops: list[Watched] = []
+    make_scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *_, **__: make_scaler("cpu"))
+    monkeypatch.setattr(training, "Loop", lambda *args, **kwargs: loops.append(Watched(*args, **kwargs)) or loops[0])
+    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline.unet.requires_grad_(True).conv_out.bias.register_hook(
+        lambda gradient: gradient * float("inf") if loops[0].number == bad_step else gradient
+    )
+    knobs = replace(KNOBS, training_steps=3, schedule="linear", ema_decay=0.9)
+    _, reports = tune(knobs, pipeline=pipeline)
+
+    first, skipped, last = rows
+    for key in ("learning_rate", "average_steps"):
+        assert first[key] == skipped[key] != last[key]
+    for key in ("weights", "average"):
+        assert torch.equal(first[key], skipped[key]) and not torch.equal(skipped[key], last[key])
+    assert reports[-1][1]["skipped_steps"] == 1

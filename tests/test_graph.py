@@ -81,6 +81,7 @@ WINGS = {
     "datasets": {"common"},
     "train": {"common", "classify"},
     "fidelity": {"common", "diffusion", "classify", "train"},
+    "audit": {"common", "classify", "train"},
     "verdict": {"common"},
 }
 ABOVE = {"check": {*GROUND, *WINGS}, "run": {*GROUND, *WINGS, "check"}}
@@ -124,12 +125,23 @@ def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
         assert is_made or is_given or is_kept, f"{name}: {dep}"
 
 
-@pytest.mark.parametrize("name", ["split", "fidelity", "report"])
+@pytest.mark.parametrize("name", ["audit", "split", "fidelity", "report"])
 def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     wanted = {f"data/synthetic/{label}" for label in PARAMS["concepts"]}
     in_deps = {dep for dep in entries(STAGES[name], "deps") if dep.startswith("data/synthetic/")}
     in_command = set(re.findall(r"data/synthetic/\S+", STAGES[name]["cmd"]))
     assert in_deps == in_command == wanted
+
+
+def test_audited_generators_are_those_of_the_concepts() -> None:
+    wanted = {f"models/dreambooth/{label}" for label in PARAMS["concepts"]}
+    in_deps = {dep for dep in entries(STAGES["audit"], "deps") if dep.startswith("models/dreambooth/")}
+    assert in_deps == set(re.findall(r"models/dreambooth/\S+", STAGES["audit"]["cmd"])) == wanted
+
+
+@pytest.mark.parametrize("name", ["split", "holdout"])
+def test_a_leak_stops_the_run_before_data_is_packed(name: str) -> None:
+    assert "metrics/audit.json" in entries(STAGES[name], "deps")
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -16,6 +16,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from sdaug.common.manifest import read_manifest
+from sdaug.common.record import read_record
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
@@ -122,6 +125,19 @@ def test_the_rare_class_is_filled_up(study: Path) -> None:
     assert training.count("stripes") == training.count("squares")
 
 
+def test_generators_record_the_photos_that_they_saw(study: Path) -> None:
+    seen = [photo for photo in read_manifest(study / "data" / "prepared") if photo.fold > 0]  # fold 0 is for validation
+    stripes = {photo.id for photo in seen if photo.label == "stripes"}
+    assert {photo.id for photo in read_record(study / "models" / "base")} == {photo.id for photo in seen}
+    records = list((study / "models" / "dreambooth" / "stripes").rglob("photos.csv"))
+    assert records and all({photo.id for photo in read_record(path.parent)} == stripes for path in records)
+
+
+def test_the_audit_finds_no_leak(study: Path) -> None:
+    audit = json.loads((study / "metrics" / "audit.json").read_text())
+    assert audit["verdict"] == "ok" and len(audit["checks"]) == 10
+
+
 def test_generators_load_in_plain_diffusers(study: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(study / "models" / "dreambooth" / "stripes" / "1")
     assert pipeline.unet is not None
@@ -149,7 +165,8 @@ def test_a_damaged_object_on_the_remote_is_not_pulled(study: Path, tmp_path: Pat
     clone = push_and_clone(study, tmp_path)
     weights = next(path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.suffix != ".dir")
     weights.chmod(0o644)
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "failed to pull" in run(clone, "dvc", "pull", ok=False)
 
 

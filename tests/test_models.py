@@ -16,7 +16,7 @@ from sdaug.classify.inference import predict
 from sdaug.classify.models import build_model, check_model, create_network, load_model, save_model
 from sdaug.classify.params import Recipe, RecipeParams, read_recipe, resolve_recipe
 from sdaug.common.sections import read_params, read_section
-from sdaug.fidelity.classifier import RECIPE
+from sdaug.train.probe import RECIPE
 
 CLASSES = ["score_1", "score_2", "score_3"]
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

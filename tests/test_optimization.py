@@ -6,8 +6,8 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from sdaug.classify.models import build_model
-from sdaug.fidelity.classifier import RECIPE
 from sdaug.train.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
+from sdaug.train.probe import RECIPE
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_report import report, write_pairs, write_study
+from test_report import AUDIT, report, write_pairs, write_study
 from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
 from sdaug.common.params import SplitParams
@@ -77,7 +77,18 @@ def test_links_of_the_page_lead_to_its_own_sections_or_the_checklists(study_dir:
 
 def test_page_starts_with_the_verdict_and_the_forest_and_ends_with_the_checklist(study_dir: Path) -> None:
     html = read_page(study_dir)
-    order = ["verdict", "limits", "images", "scores", "confusion", "curves", "mistakes", "settings", "checklist"]
+    order = [
+        "verdict",
+        "limits",
+        "images",
+        "scores",
+        "confusion",
+        "curves",
+        "mistakes",
+        "audit",
+        "settings",
+        "checklist",
+    ]
     assert re.findall(r'<section id="([^"]*)"', html) == order
     verdict, limits = html.index('<section id="verdict"'), html.index('<section id="limits"')
     assert verdict < html.index(data_uri(study_dir / "report" / "forest.png")) < limits
@@ -159,7 +170,7 @@ def page_of(study: Study) -> str:
         audit=tables[:1],
         settings=name,
         metrics={name: name},
-        checklist=build_checklist(Facts(params=params, split=split, photos=[], prepare={}, study=study)),
+        checklist=build_checklist(Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study)),
     )
     return render_page(page)
 

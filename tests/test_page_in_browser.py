@@ -32,7 +32,7 @@ FRAME = """<!DOCTYPE html><title>waiting</title><body>
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a study with closest pairs, so that it has all sections but the dose and the audit."""
+    """The page of a study with closest pairs, so that it has all sections but the dose."""
     root = tmp_path_factory.mktemp("study")
     write_study(root)
     write_pairs(root)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import build_model, create_network, save_model
-from sdaug.fidelity.classifier import RECIPE
 from sdaug.photos.decode import decode_photo
 from sdaug.run.cli import main
+from sdaug.train.probe import RECIPE
 
 CLASSES = ["healthy", "ill"]
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdaug.common.files import read_csv
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest
 from sdaug.photos.params import PrepareParams
@@ -134,6 +135,30 @@ def test_a_copy_within_a_class_is_kept_once_and_in_the_test_set(raw_given: Path,
     noise(100 * 2).save(raw_given / "train/score_1/copy.bmp")  # the first test photo of score_1
     report = prepare(section(raw_given, split="given"), CLASSES, tmp_path / "out")
     assert [report["num_duplicates"], report["train.score_1"], report["test.score_1"]] == [1, 6, 2]
+    assert report["duplicates"] == {"train.score_1": 1} and report["num_training_copies_of_test_photos"] == 1
+
+
+def test_dropped_copies_of_a_made_split_are_counted_where_the_kept_photo_is(raw: Path, tmp_path: Path) -> None:
+    noise(100).save(raw / "score_2/copy.bmp")
+    report = prepare(section(raw), CLASSES, tmp_path / "out")
+    kept = next(photo for photo in read_manifest(tmp_path / "out") if photo.id == pixel_id(noise(100)))
+    assert report["duplicates"] == {f"{kept.split}.score_2": 1} and report["num_training_copies_of_test_photos"] == 0
+
+
+def test_names_are_written_apart_from_the_photos_with_those_of_copies(raw: Path, tmp_path: Path) -> None:
+    noise(100).save(raw / "score_2/copy.bmp")
+    prepare(section(raw), CLASSES, tmp_path / "out", names_file=tmp_path / "names.csv")
+    rows = read_csv(tmp_path / "names.csv")
+    assert {row["file"] for row in rows} == {p.relative_to(raw).as_posix() for p in raw.rglob("*.*") if p.is_file()}
+    assert {row["id"] for row in rows} == {photo.id for photo in read_manifest(tmp_path / "out")}
+    assert [row["file"] for row in rows if row["id"] == pixel_id(noise(100))] == [
+        "score_2/copy.bmp",
+        "score_2/photo_0.png",
+    ]
+
+
+def pixel_id(image: Image.Image) -> str:
+    return hashlib.sha256(np.asarray(image).tobytes()).hexdigest()[:12]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +291,8 @@ def run_stage(tmp_path: Path, raw: Path) -> subprocess.CompletedProcess[str]:
     params = {"classes": CLASSES, "prepare": {"raw": "elsewhere", **KNOBS}}
     (tmp_path / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
     paths = ["--params", tmp_path / "params.yaml", "--raw", raw, "--out", tmp_path / "out"]
-    command = [sys.executable, ROOT / "stages/prepare.py", *paths, "--report", tmp_path / "report.json"]
+    command = [sys.executable, ROOT / "stages/prepare.py", *paths, "--names", tmp_path / "names.csv"]
+    command += ["--report", tmp_path / "report.json"]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
 
 

@@ -25,8 +25,8 @@ time.sleep = lambda _: None  # the hub client retries for most of a minute befor
 from dataclasses import replace
 from safetensors.torch import load
 from sdaug.classify.models import build_model, check_model
-from sdaug.fidelity.classifier import RECIPE
-from sdaug.fidelity.classifier import TRAINING
+from sdaug.train.probe import RECIPE
+from sdaug.train.probe import TRAINING
 from sdaug.classify.params import ArmTraining
 from sdaug.train.training import train_classifier
 

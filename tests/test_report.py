@@ -5,29 +5,33 @@ import io
 import re
 import runpy
 from contextlib import redirect_stdout
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
-from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, predict, read, write_run, write_runs
+from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
 from test_sampling import DRAWING
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.synthetic import SyntheticImage, read_synthetic, write_synthetic
+from sdaug.verdict.audit_table import audit_table
 from sdaug.verdict.page import render_text
-from sdaug.verdict.pictures import CAPTIONS, draw_comparison, styles_of
-from sdaug.verdict.results import read_study
-from sdaug.verdict.sentences import find_verdict
+from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.tables import Table
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 MISSING = {"score_1": 2, "score_3": 5}
+CHECK: dict[str, Any] = {"compared": "9 photos", "verdict": "ok", "num_found": 0, "ids": [], "details": []}
+AUDIT: dict[str, Any] = {
+    "verdict": "ok",
+    "on_leak": "report",
+    "checks": {"groups": CHECK},
+    "label_errors": {"compared": "9 labels", "num_found": 7, "ids": [f"d{n}" for n in range(7)], "details": []},
+}
 
 
 def write_image(path: Path, *purpose: int) -> None:
@@ -75,6 +79,7 @@ def write_study(root: Path) -> None:
     figures |= {f"{key}_{when}": 0.5 for key in ("class_probability", "kid") for when in ("before", "after")}
     by_class = {label: figures | {"kid_before": None} for label in MISSING}
     write_json(root / "metrics" / "fidelity.json", {"vae": {"squared_error": 0.5}, "classes": by_class})
+    write_json(root / "metrics" / "audit.json", AUDIT)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")
     params = {
@@ -170,12 +175,6 @@ def test_verdict_in_markdown_has_a_row_for_each_pair_of_arms(study_dir: Path) ->
     assert re.search(r"^\| augmented - original \| [+-]", text, re.M) and "## What limits the verdict" in text
 
 
-def test_pictures_hold_no_metadata(study_dir: Path) -> None:
-    for file in CAPTIONS:
-        with Image.open(study_dir / "report" / file) as image:
-            assert not set(image.info) - {"dpi"}, file
-
-
 @pytest.mark.parametrize(
     ("section", "key", "value", "is_said"),
     [
@@ -209,21 +208,6 @@ def test_exposure_to_real_photos_is_told_for_each_arm(study_dir: Path) -> None:
     assert "| augmented | 120 | 95.0 | 80 | 30 | 4 |" in text
 
 
-@pytest.mark.parametrize(
-    ("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "no effect as large as")], ids=str
-)
-def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
-    for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
-        probabilities = predict(MODELS.index(model), d, seed)
-        probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
-        write_run(tmp_path, f"{model}-{dataset}", seed, probabilities, validation=0.5)
-    arms = ["original", "remedy"]
-    seeds = dict.fromkeys(MODELS, range(3))
-    study = read_study(tmp_path, classes=CLASSES, seeds=seeds, datasets=arms, remedies=arms)
-    (sentence,) = find_verdict(study)
-    assert verdict in sentence
-
-
 def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
     path = own_study_dir / "params.yaml"
     params = yaml.safe_load(path.read_text())
@@ -232,24 +216,6 @@ def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
     report(own_study_dir)
     said = "augmented differs from original in training, too: loss plain instead of focal."
     assert said in (own_study_dir / "report" / "comparison.md").read_text()
-
-
-def test_no_two_data_sets_look_the_same() -> None:
-    """The arms preset has thirteen data sets, more than there are colours."""
-    styles = styles_of(13)
-    assert len({(colour, marker) for colour, marker, _ in styles}) == 13
-    assert len({(colour, dash) for colour, _, dash in styles}) == 13
-
-
-def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:
-    """With many arms the picture is wider and has no legend."""
-    study = read(study_dir / "metrics")
-    widths = []
-    for name, copies in (("few", 1), ("many", 7)):
-        draw_comparison(tmp_path / f"{name}.png", replace(study, datasets=study.datasets * copies))
-        with Image.open(tmp_path / f"{name}.png") as image:
-            widths.append(image.width)
-    assert widths[1] > widths[0]
 
 
 def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:
@@ -271,6 +237,27 @@ def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Pat
     ):
         report(own_study_dir)
     assert (own_study_dir / "report" / "index.html").read_text() == "old"
+
+
+def test_a_leak_is_said_among_the_limits_and_its_images_in_the_table(own_study_dir: Path) -> None:
+    leak = CHECK | {"verdict": "leak", "num_found": 1, "ids": ["p1", "p2"]}
+    write_json(own_study_dir / "metrics" / "audit.json", AUDIT | {"verdict": "leak", "checks": {"groups": leak}})
+    report(own_study_dir)
+    text = (own_study_dir / "report" / "comparison.md").read_text()
+    assert "- The data leaks (groups on two sides of a split)" in text
+    assert "| groups on two sides of a split | 9 photos | leak | p1, p2 | 1 |" in text
+
+
+def test_a_sound_study_says_nothing_of_leaks_and_lists_doubted_labels(study_dir: Path) -> None:
+    text = (study_dir / "report" / "comparison.md").read_text()
+    assert "The data leaks" not in text
+    assert "| doubted labels | 9 labels |  | d0, d1, d2, d3, d4 and 2 more | 7 |" in text
+
+
+def test_known_label_errors_score_the_doubts() -> None:
+    doubts = AUDIT["label_errors"] | {"precision": 0.25, "recall": 0.5, "num_wrong": 8}
+    note = audit_table(AUDIT | {"label_errors": doubts}).note
+    assert "25 % of the doubted ones are wrong, and 50 % of the 8 wrong ones are doubted" in note
 
 
 def test_missing_generated_images_are_named(own_study_dir: Path) -> None:

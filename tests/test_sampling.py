@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from smallest import SMALLEST
 from sdaug.base.tiny import build_tiny
 from sdaug.common.params import Drawing, PrecisionName, SamplerName
 from sdaug.diffusion.sampling import (
-    SAMPLERS,
     cast_weights,
     decode_latents,
     draw_images,
@@ -25,6 +24,7 @@ from sdaug.diffusion.sampling import (
     map_on_cores,
     one_ahead,
 )
+from sdaug.diffusion.schedules import SAMPLERS
 
 DRAWING = Drawing(
     negative_prompt="",
@@ -122,8 +122,16 @@ def test_image_depends_on_its_seed(drawn: dict[int, NDArray[np.uint8]]) -> None:
     assert not is_near(drawn[11], drawn[12])
 
 
+def with_scheduler(pipeline: StableDiffusionPipeline, **changes: Any) -> StableDiffusionPipeline:
+    """The same pipeline with other settings of its scheduler."""
+    other = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    other.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **changes)
+    return other
+
+
 @pytest.mark.parametrize("name", get_args(SamplerName))
 def test_sampler_draws_an_image_that_is_not_of_one_shade(pipeline: StableDiffusionPipeline, name: SamplerName) -> None:
+    pipeline = with_scheduler(pipeline, rescale_betas_zero_snr=name != "pndm")
     image = draw(pipeline, replace(DRAWING, sampler=name, batch_size=1, inference_steps=4), [11])[11]
     assert image.std() > 0
 
@@ -137,8 +145,7 @@ def test_images_are_those_of_the_pipeline_itself(
     drawing = replace(
         DRAWING, sampler=name, inference_steps=5, guidance_scale=guidance_scale, negative_prompt="dark", batch_size=3
     )
-    pipeline = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=kind)
+    pipeline = with_scheduler(pipeline, prediction_type=kind, rescale_betas_zero_snr=name != "pndm")
     latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing), SEEDS, **SIZE)
     ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
     plain = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
@@ -200,5 +207,9 @@ def test_next_item_is_begun_before_a_result_is_used(num_items: int) -> None:
     assert used == [(item, min(item + 2, num_items)) for item in range(num_items)]
 
 
-def test_every_name_has_its_sampler() -> None:
-    assert set(SAMPLERS) == set(get_args(SamplerName))
+def test_pndm_is_refused_for_the_tiny_base_before_the_unet_runs(
+    pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline.unet, "forward", lambda *_, **__: pytest.fail("the UNet ran"))
+    with pytest.raises(ValueError, match="sampler: 'pndm'; the base's noise ends in pure noise"):
+        draw(pipeline, replace(DRAWING, sampler="pndm", inference_steps=4))

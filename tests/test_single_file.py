@@ -12,6 +12,7 @@ from smallest import SMALLEST
 
 from sdaug.base.params import check_source
 from sdaug.base.tiny import TEXT_WIDTH, build_tiny
+from sdaug.diffusion.layout import SCHEDULER
 from sdaug.diffusion.pipelines import load_checkpoint, save_pipeline
 
 Weights = Mapping[str, torch.Tensor]
@@ -119,6 +120,9 @@ def test_single_file_gives_the_same_pipeline(tmp_path: Path) -> None:
         wanted, found = (getattr(one, part).state_dict() for one in (pipeline, loaded))
         assert set(found) == set(wanted)
         assert all(torch.equal(tensor, found[name]) for name, tensor in wanted.items()), part
+    # The scheduler is that of the configs.
+    save_pipeline(loaded, tmp_path / "saved")
+    assert (tmp_path / "saved" / SCHEDULER).read_bytes() == (config_dir / SCHEDULER).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,13 @@ def test_correction_is_that_of_holm() -> None:
     assert correct_for_many([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
-@pytest.mark.parametrize("design", [Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08)], ids=str)
+DESIGNS = (
+    Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08),
+    Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
+)
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws"))
 def test_intervals_cover_the_true_effect(design: Design) -> None:
     """300 simulated studies; `benchmarks/verdict.py` simulates 2,000 of each design."""
     assert 0.92 <= measure(design, 300)["coverage"] <= 0.98

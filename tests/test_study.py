@@ -115,6 +115,14 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             put("synthesize", "drawing", "sampler", value="magic"),
             r"synthesize\.drawing\.sampler: 'magic' is not allowed",
         ),
+        (
+            put("synthesize", "drawing", "sampler", value="pndm"),
+            r"synthesize\.drawing\.sampler: 'pndm'; the base's noise ends in pure noise.*use dpm_solver",
+        ),
+        (
+            put("class_images", "drawing", "sampler", value="pndm"),
+            r"class_images\.drawing\.sampler: 'pndm'; the base's noise ends in pure noise",
+        ),
         (put("recipe", "momentum", value=2.0), r"recipe\.momentum: 2\.0; need 0 or more and less than 1"),
         (put("classifiers", "custom", "dropout", value=0.5), r"classifiers\.custom\.dropout: 0\.5; custom has none"),
         (put("classifiers", "custom", "colour", value=1), r"classifiers\.custom\.colour: unknown key"),

@@ -8,7 +8,7 @@ from smallest import SMALLEST
 
 from sdaug.base.pretraining import train_base, train_vae, whiten_latents
 from sdaug.base.tiny import build_tiny, build_tokenizer
-from sdaug.diffusion.latents import encode_images, reconstruct, to_pixels
+from sdaug.diffusion.latents import encode_images, reconstruct
 from sdaug.fidelity.vae import squared_error
 
 BASE = replace(SMALLEST, vae_steps=60, vae_batch_size=4, vae_learning_rate=5.0e-3, unet_steps=1, unet_batch_size=2)
@@ -55,7 +55,7 @@ def test_another_seed_gives_other_weights() -> None:
 def test_training_lowers_the_error_of_the_vae() -> None:
     vae = build_tiny(BASE, size_pixels=16).vae
     before = squared_error(IMAGES, reconstruct(vae, IMAGES))
-    train_vae(vae, to_pixels(IMAGES), BASE, report=lambda *_: None)
+    train_vae(vae, IMAGES, BASE, report=lambda *_: None)
     assert squared_error(IMAGES, reconstruct(vae, IMAGES)) < before
 
 
@@ -74,10 +74,10 @@ def test_error_of_an_image_with_itself_is_0_and_with_its_opposite_4() -> None:
 
 def test_whitening_gives_each_channel_unit_variance_and_reconstructs_the_same() -> None:
     vae = build_tiny(BASE, size_pixels=16).vae
-    train_vae(vae, to_pixels(IMAGES), BASE, report=lambda *_: None)
+    train_vae(vae, IMAGES, BASE, report=lambda *_: None)
     before = reconstruct(vae, IMAGES)
-    whiten_latents(vae, encode_images(vae, to_pixels(IMAGES), flip_horizontal=False))
-    latents = encode_images(vae, to_pixels(IMAGES), flip_horizontal=False)
+    whiten_latents(vae, encode_images(vae, IMAGES, flip_horizontal=False))
+    latents = encode_images(vae, IMAGES, flip_horizontal=False)
     values = latents.mean.movedim(1, 0).flatten(1)
     variances = values.var(dim=1, correction=0) + latents.std.square().mean(dim=(0, 2, 3))
     assert squared_error(before, reconstruct(vae, IMAGES)) < 1.0e-4

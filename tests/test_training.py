@@ -8,14 +8,15 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from peaks import largest_float
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
 from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
-from sdaug.fidelity.classifier import RECIPE, TRAINING
 from sdaug.train import training
 from sdaug.train.losses import Loss
+from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.training import Trained, combined_loss, rank, train_classifier
 
 STREAM = np.random.default_rng(0)
@@ -295,3 +296,9 @@ def test_a_frozen_backbone_keeps_its_statistics_and_its_dropout() -> None:
     training.set_training(model, Recipe(**{**vars(RECIPE), **SMALL, **frozen}))
     assert model.training
     assert not any(module.training for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+
+
+def test_no_tensor_holds_all_images_as_floats() -> None:
+    images = STREAM.integers(0, 256, (4000, 16, 16, 3), dtype=np.uint8)
+    data = images, np.arange(4000) % 3
+    assert largest_float(lambda: train(data=data, validation=data, epochs=None, steps=2)) < images.size

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdaug.common.sections import require
-from sdaug.diffusion.layout import check_layout
+from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
 
 TINY = "tiny"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -53,6 +53,13 @@ class BaseParams:
             require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
         for key in ("ema_decay", "caption_dropout"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
+
+    def has_zero_terminal_snr(self) -> bool:
+        """Whether the last timestep is known to be pure noise, as it is for `tiny`; a hub's model is not asked."""
+        path = self.config if Path(self.model).suffix == ".safetensors" else Path(self.model)
+        if self.model == TINY or path is None or not (path / SCHEDULER).is_file():
+            return self.model == TINY
+        return has_zero_terminal_snr(read_scheduler(path))
 
 
 def check_source(model: str, config: Path | None, variant: str | None = None) -> None:

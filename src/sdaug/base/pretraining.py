@@ -17,6 +17,7 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+from sdaug.diffusion.schedules import noise_schedule
 
 KL_WEIGHT = 1.0e-7  # enough to keep some noise in the latents, too little to blur
 WARMUP_STEPS = 50
@@ -33,16 +34,15 @@ def train_base(
     Raises:
         ValueError: a loss is not finite.
     """
-    pixels = to_pixels(images)
-    train_vae(pipeline.vae, pixels, params, report=report)
-    whiten_latents(pipeline.vae, encode_images(pipeline.vae, pixels, flip_horizontal=False))
-    latents = encode_images(pipeline.vae, pixels, flip_horizontal=params.flip_horizontal)
+    train_vae(pipeline.vae, images, params, report=report)
+    whiten_latents(pipeline.vae, encode_images(pipeline.vae, images, flip_horizontal=False))
+    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
     train_unet(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), params, report=report)
 
 
-def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, report: Report) -> None:
-    """Train the VAE on random crops of pixels `(N, 3, H, W)`: a crop gives details more weight and costs less."""
+def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], params: BaseParams, *, report: Report) -> None:
+    """Train the VAE on random crops of images `(N, H, W, 3)`: a crop gives details more weight and costs less."""
     # Setup. beta2 is lower than the usual 0.999, because training has only a few hundred steps.
     stream, device = torch_stream(derive_seed(params.seed, "vae")), vae.device
     vae.train().to(memory_format=torch.channels_last)
@@ -53,7 +53,7 @@ def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, r
 
     for step in progress(range(1, params.vae_steps + 1), title="VAE", total=params.vae_steps):
         # Encode, sample from the posterior, decode.
-        batch = random_crops(pixels, params, stream).to(device)
+        batch = random_crops(images, params, stream).to(device)
         posterior = vae.encode(batch).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=stream).to(device)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
@@ -74,15 +74,15 @@ def train_vae(vae: AutoencoderKL, pixels: torch.Tensor, params: BaseParams, *, r
     vae.eval().requires_grad_(False)
 
 
-def random_crops(pixels: torch.Tensor, params: BaseParams, stream: torch.Generator) -> torch.Tensor:
-    """Random crops `(B, 3, crop, crop)` of random images."""
-    num_images, _, height, width = pixels.shape
+def random_crops(images: NDArray[np.uint8], params: BaseParams, stream: torch.Generator) -> torch.Tensor:
+    """Random crops `(B, 3, crop, crop)` in [-1, 1] of random images `(N, H, W, 3)`."""
+    num_images, height, width, _ = images.shape
     crop = min(params.vae_crop_pixels, height, width)
     chosen = torch.randint(num_images, (params.vae_batch_size,), generator=stream).tolist()
     tops = torch.randint(height - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
     lefts = torch.randint(width - crop + 1, (params.vae_batch_size,), generator=stream).tolist()
-    cuts = [pixels[i, :, t : t + crop, x : x + crop] for i, t, x in zip(chosen, tops, lefts, strict=True)]
-    return torch.stack(cuts).to(memory_format=torch.channels_last)
+    cuts = [images[i, t : t + crop, x : x + crop] for i, t, x in zip(chosen, tops, lefts, strict=True)]
+    return to_pixels(np.stack(cuts)).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -121,6 +121,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
     # Setup. Captions are encoded once, because the text encoder is frozen.
     unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
     unet.train().to(memory_format=torch.channels_last)
+    noise_levels = noise_schedule(pipeline)
     caption, empty = encode_prompts(pipeline, [params.caption, ""])
     optimizer = torch.optim.AdamW(unet.parameters(), lr=params.unet_learning_rate, weight_decay=0.0, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.unet_steps)
@@ -132,7 +133,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
         chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
         is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
         prompts = torch.where(is_dropped.to(caption.device)[:, None, None], empty, caption)
-        loss = denoising_loss(unet, pipeline.scheduler, latents.draw(chosen, stream), prompts, stream).mean()
+        loss = denoising_loss(unet, noise_levels, latents.draw(chosen, stream), prompts, stream).mean()
         monitor.add(step, [loss])
 
         # Optimizer step.

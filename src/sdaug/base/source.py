@@ -1,5 +1,6 @@
 """Getting the base: trained here, or loaded from a single file, a folder or the hub."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,21 @@ from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
 
 
-def make_base(
-    params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report
-) -> StableDiffusionPipeline:
-    """The base pipeline on `device`; `tiny` is trained on images `(N, H, W, 3)`, any other model is loaded.
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A pipeline to start from; one from the hub also names its `model`, `commit` and `variant`."""
+
+    pipeline: StableDiffusionPipeline
+    source: dict[str, str | None] | None
+
+
+def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report) -> Base:
+    """The base on `device`; `tiny` is trained on images `(N, H, W, 3)`, any other model is loaded.
 
     Raises:
         ValueError: the model cannot be loaded, or the training diverges.
     """
-    model = Path(params.model)
+    model, source = Path(params.model), None
     if params.model == TINY:
         pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
         train_base(pipeline, images, params, report=report)
@@ -30,5 +37,6 @@ def make_base(
     elif model.is_dir():
         pipeline = load_pipeline(model, device, variant=params.variant)
     else:
-        pipeline = download_pipeline(params.model, params.revision, params.variant)
-    return pipeline.to(device)
+        pipeline, commit = download_pipeline(params.model, params.revision, params.variant)
+        source = {"model": params.model, "commit": commit, "variant": params.variant}
+    return Base(pipeline=pipeline.to(device), source=source)

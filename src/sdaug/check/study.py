@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams
 from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 from sdaug.common.params import ConceptParams, SplitParams, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
 from sdaug.datasets.params import ArmImages
+from sdaug.diffusion.layout import PNDM_RULE
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
 from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
@@ -41,6 +43,7 @@ class StudyParams:
     dreambooth: DreamBoothParams
     synthesize: SynthesizeParams
     fidelity: FidelityParams
+    audit: AuditParams
     split: SplitParams
     datasets: dict[str, ArmParams]
     recipe: RecipeParams
@@ -65,6 +68,10 @@ class StudyParams:
         require(
             len(set(prompts)) == len(prompts), "concepts", prompts, "need a different instance prompt for each class"
         )
+        # Samplers.
+        is_known = not self.base.has_zero_terminal_snr()
+        for key, drawing in (("class_images", self.class_images.drawing), ("synthesize", self.synthesize.drawing)):
+            require(drawing.sampler != "pndm" or is_known, f"{key}.drawing.sampler", drawing.sampler, PNDM_RULE)
         # The validation fold.
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")

@@ -21,6 +21,23 @@ def read_png(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
+def read_pngs(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """The pixels `(N, H, W, 3)` of images of one size, in one array: a list to stack would take twice the memory.
+
+    Raises:
+        ValueError: their sizes differ.
+    """
+    first = read_png(paths[0])
+    pixels = np.empty((len(paths), *first.shape), np.uint8)
+    for index, path in enumerate(paths):
+        image = first if index == 0 else read_png(path)
+        if image.shape != first.shape:
+            sizes = f"{image.shape[1]}x{image.shape[0]} pixels, but {paths[0]} has {first.shape[1]}x{first.shape[0]}"
+            raise ValueError(f"{path}: {sizes}; all must have one size; run `dvc repro`")
+        pixels[index] = image
+    return pixels
+
+
 def resize(pixels: NDArray[np.uint8], *, size_pixels: int) -> NDArray[np.uint8]:
     """Square `(H, W, 3)` pixels resampled to `size_pixels` with a Lanczos filter."""
     if pixels.shape[:2] == (size_pixels, size_pixels):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdaug.common.files import read_csv, write_csv
-from sdaug.common.images import read_png
+from sdaug.common.images import read_pngs
 from sdaug.common.params import Fold, SplitParams
 
 Split = Literal["train", "test"]
@@ -63,7 +63,7 @@ def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8
     """Pixels `(N, H, W, 3)` in the order of `photos`."""
     if not photos:
         raise ValueError(f"{prepared_dir}: no photos to read; is there a class without training photos?")
-    return np.stack([read_png(prepared_dir / "images" / photo.file_name) for photo in photos])
+    return read_pngs([prepared_dir / "images" / photo.file_name for photo in photos])
 
 
 def training_photos(photos: Sequence[Photo], split: SplitParams) -> list[Photo]:

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 LAYOUT = ("model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler")
-CONFIGS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json")
+SCHEDULER = "scheduler/scheduler_config.json"
+CONFIGS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", SCHEDULER)
 WEIGHTED = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 SUPPORTED = "supported: Stable Diffusion 1.x and 2.x (StableDiffusionPipeline)"
+PNDM_RULE = (
+    "the base's noise ends in pure noise (rescale_betas_zero_snr), which pndm does not know; "
+    "use dpm_solver, unipc, ddim or euler"
+)
 
 
 def check_layout(folder: Path, *, where: str, variant: str | None = None) -> None:
@@ -58,3 +63,22 @@ def check_pipeline_class(index: Mapping[str, Any], *, where: str) -> None:
     name = index.get("_class_name")
     if name != "StableDiffusionPipeline":
         raise ValueError(f"{where}: is a {name}; {SUPPORTED}")
+
+
+def has_zero_terminal_snr(scheduler: Mapping[str, Any]) -> bool:
+    """Whether the config of a scheduler says that the last timestep is pure noise (arXiv 2305.08891)."""
+    return bool(scheduler.get("rescale_betas_zero_snr"))
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's config in a folder in the diffusers layout.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    path = folder / SCHEDULER
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); copy the folder again") from error
+    return config

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
-from sdaug.diffusion.layout import SUPPORTED, check_layout, check_pipeline_class
+from sdaug.diffusion.layout import SCHEDULER, SUPPORTED, check_layout, check_pipeline_class, read_scheduler
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
 
 
 def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> StableDiffusionPipeline:
-    """A pipeline from a folder in the diffusers layout, in evaluation mode, with a DDIM scheduler for training.
+    """A pipeline from a folder in the diffusers layout, in evaluation mode, with its own scheduler.
 
     Raises:
         ValueError: a part is missing or damaged, the pipeline is of another class, or the weights are pickled.
@@ -55,8 +55,8 @@ def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
     return _ready(pipeline)
 
 
-def download_pipeline(model: str, revision: str | None, variant: str | None) -> StableDiffusionPipeline:
-    """A pipeline from the hub by id, revision (branch, tag or commit) and weight variant (such as fp16).
+def download_pipeline(model: str, revision: str | None, variant: str | None) -> tuple[StableDiffusionPipeline, str]:
+    """A pipeline from the hub, and its commit, by id, revision (branch, tag or commit) and variant (such as fp16).
 
     Raises:
         ValueError: the hub refuses the download or cannot be reached, or the model is not supported.
@@ -66,23 +66,25 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
     where = f"params.yaml: base.model: {model!r}"
     # Check the class before the weights, which can be gigabytes, are downloaded.
     with _hub_errors(where, revision):
-        index = hf_hub_download(model, "model_index.json", revision=revision)
-    check_pipeline_class(json.loads(Path(index).read_text(encoding="utf-8")), where=where)
+        index = Path(hf_hub_download(model, "model_index.json", revision=revision))
+    check_pipeline_class(json.loads(index.read_text(encoding="utf-8")), where=where)
+    # The hub's cache is `snapshots/<commit>/`. From here on the commit is fixed, though a branch may move meanwhile.
+    commit = index.parent.name
     with _hub_errors(where, revision):
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                model, revision=revision, variant=variant, use_safetensors=True, **NO_CHECKER
+                model, revision=commit, variant=variant, use_safetensors=True, **NO_CHECKER
             )
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:  # such as a full disk
                 raise
-            _ask_again(model, revision)
+            _ask_again(model, commit)
             kind = f" of variant {variant!r}" if variant else ""
             raise ValueError(
                 f"{where}: the hub has no safetensors weights{kind} ({_short(error)}); "
                 "correct base.variant, or choose a revision with safetensors"
             ) from error
-    return _ready(pipeline)
+    return _ready(pipeline), commit
 
 
 @contextmanager
@@ -116,12 +118,12 @@ def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
         raise ValueError(f"{reason}; check the network and the free disk space, then try again") from error
 
 
-def _ask_again(model: str, revision: str | None) -> None:
+def _ask_again(model: str, commit: str) -> None:
     """Raise an `OSError` if the hub is unreachable: diffusers hides that by falling back to its cache."""
     from huggingface_hub import model_info
 
     try:
-        model_info(model, revision=revision)
+        model_info(model, revision=commit)
     except Exception as error:  # the error types depend on the HTTP library, which the hub client has changed
         raise OSError(str(error)) from error
 
@@ -130,6 +132,7 @@ def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save a pipeline in the diffusers layout; equal pipelines give equal bytes, wherever they are saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    _forget_defaults(pipeline, folder)
     _forget_origin(folder)
 
 
@@ -141,8 +144,6 @@ def save_part(part: Any, folder: Path) -> None:
 
 
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    # DDIM clips latents by default, and the configs of other schedulers do not turn that off.
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
     # Trained weights are float32. Casting to the same dtype would print a warning, hence the test.
@@ -150,6 +151,17 @@ def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
         if part.dtype != torch.float32:  # such as the fp16 variant
             part.to(torch.float32)
     return pipeline
+
+
+def _forget_defaults(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Keep only those settings of the scheduler that it was given.
+
+    diffusers also writes the defaults of the scheduler's class. As if they were the base's, they would then override
+    the defaults of a sampler: DPM-Solver++ would begin at timestep 951, not 999, for Stable Diffusion 1.5.
+    """
+    defaults = pipeline.scheduler.config.get("_use_default_values", [])
+    given = {key: value for key, value in read_scheduler(folder).items() if key not in defaults}
+    (folder / SCHEDULER).write_text(json.dumps(given, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _forget_origin(folder: Path) -> None:

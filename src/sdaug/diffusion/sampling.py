@@ -12,14 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    PNDMScheduler,
-    StableDiffusionPipeline,
-    UniPCMultistepScheduler,
-)
+from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,14 +21,8 @@ from sdaug.common.params import Drawing, PrecisionName
 from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.diffusion.latents import encode_prompts, vae_batch_size
+from sdaug.diffusion.schedules import build_sampler
 
-SAMPLERS = {
-    "dpm_solver": DPMSolverMultistepScheduler,  # DPM-Solver++ 2M, arXiv 2211.01095
-    "unipc": UniPCMultistepScheduler,  # arXiv 2302.04867
-    "ddim": DDIMScheduler,  # arXiv 2010.02502
-    "euler": EulerDiscreteScheduler,  # arXiv 2206.00364
-    "pndm": PNDMScheduler,  # arXiv 2202.09778
-}
 SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; larger batches run one at a time on all cores
 
 Item = TypeVar("Item")
@@ -118,8 +105,11 @@ def draw_pixels(
     title: str,
 ) -> NDArray[np.uint8]:
     """One image per seed, `(N, H, W, 3)`; values that are not finite become black or white."""
+    pixels = np.empty((len(seeds), height, width, 3), np.uint8)
     images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title)
-    return np.stack([image.pixels for image in images])
+    for index, image in enumerate(images):
+        pixels[index] = image.pixels
+    return pixels
 
 
 def guided_prompts(pipeline: StableDiffusionPipeline, prompt: str, drawing: Drawing) -> torch.Tensor:
@@ -139,8 +129,7 @@ def draw_latents(
 ) -> torch.Tensor:
     """Latents `(B, C, h, w)`, one per seed; each starts from its own noise and is independent of its batch."""
     unet, device = pipeline.unet, pipeline.device
-    # A new scheduler, since the pipeline's own holds the noise schedule for training and is saved with it.
-    sampler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
+    sampler = build_sampler(pipeline, drawing.sampler)
     sampler.set_timesteps(drawing.inference_steps)  # on the CPU, to avoid a GPU synchronisation or copy at each step
     times = to_device(sampler.timesteps, device)
     factor = pipeline.vae_scale_factor

@@ -6,7 +6,7 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.common.images import read_png, save_png
+from sdaug.common.images import read_pngs, save_png
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.sampling import draw_pixels
 from sdaug.dreambooth.params import ClassImagesParams
@@ -43,4 +43,4 @@ def read_class_images(folder: Path) -> NDArray[np.uint8]:
     files = sorted(folder.glob("*.png"))
     if not files:
         raise FileNotFoundError(f"{folder}: no images; run `dvc repro class_images`")
-    return np.stack([read_png(file) for file in files])
+    return read_pngs(files)

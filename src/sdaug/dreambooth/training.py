@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, to_pixels
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, prompt_tokens
+from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.params import DreamBoothParams
@@ -75,7 +76,7 @@ def train_dreambooth(
     for step in progress(range(1, last + 1), title="DreamBooth", total=last):
         loop.step(step)
         if step % REPORT_STEPS == 0 or step == last:
-            report(step, loop.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate"))
+            report(step, loop.report())
         # Previews before the first and after the last step are drawn by the stage itself.
         if preview and params.preview_steps and step % params.preview_steps == 0 and step < last:
             with loop.ready_to_draw():
@@ -104,7 +105,8 @@ class Loop:
         self._flat = FlatParameter(weights) if device.type == "cpu" else None
         self._weights = [self._flat.tensor] if self._flat else weights
 
-        # Optimizer, schedule, moving average, loss scaling, prompts.
+        # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.
+        self._noise_levels = noise_schedule(pipeline)
         self._optimizer = build_optimizer(self._weights, params)
         self._schedule = get_scheduler(
             SCHEDULES[params.schedule],
@@ -115,6 +117,7 @@ class Loop:
         self._average = build_average(self._weights, params)
         # Only float16 needs loss scaling; bfloat16 has the range of float32.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self._num_skipped_steps = 0
         self._prompts = Prompts(pipeline, halves, params, self._dtype)
         self.monitor = LossMonitor([f"{half.name}_loss" for half in halves], device)
         self._set_training(is_on=True)
@@ -124,24 +127,45 @@ class Loop:
         # Forward and backward.
         num_passes = self._params.gradient_accumulation_steps
         for _ in range(num_passes):
-            losses = half_losses(self._pipeline, self._halves, self._prompts(), self._params, self._stream, self._dtype)
+            losses = half_losses(
+                self._pipeline.unet,
+                self._noise_levels,
+                self._halves,
+                self._prompts(),
+                self._params,
+                self._stream,
+                self._dtype,
+            )
             loss = torch.stack([half.weight * value for half, value in zip(self._halves, losses, strict=True)]).sum()
             self._scaler.scale(loss / num_passes).backward()
             self.monitor.add(step, losses)
         if self._flat:
             self._flat.gather_gradients()
 
-        # Optimizer step. Clipping needs unscaled gradients; the scaler skips a step if they are not finite.
+        # Optimizer step; clipping needs unscaled gradients.
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._weights, self._params.max_grad_norm)
         self._scaler.step(self._optimizer)
-        self._scaler.update()
         self._optimizer.zero_grad()
-        self._schedule.step()
 
-        # Moving average.
+        # Learning rate and moving average. The scaler skips a step, and lowers its scale, if gradients are not finite.
+        scale = self._scaler.get_scale()
+        self._scaler.update()
+        if self._scaler.get_scale() < scale:
+            self._num_skipped_steps += 1
+            return
+        self._schedule.step()
         if self._average:
             self._average.step(self._weights)
+
+    def report(self) -> dict[str, float]:
+        """The mean loss of each term since the last report, and with float16 the number of skipped steps so far.
+
+        Raises:
+            ValueError: a loss was not finite.
+        """
+        means = self.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate")
+        return means | ({"skipped_steps": self._num_skipped_steps} if self._scaler.is_enabled() else {})
 
     @contextmanager
     def ready_to_draw(self) -> Iterator[None]:
@@ -170,12 +194,13 @@ class Loop:
 
 def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
     """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
-    latents = encode_images(pipeline.vae, to_pixels(images), flip_horizontal=params.flip_horizontal)
+    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     return latents.scaled(pipeline.vae.config.scaling_factor)
 
 
 def half_losses(
-    pipeline: StableDiffusionPipeline,
+    unet: UNet2DConditionModel,
+    noise_levels: DDIMScheduler,
     halves: Sequence[Half],
     prompts: torch.Tensor,
     params: DreamBoothParams,
@@ -190,8 +215,8 @@ def half_losses(
     )
     with autocast(latents.device, dtype):  # not pipeline.device, which searches all of its parts
         losses = denoising_loss(
-            pipeline.unet,
-            pipeline.scheduler,
+            unet,
+            noise_levels,
             latents,
             prompts,
             stream,
@@ -210,11 +235,7 @@ class Prompts:
         texts = [half.prompt for half in halves]
         self._pipeline, self._dtype = pipeline, dtype
         self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
-        # Tokens and mask as in the pipeline's own `encode_prompt`.
-        length = pipeline.tokenizer.model_max_length
-        tokens = pipeline.tokenizer(
-            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).to(pipeline.device)
+        tokens = prompt_tokens(pipeline.tokenizer, texts).to(pipeline.device)
         has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
         self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
 

@@ -17,7 +17,7 @@ from torch import nn
 from sdaug.classify.inference import predict
 from sdaug.classify.models import ModelCard
 from sdaug.classify.params import ArmTraining
-from sdaug.fidelity.classifier import TRAINING, fitted_recipe
+from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
 Images = NDArray[np.uint8]

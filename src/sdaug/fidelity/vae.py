@@ -12,7 +12,7 @@ from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.common.seeding import numpy_stream
 from sdaug.diffusion.latents import reconstruct
-from sdaug.fidelity.classifier import TRAINING, fitted_recipe
+from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
 HELD_OUT_FRACTION = 0.3

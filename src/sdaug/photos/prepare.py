@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from sdaug.common.files import fresh_dir
+from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, count_labels, write_manifest
 from sdaug.common.progress import progress
@@ -43,8 +43,12 @@ class Broken(NamedTuple):
     reason: str
 
 
-def prepare(params: PrepareParams, classes: Sequence[str], out_dir: Path) -> dict[str, Any]:
+def prepare(
+    params: PrepareParams, classes: Sequence[str], out_dir: Path, *, names_file: Path | None = None
+) -> dict[str, Any]:
     """Write `images/<id>.png` and `manifest.csv`; returns the report, counts first.
+
+    `names_file` gets the file of each id, copies included. It is apart from the photos so that no loader meets a name.
 
     Raises:
         FileNotFoundError: there is no such raw folder.
@@ -73,9 +77,13 @@ def prepare(params: PrepareParams, classes: Sequence[str], out_dir: Path) -> dic
         _check_split(params, photos, classes)
         write_manifest(scratch / "manifest.csv", photos)
 
+    if names_file is not None:
+        files = sorted((item.id, item.source.path.relative_to(params.raw).as_posix()) for item in loaded)
+        write_csv(names_file, [{"id": photo_id, "file": file} for photo_id, file in files])
     return {
         **_summarize(photos, classes),
         "num_duplicates": len(loaded) - len(kept),
+        **_count_dropped(loaded, kept, photos),
         "num_ignored": count_ignored(params.raw, sources),
         "num_broken": len(broken),
         "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
@@ -188,6 +196,23 @@ def _summarize(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, int
         "num_groups": len({photo.group for photo in photos}),
         # 371 of 380 in the public split of the teats (docs/slides-photos.md).
         "num_test_images_sharing_a_group_with_training": sum(photo.group in train_groups for photo in test),
+    }
+
+
+def _count_dropped(loaded: Sequence[Prepared], kept: Sequence[Prepared], photos: Sequence[Photo]) -> dict[str, Any]:
+    """The dropped copies by split and class, and how many of them were training copies of test photos.
+
+    A copy has the split of its folder, or that of the photo that was kept if the test set is made.
+    """
+    split_of: dict[str, str] = {photo.id: photo.split for photo in photos}
+    kept_paths = {item.source.path for item in kept}
+    dropped = [item for item in loaded if item.source.path not in kept_paths]
+    counts = Counter(f"{item.source.split or split_of[item.id]}.{item.source.label}" for item in dropped)
+    return {
+        "duplicates": dict(sorted(counts.items())),
+        "num_training_copies_of_test_photos": sum(
+            item.source.split == "train" and split_of[item.id] == "test" for item in dropped
+        ),
     }
 
 

@@ -130,17 +130,15 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
-    # Folders of synthetic images, in dependencies and commands, at the place of those of the old rare classes.
-    synthetic = [f"data/synthetic/{label}" for label in rare]
-    for name in ("split", "fidelity", "report"):
-        deps = stages[name]["deps"]
-        first = next(index for index, dep in enumerate(deps) if dep.startswith("data/synthetic/"))
-        _fill(deps, [*deps[:first], *synthetic, *(d for d in deps[first:] if not d.startswith("data/synthetic/"))])
-        stages[name]["cmd"] = _with_synthetic(stages[name]["cmd"], synthetic)
-    # Without the phantom, `split` has no oracle photos to draw.
+    # Folders of synthetic images and generators, at the place of those of the old rare classes.
+    for name in ("audit", "split", "fidelity", "report"):
+        _list_folders(stages[name], "data/synthetic", rare, option="--synthetic")
+    _list_folders(stages["audit"], "models/dreambooth", rare, option="--generators")
+    # Without the phantom, `split` has no oracle photos to draw, and `audit` knows no true scores.
     if not is_phantom:
         stages.pop("phantom", None)
-        _fill(stages["split"]["params"], [key for key in stages["split"]["params"] if key != "phantom"])
+        for name in ("audit", "split"):
+            _fill(stages[name]["params"], [key for key in stages[name]["params"] if key != "phantom"])
     # Right after `check`, since dvc.yaml is read from top to bottom.
     if is_teats and TEATS not in stages:
         stages.insert(1, TEATS, yaml.load(TEATS_STAGE.read_text(encoding="utf-8"))[TEATS])
@@ -171,11 +169,15 @@ def write_adopted(params: Mapping[str, Any], graph: str) -> None:
     write_text(GRAPH, graph)
 
 
-def _with_synthetic(command: str, folders: Sequence[str]) -> str:
-    """A stage's command with its folders of synthetic images replaced."""
-    words = [word for word in command.split() if not word.startswith("data/synthetic/")]
-    words[words.index("--synthetic") + 1 : words.index("--synthetic") + 1] = folders
-    return " ".join(words)
+def _list_folders(stage: MutableMapping[str, Any], root: str, rare: Sequence[str], *, option: str) -> None:
+    """Replace a stage's folders of rare classes below `root`: its dependencies, and what follows `option`."""
+    folders = [f"{root}/{label}" for label in rare]
+    deps = stage["deps"]
+    first = next(index for index, dep in enumerate(deps) if dep.startswith(f"{root}/"))
+    _fill(deps, [*deps[:first], *folders, *(dep for dep in deps[first:] if not dep.startswith(f"{root}/"))])
+    words = [word for word in stage["cmd"].split() if not word.startswith(f"{root}/")]
+    words[words.index(option) + 1 : words.index(option) + 1] = folders
+    stage["cmd"] = " ".join(words)
 
 
 def _fill(items: Any, values: Sequence[Any]) -> None:

@@ -51,7 +51,7 @@ class Phase:
 # 253 s one after another, 98 s two at a time from the server (both LOG.md, 2026-11-23).
 PHASES = (
     Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
-    Phase(first=("split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
+    Phase(first=("audit", "split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
 )
 
 

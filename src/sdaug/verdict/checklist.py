@@ -30,12 +30,13 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What answers rest on: all of params.yaml, the prepared photos, what `prepare` counted, and the results."""
+    """What answers rest on: all of params.yaml, the prepared photos, what `prepare` and `audit` found, the results."""
 
     params: Mapping[str, Any]
     split: SplitParams
     photos: Sequence[Photo]
     prepare: Mapping[str, Any]
+    audit: Mapping[str, Any]
     study: Study
 
     @property
@@ -69,10 +70,10 @@ def build_checklist(facts: Facts) -> list[Item]:
         ("Data quality", "Is the study large enough?", _size(facts.study), "limits"),
         ("Preprocessing", "Exclusions and changes to photos", _preprocessing(facts), "settings"),
         ("Data leakage", "Split by individual", _groups(facts), "limits"),
+        ("Data leakage", "Other leaks", _leaks(facts.audit), "audit"),
         ("Data leakage", "What the generators have seen", _generators(facts), "scores"),
-        ("Data leakage", "Test photos kept out of all choices", _choices(facts), "scores"),
+        ("Data leakage", "What choices rest on", _choices(facts), "curves"),
         ("Modelling", "Models and generators", _models(facts), "settings"),
-        ("Modelling", "Which epoch is kept", _selection(facts), "curves"),
         ("Modelling", "What it is compared with", _baselines(facts.study), "scores"),
         ("Uncertainty", "Intervals, and what they hold", _uncertainty(facts.study), "verdict"),
         ("Uncertainty", "Many comparisons", _comparisons(facts.study), "scores"),
@@ -108,10 +109,11 @@ def _source(facts: Facts) -> str:
 
 
 def _labels(facts: Facts) -> str:
+    doubts = f"The audit doubts {facts.audit['label_errors']['num_found']} of them."
     if facts.is_phantom:
         noise = facts.setting("phantom", "label_noise_fraction")
-        return "Set by the simulation" + (f"; {noise:.0%} are one score off on purpose." if noise else ".")
-    return f"Taken from the names of the folders. Who labelled, and how well two would agree: {NOT_STATED}."
+        return "Set by the simulation" + (f"; {noise:.0%} are one score off on purpose. " if noise else ". ") + doubts
+    return f"Taken from the names of the folders. Who labelled, and how well two would agree: {NOT_STATED}. {doubts}"
 
 
 def _numbers(facts: Facts) -> str:
@@ -168,9 +170,20 @@ def _generators(facts: Facts) -> str:
     return f"The training photos alone: neither those used to validate nor those used to test.{base}"
 
 
+def _leaks(audit: Mapping[str, Any]) -> str:
+    """What the audit's checks say, as far as they go."""
+    verdicts = [check["verdict"] for check in audit["checks"].values()]
+    found = ", ".join(f"{plural(verdicts.count(kind), kind)}" for kind in ("leak", "warning"))
+    return f"An audit looked for copies and other leaks before any classifier was trained: {found}."
+
+
 def _choices(facts: Facts) -> str:
-    by = "validation images" if facts.validates else "no images (the last epoch is kept)"
-    return f"Epochs are chosen by {by}. Whether anyone chose settings by looking at these test photos: {NOT_STATED}."
+    kept = "The last epoch of each run is kept: there are no validation images."
+    if facts.validates:
+        kept = (
+            f"The epoch with the best validation {str(facts.setting('train', 'selection')).replace('_', ' ')} is kept."
+        )
+    return f"{kept} Whether anyone chose settings by looking at these test photos: {NOT_STATED}."
 
 
 def _models(facts: Facts) -> str:
@@ -183,12 +196,6 @@ def _models(facts: Facts) -> str:
         f"Classifiers: {', '.join(facts.study.models)}; {weights}. Generators: DreamBooth on the base model "
         f"{facts.setting('base', 'model') or NOT_STATED}."
     )
-
-
-def _selection(facts: Facts) -> str:
-    if not facts.validates:
-        return "The last one: there are no validation images."
-    return f"The best by validation {str(facts.setting('train', 'selection')).replace('_', ' ')}."
 
 
 def _baselines(study: Study) -> str:

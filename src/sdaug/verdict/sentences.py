@@ -9,6 +9,7 @@ from sdaug.verdict.results import BASELINE, PRIMARY, Contrast, Study
 from sdaug.verdict.statistics import MIN_RUNS
 from sdaug.verdict.tables import percent, plural, signed
 
+LARGE = 0.10  # an effect that a study should see: one that cannot rule it out has decided nothing
 MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
 
 
@@ -63,8 +64,10 @@ def find_effect(contrast: Contrast, study: Study) -> str:
         return "helps"
     if estimate.high < 0:
         return "harms"
-    # No more than the study could have shown: an interval can be narrow by luck around zero.
+    # Nor may it contradict what the study could have shown: an interval can be narrow by luck.
     largest = max(-estimate.low, estimate.high, estimate.detectable)
+    if largest > LARGE:
+        return f"undecided (an effect of {100 * largest:.0f} points cannot be ruled out)"
     return f"no effect as large as {100 * largest:.1f} points"
 
 

@@ -1,0 +1,36 @@
+"""Which photos a generator was trained on: a small table in its folder, which the audit holds against the manifest."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sdaug.common.files import read_csv, write_text
+from sdaug.common.manifest import Photo
+
+RECORD = "photos.csv"
+
+
+class SeenPhoto(NamedTuple):
+    """A photo that a generator was trained on; `sha256` is the hash of its source file, as in the manifest."""
+
+    id: str
+    sha256: str
+
+
+def write_record(folder: Path, photos: Iterable[Photo | SeenPhoto]) -> None:
+    """Write the photos that the generator in `folder` was trained on, sorted by id; there may be none."""
+    rows = sorted(f"{photo.id},{photo.sha256}\n" for photo in photos)
+    # Not `write_csv`: a base from the hub saw none of the photos, and its table is a header.
+    write_text(folder / RECORD, "".join(["id,sha256\n", *rows]))
+
+
+def read_record(folder: Path) -> list[SeenPhoto]:
+    """The photos that the generator in `folder` was trained on.
+
+    Raises:
+        FileNotFoundError: the folder has no record.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing, so nobody knows what this generator saw; run `dvc repro -f` on it")
+    return [SeenPhoto(id=row["id"], sha256=row["sha256"]) for row in read_csv(path)]

@@ -1,0 +1,45 @@
+"""Checks before training: prompts that the base can tell apart, and a learning rate that suits the method."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from transformers import CLIPTokenizer
+
+from sdaug.common.params import ConceptParams
+from sdaug.diffusion.latents import prompt_tokens
+from sdaug.dreambooth.params import DreamBoothParams
+
+FULL_LEARNING_RATE = 1.0e-5  # full fine-tuning of Stable Diffusion uses 1e-6 to 5e-6, LoRA 1e-4
+
+
+def check_prompts(base_dir: Path, concepts: Mapping[str, ConceptParams], class_prompt: str | None) -> None:
+    """Check that no two prompts are the same to the base: CLIP ignores case and whatever does not fit into its length.
+
+    `class_prompt` is None without prior preservation, which alone trains on it.
+
+    Raises:
+        ValueError: two prompts give the same tokens.
+    """
+    prompts = {f"concepts.{label}.instance_prompt": concept.instance_prompt for label, concept in concepts.items()}
+    if class_prompt is not None:
+        prompts["class_images.prompt"] = class_prompt
+    tokenizer = CLIPTokenizer.from_pretrained(base_dir / "tokenizer", local_files_only=True)
+    rows = prompt_tokens(tokenizer, list(prompts.values())).input_ids.tolist()
+    seen: dict[tuple[int, ...], str] = {}
+    for key, row in zip(prompts, rows, strict=True):
+        other = seen.setdefault(tuple(row), key)
+        if other != key:
+            raise ValueError(
+                f"params.yaml: {other}: {prompts[other]!r} and {key}: {prompts[key]!r} are the same to the base, which "
+                f"ignores case and reads {tokenizer.model_max_length} tokens; write prompts that differ within them"
+            )
+
+
+def learning_rate_warning(params: DreamBoothParams) -> str | None:
+    """What is wrong with a learning rate of LoRA that is usual for training whole models, or None."""
+    if params.method != "lora" or params.learning_rate > FULL_LEARNING_RATE:
+        return None
+    return (
+        f"params.yaml: dreambooth.learning_rate: {params.learning_rate}; that suits method: full, and LoRA learns next "
+        "to nothing at it; LoRA usually needs about 1.0e-4"
+    )

@@ -1,0 +1,45 @@
+"""The small classifier that measures images and photos: quick to train, however few and small they are."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdaug.classify.params import CUSTOM, Recipe, TrainParams
+
+RECIPE = Recipe(
+    architecture=CUSTOM,
+    options={},
+    pretrained=False,
+    freeze_backbone=False,
+    dropout=0.0,
+    drop_path=0.0,
+    image_size=64,
+    optimizer="adam",
+    learning_rate=2.0e-3,  # as for the custom network in the default study
+    layer_decay=1.0,
+    momentum=0.0,
+    weight_decay=1.0e-4,
+    schedule="cosine",
+    warmup_steps=0,
+    batch_size=16,
+    epochs=10,
+    steps=None,
+)
+TRAINING = TrainParams(
+    selection="loss",
+    early_stopping_epochs=None,
+    ema_decay=None,
+    max_grad_norm=None,
+    precision="fp32",
+    num_threads=1,  # not read by `train_classifier`
+    compile=False,
+)
+
+
+def fitted_recipe(images: NDArray[np.uint8]) -> Recipe:
+    """The recipe with batch and image size reduced to fit images `(N, H, W, 3)`."""
+    # Training refuses a batch larger than the data set.
+    return replace(
+        RECIPE, batch_size=min(RECIPE.batch_size, len(images)), image_size=min(RECIPE.image_size, images.shape[1])
+    )

@@ -1,0 +1,64 @@
+"""The report's table of what the audit found, and what a leak means for the verdict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdaug.verdict.tables import Table
+
+NUM_IDS = 5  # shown of each check; metrics/audit.json has all
+TITLES = {
+    "groups": "groups on two sides of a split",
+    "exact_copies": "exact copies on two sides of a split",
+    "near_copies": "near copies on two sides of a split",
+    "labels_of_copies": "copies with two labels",
+    "seen_photos": "held-out photos that a generator saw",
+    "synthetic_copies": "synthetic copies of held-out photos",
+    "labels_in_ids": "labels in ids and groups",
+    "labels_in_file_names": "labels in file names",
+    "unknown_photos": "photos of generators that the study does not have",
+    "dropped_copies": "training copies of test photos, dropped",
+}
+
+
+def audit_table(audit: Mapping[str, Any]) -> Table:
+    """The table of the checks in metrics/audit.json, and of the labels that a person should look at."""
+    rows = [
+        (TITLES[name], check["compared"], check["verdict"], _shown(check["ids"]), str(check["num_found"]))
+        for name, check in audit["checks"].items()
+    ]
+    doubts = audit["label_errors"]
+    rows.append(("doubted labels", doubts["compared"], "", _shown(doubts["ids"]), str(doubts["num_found"])))
+    return Table(
+        title="Is the data sound?",
+        note=(
+            "What the audit looked for before any classifier was trained. A leak lets a model score better on test or "
+            "validation photos than it would on new ones. A warning needs a look, but cannot reach a classifier. "
+            f"Doubted labels are for a person to look at{_scores(doubts)}; most of them may be right. "
+            "metrics/audit.json names all images by file."
+        ),
+        header=("looked for", "compared", "verdict", "images", "found"),
+        rows=tuple(rows),
+        num_names=4,
+    )
+
+
+def audit_limits(audit: Mapping[str, Any]) -> list[str]:
+    """A sentence for the limits of the verdict if there was a leak and the study went on, else none."""
+    leaks = [TITLES[name] for name, check in audit["checks"].items() if check["verdict"] == "leak"]
+    if not leaks:
+        return []
+    return [f"The data leaks ({'; '.join(leaks)}): scores can be better than on new photos, see the audit's table."]
+
+
+def _shown(ids: list[str]) -> str:
+    more = f" and {len(ids) - NUM_IDS} more" if len(ids) > NUM_IDS else ""
+    return ", ".join(ids[:NUM_IDS]) + more
+
+
+def _scores(doubts: Mapping[str, Any]) -> str:
+    if doubts.get("precision") is None or doubts.get("recall") is None:
+        return ""
+    return (
+        f" (here the wrong labels are known: {100 * doubts['precision']:.0f} % of the doubted ones are wrong, and "
+        f"{100 * doubts['recall']:.0f} % of the {doubts['num_wrong']} wrong ones are doubted)"
+    )

@@ -1,0 +1,45 @@
+"""The pictures of the report: styles that can be told apart, and files of pixels alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_report import report, write_study
+from test_results import read
+
+from sdaug.verdict.drawing import styles_of
+from sdaug.verdict.pictures import CAPTIONS, draw_comparison
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with a report, shared by all tests."""
+    root = tmp_path_factory.mktemp("study")
+    write_study(root)
+    report(root)
+    return root
+
+
+def test_pictures_hold_no_metadata(study_dir: Path) -> None:
+    for file in CAPTIONS:
+        with Image.open(study_dir / "report" / file) as image:
+            assert not set(image.info) - {"dpi"}, file
+
+
+def test_no_two_data_sets_look_the_same() -> None:
+    """The arms preset has thirteen data sets, more than there are colours."""
+    styles = styles_of(13)
+    assert len({(colour, marker) for colour, marker, _ in styles}) == 13
+    assert len({(colour, dash) for colour, _, dash in styles}) == 13
+
+
+def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:
+    """With many arms the picture is wider and has no legend."""
+    study = read(study_dir / "metrics")
+    widths = []
+    for name, copies in (("few", 1), ("many", 7)):
+        draw_comparison(tmp_path / f"{name}.png", replace(study, datasets=study.datasets * copies))
+        with Image.open(tmp_path / f"{name}.png") as image:
+            widths.append(image.width)
+    assert widths[1] > widths[0]

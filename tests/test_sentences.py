@@ -1,0 +1,44 @@
+"""The verdict in words follows the interval of the mean difference."""
+
+import math
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from statsmodels.stats.power import TTestPower
+from test_results import CLASSES, LABELS, MODELS, predict, write_run
+
+from sdaug.verdict.results import Study, read_study
+from sdaug.verdict.sentences import find_effect, find_verdict
+from sdaug.verdict.statistics import Estimate
+
+
+def three_seeds(metrics_dir: Path, leaning: float) -> Study:
+    """A study of `original` and `remedy`, whose probabilities lean towards the true class by so much."""
+    for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
+        probabilities = predict(MODELS.index(model), d, seed)
+        probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
+        write_run(metrics_dir, f"{model}-{dataset}", seed, probabilities, validation=0.5)
+    arms = ["original", "remedy"]
+    return read_study(metrics_dir, classes=CLASSES, seeds=dict.fromkeys(MODELS, range(3)), datasets=arms, remedies=arms)
+
+
+@pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
+def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
+    (sentence,) = find_verdict(three_seeds(tmp_path, leaning))
+    assert verdict in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.02, "no effect as large as 6.1 points"), (0.05, "undecided (an effect of 15 points cannot be ruled out)")],
+)
+def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error: float, verdict: str) -> None:
+    study = three_seeds(tmp_path, 0.0)
+    (contrast,) = study.contrasts
+    estimate = Estimate(value=0.0, standard_error=error, degrees_of_freedom=12.0)
+    power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
+    assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict
+    assert power == pytest.approx(0.8, abs=0.01)
