@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -125,6 +125,17 @@ def test_pairs_that_cannot_be_shown_are_refused(own_study_dir: Path, changes: di
     write_pairs(own_study_dir, **changes)
     with pytest.raises(SystemExit, match=rf"closest_pairs.csv: {message}.*dvc repro fidelity"):
         report(own_study_dir, "--closest-pairs", "metrics/closest_pairs.csv")
+
+
+def test_many_findings_are_folded_and_none_is_lost(tmp_path: Path) -> None:
+    write_runs(tmp_path)
+    study = read(tmp_path)
+    details = {}
+    for copies in (4, 6):
+        html = page_of(replace(study, contrasts=study.contrasts * copies))
+        assert html.count('class="finding"') == copies
+        details[copies] = html.count("<details>")
+    assert "2 further comparisons" in html and details[6] == details[4] + 1
 
 
 def hostile(text: str) -> str:

@@ -27,6 +27,13 @@ def test_pictures_hold_no_metadata(study_dir: Path) -> None:
             assert not set(image.info) - {"dpi"}, file
 
 
+def test_white_stays_white(study_dir: Path) -> None:
+    """A palette of averages could turn the background grey."""
+    for file in CAPTIONS:
+        with Image.open(study_dir / "report" / file) as image:
+            assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255), file
+
+
 def test_no_two_data_sets_look_the_same() -> None:
     """The arms preset has thirteen data sets, more than there are colours."""
     styles = styles_of(13)

@@ -46,7 +46,7 @@ def draw_dose(path: Path, study: Study, doses: Mapping[float, str]) -> None:
         line = axes.plot(list(doses), values, dash, marker=marker, markersize=4, label=in_legend(model))[0]
         line.set(color=colour, linewidth=1)
     mean = np.mean([scores[model] for model in study.pooled], axis=0)
-    axes.plot(list(doses), mean, "-", color="black", linewidth=3, label=f"mean of {len(study.pooled)}")
+    axes.plot(list(doses), mean, "-", color="black", linewidth=2.5, label=f"mean of {len(study.pooled)}")
     axes.set_xticks(list(doses), [f"{dose:g}" for dose in doses])
     axes.tick_params(labelsize=8)
     axes.set_xlabel("dose of generated images", fontsize=8)

@@ -1,7 +1,7 @@
 """The forest plot: all differences between arms in one picture, with their intervals and what the study could show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def draw_forest(path: Path, study: Study) -> None:
     """Differences of balanced accuracy: a block per contrast with the mean over models first, then each model."""
     blocks = [_rows(contrast, study) for contrast in study.answers]
     if sum(map(len, blocks)) > MAX_ROWS:
-        blocks = [block[:2] for block in blocks]
+        blocks = [[replace(mean, label=title.label)] for title, mean, *_ in blocks]
     num_rows = max(1, sum(map(len, blocks)))
     figure = Figure(figsize=(WIDTH_INCHES, 0.75 + ROW_INCHES * num_rows), layout="constrained")
     axes = figure.subplots()

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from sdaug.common.seeding import numpy_stream
+from sdaug.verdict.drawing import write_palette
 
 THUMBNAIL_PIXELS = 72
 COLOURS = 128  # of a thumbnail's palette: half the bytes, and no difference to see at this size
@@ -34,10 +35,8 @@ def thumbnail(path: Path) -> str:
     with Image.open(path) as image:
         small = image.convert("RGB")
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-    # Without dithering, whose dots could pass for texture of the photo.
-    flat = small.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     stream = io.BytesIO()
-    flat.save(stream, format="PNG", optimize=True)
+    write_palette(small, stream, colours=COLOURS)
     return _encode(stream.getvalue())
 
 
