@@ -16,6 +16,7 @@ class SyntheticImage:
     """One synthetic image and the settings it was generated with."""
 
     label: str
+    draw: int  # the seed of its generator, one of `generator_seeds`
     seed: int
     prompt: str
     height: int
