@@ -12,7 +12,7 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures
-from sdaug.verdict.fidelity_table import fidelity_table
+from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.summary import Study, read_study, sibling_accuracy, summarize
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         generated={label: len(paths) for label, paths in generated.items()},
         test=study.num_test,
     )
-    tables = [*page.build_tables(study, counts), fidelity_table(fidelity["classes"])]
+    tables = [*page.build_tables(study, counts), *fidelity_tables(fidelity)]
     verdict = page.find_verdict(study)
     arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
     # A published study validates on a random part of all images, which the manifest does not know.
