@@ -13,7 +13,7 @@ from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures, sentences, tables
 from sdaug.verdict.audit_table import audit_limits, audit_table
-from sdaug.verdict.fidelity_table import fidelity_table
+from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.results import Study, read_study, summarize
 from sdaug.verdict.siblings import sibling_scores
 
@@ -38,7 +38,7 @@ def main() -> None:
         test=study.num_test,
     )
     siblings = sibling_scores(photos, classes)
-    shown = [*tables.build_tables(study, counts, siblings), fidelity_table(fidelity["classes"]), audit_table(audit)]
+    shown = [*tables.build_tables(study, counts, siblings), *fidelity_tables(fidelity), audit_table(audit)]
     verdict = sentences.find_verdict(study)
     arms = read_section(args.params, "datasets", dict[str, dict[str, Any]])
     # A published study validates on a random part of all images, which the manifest does not know.
