@@ -18,7 +18,7 @@ from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.checklist import Facts, build_checklist
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.dose import find_doses
-from sdaug.verdict.fidelity_table import fidelity_table
+from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.mistakes import find_mistakes
 from sdaug.verdict.pooled import pooled_table
 from sdaug.verdict.results import Study, read_study, summarize
@@ -49,7 +49,7 @@ def main() -> None:
         test=study.num_test,
     )
     siblings = sibling_scores(photos, classes)
-    shown = [*tables.build_tables(study, counts, siblings), fidelity_table(fidelity["classes"])]
+    shown = [*tables.build_tables(study, counts, siblings), *fidelity_tables(fidelity)]
     audited = [audit_table(audit)]
     verdict = sentences.find_verdict(study)
     # A published study validates on a random part of all images, which the manifest does not know.

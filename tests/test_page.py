@@ -114,12 +114,18 @@ def test_closest_pairs_are_shown_beside_each_other_if_they_are_given(own_study_d
     generated, photo = re.findall(r'src="([^"]*)"', section)[:2]
     assert generated == thumbnail(own_study_dir / "synthetic" / "score_3" / last.file_name)
     assert photo == thumbnail(own_study_dir / "prepared" / "images" / "train010.png")
-    assert section.count('class="pair"') == 5 and "distance 0, draw 1" in section
+    assert section.count('class="pair"') == 5 and "ratio 0.81, draw 1" in section and "copy</strong>" not in section
+
+
+def test_copies_are_called_so(own_study_dir: Path) -> None:
+    write_pairs(own_study_dir, is_copy="1")
+    report(own_study_dir, "--closest-pairs", "metrics/closest_pairs.csv")
+    assert read_page(own_study_dir).count("<strong>counts as a copy<") == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"photo_id": "gone"}, "image gone: no such file"), ({"distance": "far"}, "distance 'far': not a number")],
+    [({"photo": "gone"}, "image gone: no such file"), ({"ratio": "far"}, "ratio 'far': not a number")],
 )
 def test_pairs_that_cannot_be_shown_are_refused(own_study_dir: Path, changes: dict[str, str], message: str) -> None:
     write_pairs(own_study_dir, **changes)
@@ -164,7 +170,7 @@ def page_of(study: Study) -> str:
     split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
     counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
     tables = build_tables(study, counts, None)
-    pair = Pair(label=name, draw="0", distance=0.5, synthetic=PIXEL, photo=PIXEL)
+    pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
         study=study,
         findings=find_findings(study),

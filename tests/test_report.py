@@ -72,13 +72,26 @@ def write_generated(synthetic_dir: Path) -> None:
         write_synthetic(synthetic_dir / label, images)
 
 
+def fidelity_metrics() -> dict[str, Any]:
+    scores = ("k", "precision", "recall", "density", "coverage")
+    names = (*(f"kernel_distance{end}" for end in ("", "_low", "_high")), *scores)
+    few, many = ({"num_images": 8} | dict.fromkeys(names, value) for value in (None, 0.5))
+    kinds = {"photos": 0.875, "before": 0.125, "after": 0.625}
+    figures = {
+        "num_photos": 9,
+        "num_images": 8,
+        "judge": {"share": kinds, "probability": kinds, "share_of_draw": {"0": 0.5, "1": 0.75}},
+        "distances": {"photos": few, "before": many, "after": many},
+        "copies": {"share": {"photos": None, "planted": 1.0, "after": 0.0}, "smallest_ratio": 0.9},
+    }
+    found = {"threshold": 0.8, "found": {"jpeg": 1.0}}
+    return {"vae": {"squared_error": 0.5}, "copies": found, "classes": dict.fromkeys(MISSING, figures)}
+
+
 def write_study(root: Path) -> None:
     write_runs(root / "metrics")
     write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
-    figures = {"num_photos": 9, "num_images": 8, "class_share_before": 0.125, "class_share_after": 0.625}
-    figures |= {f"{key}_{when}": 0.5 for key in ("class_probability", "kid") for when in ("before", "after")}
-    by_class = {label: figures | {"kid_before": None} for label in MISSING}
-    write_json(root / "metrics" / "fidelity.json", {"vae": {"squared_error": 0.5}, "classes": by_class})
+    write_json(root / "metrics" / "fidelity.json", fidelity_metrics())
     write_json(root / "metrics" / "audit.json", AUDIT)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")
@@ -96,9 +109,9 @@ def write_study(root: Path) -> None:
 def write_pairs(root: Path, **changes: str) -> None:
     """Pairs of all generated images of one class with its training photos, the last image the closest."""
     images = read_synthetic(root / "synthetic" / "score_3")
+    pair = {"label": "score_3", "photo": "train010", "photo_label": "score_3", "distance": 0.5, "is_copy": 0}
     rows = [
-        {"class": "score_3", "draw": image.draw, "synthetic_id": image.id, "photo_id": "train010", "distance": 9.0 - n}
-        | changes
+        pair | {"draw": image.draw, "synthetic": image.id, "ratio": 0.9 - n / 100} | changes
         for n, image in enumerate(images)
     ]
     write_csv(root / "metrics" / "closest_pairs.csv", rows)

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from sdaug.classify.inference import predict
 from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.common.seeding import numpy_stream
-from sdaug.diffusion.latents import reconstruct
 from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
@@ -19,10 +17,14 @@ HELD_OUT_FRACTION = 0.3
 
 
 def measure_vae(
-    vae: AutoencoderKL, photos: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *, seed: int
+    photos: NDArray[np.uint8],
+    decoded: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int,
 ) -> dict[str, float]:
-    """The reconstruction error on photos `(N, H, W, 3)`, and a photo classifier's accuracy on the reconstructions."""
-    decoded = reconstruct(vae, photos)
+    """The error of photos `(N, H, W, 3)` decoded by the VAE, and a photo classifier's accuracy on them."""
     order = numpy_stream(seed, "probe").permutation(len(photos))
     of_photos, of_reconstructions = probe_accuracies(photos, decoded, labels, order, classes, seed=seed)
     return {

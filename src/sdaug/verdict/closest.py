@@ -1,4 +1,7 @@
-"""The generated images that are closest to a training photo: what a generator may have copied."""
+"""The generated images that are most likely copies of a training photo, beside that photo.
+
+They are sorted by `ratio`: the distance to the nearest training photo relative to that to the next ones.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from pathlib import Path
 from sdaug.common.files import read_csv
 from sdaug.verdict.thumbnails import thumbnail
 
-COLUMNS = ("class", "draw", "synthetic_id", "photo_id", "distance")
+COLUMNS = ("label", "draw", "synthetic", "photo", "ratio", "is_copy")
 NUM_PAIRS = 5  # of each class
 
 
@@ -17,7 +20,8 @@ class Pair:
 
     label: str
     draw: str
-    distance: float
+    ratio: float
+    is_copy: bool
     synthetic: str
     photo: str
 
@@ -25,7 +29,7 @@ class Pair:
 def read_pairs(
     path: Path, *, classes: Sequence[str], synthetic: Mapping[str, Path], photos: Mapping[str, Path]
 ) -> dict[str, list[Pair]]:
-    """The closest pairs of each class that has any, the closest first; files are looked up by the images' ids.
+    """The most suspect pairs of each class that has any, the worst first; files are looked up by the images' ids.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,26 +41,27 @@ def read_pairs(
     missing = [column for column in COLUMNS if rows and column not in rows[0]]
     if missing:
         raise ValueError(f"{path}: no column {missing[0]}; need {', '.join(COLUMNS)}; run `dvc repro fidelity`")
-    rows.sort(key=lambda row: (_distance(row, path), row["synthetic_id"], row["photo_id"]))
+    rows.sort(key=lambda row: (_ratio(row, path), row["synthetic"], row["photo"]))
 
     def pair(row: Mapping[str, str]) -> Pair:
         return Pair(
-            label=row["class"],
+            label=row["label"],
             draw=row["draw"],
-            distance=_distance(row, path),
-            synthetic=_small(synthetic, row["synthetic_id"], path),
-            photo=_small(photos, row["photo_id"], path),
+            ratio=_ratio(row, path),
+            is_copy=row["is_copy"] == "1",
+            synthetic=_small(synthetic, row["synthetic"], path),
+            photo=_small(photos, row["photo"], path),
         )
 
-    found = {label: [row for row in rows if row["class"] == label][:NUM_PAIRS] for label in classes}
+    found = {label: [row for row in rows if row["label"] == label][:NUM_PAIRS] for label in classes}
     return {label: [pair(row) for row in of_class] for label, of_class in found.items() if of_class}
 
 
-def _distance(row: Mapping[str, str], source: Path) -> float:
+def _ratio(row: Mapping[str, str], source: Path) -> float:
     try:
-        return float(row["distance"])
+        return float(row["ratio"])
     except ValueError as error:
-        text = f"distance {row['distance']!r}: not a number; run `dvc repro fidelity`"
+        text = f"ratio {row['ratio']!r}: not a number; run `dvc repro fidelity`"
         raise ValueError(f"{source}: {text}") from error
 
 

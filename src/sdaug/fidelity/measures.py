@@ -1,0 +1,155 @@
+"""All measures of the synthetic images of one class, against the photos of the whole study."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from sdaug.common.manifest import Photo
+from sdaug.common.seeding import numpy_stream
+from sdaug.common.synthetic import SyntheticImage
+from sdaug.diffusion.latents import reconstruct
+from sdaug.fidelity.copies import CopyDetector, plant_copies
+from sdaug.fidelity.distances import distance_measures
+from sdaug.fidelity.judge import Judges, Verdict
+from sdaug.fidelity.network import FeatureNetwork, Images, Vectors
+from sdaug.fidelity.params import FidelityParams
+from sdaug.fidelity.photos import PhotoPart
+
+NUM_PAIRS = 10  # closest pairs of a class that are listed
+NUM_PLANTED = 32  # training photos of a class that are altered and planted as copies
+
+
+class Yardsticks:
+    """What all classes are measured against: judges, features of the photos, and a detector of copies."""
+
+    def __init__(
+        self,
+        training: PhotoPart,
+        held_out: PhotoPart,
+        vae: AutoencoderKL,
+        classes: Sequence[str],
+        params: FidelityParams,
+    ) -> None:
+        """Train judges on the held-out photos, and take features of all photos as the VAE returns them."""
+        self.params, self.classes, self.training, self.held_out = params, list(classes), training, held_out
+        self.network = FeatureNetwork(training.pixels.shape[1])
+        self.sharp = self.network.features(held_out.pixels)
+        self.soft = self.network.features(held_out.decoded)
+        self.seen = self.network.features(training.decoded)
+        mirrored = self.network.features(training.decoded[:, :, ::-1])
+        self.judges = Judges(
+            self.sharp,
+            self.soft,
+            held_out.labels,
+            held_out.groups,
+            classes,
+            num_folds=params.judge_folds,
+            seed=params.seed,
+        )
+        self.detector = CopyDetector(self.seen, mirrored, self.soft)
+
+        chosen = choose_planted(training.labels, seed=params.seed)
+        self.planted_labels = training.labels[chosen]
+        self.is_found = {
+            name: self.detector.copies(self.network.features(reconstruct(vae, images)))
+            for name, images in plant_copies(training.pixels[chosen]).items()
+        }
+
+    @property
+    def copy_detection(self) -> dict[str, Any]:
+        """The ratio below which an image counts as a copy, and the share of planted copies that are found."""
+        found = {name: float(is_found.mean()) for name, is_found in self.is_found.items()}
+        return {"threshold": self.detector.threshold, "found": found}
+
+
+def measure_class(
+    yardsticks: Yardsticks, images: Sequence[SyntheticImage], before: Images, after: Images
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The measures of one class's images, drawn by the base and by its generators, and its closest pairs."""
+    label = images[0].label
+    k = yardsticks.classes.index(label)
+    features = {"before": yardsticks.network.features(before), "after": yardsticks.network.features(after)}
+    verdicts = {
+        "photos": yardsticks.judges.of_photos(yardsticks.sharp, label),
+        "soft": yardsticks.judges.of_photos(yardsticks.soft, label),
+        **{kind: yardsticks.judges.of_images(vectors, label) for kind, vectors in features.items()},
+    }
+    measures = {
+        "num_photos": int((yardsticks.held_out.labels == k).sum()),
+        "num_images": len(images),
+        "judge": judge_measures(verdicts, [image.draw for image in images]),
+        "distances": _distances(yardsticks, k, features),
+        "copies": _copies(yardsticks, k, features["after"]),
+    }
+    return measures, closest_pairs(yardsticks.detector, features["after"], images, yardsticks.training.photos)
+
+
+def judge_measures(verdicts: Mapping[str, Verdict], draws: Sequence[int]) -> dict[str, Any]:
+    """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth."""
+    means = {kind: verdict.means() for kind, verdict in verdicts.items()}
+    of_draws, recognized = np.array(draws), verdicts["after"].recognized
+    return {
+        "share": {kind: share for kind, (share, _) in means.items()},
+        "probability": {kind: probability for kind, (_, probability) in means.items()},
+        "share_of_draw": {str(draw): float(recognized[of_draws == draw].mean()) for draw in np.unique(of_draws)},
+    }
+
+
+def closest_pairs(
+    detector: CopyDetector, features: Vectors, images: Sequence[SyntheticImage], training: Sequence[Photo]
+) -> list[dict[str, Any]]:
+    """A class's images that are nearest to one training photo compared with others, the most suspect first."""
+    nearest = detector.nearest(features)
+    order = sorted(range(len(images)), key=lambda i: (nearest.ratio[i], images[i].id))[:NUM_PAIRS]
+    return [
+        {
+            "label": images[i].label,
+            "draw": images[i].draw,
+            "synthetic": images[i].id,
+            "photo": training[nearest.index[i]].id,
+            "photo_label": training[nearest.index[i]].label,
+            "distance": float(nearest.distance[i]),
+            "ratio": float(nearest.ratio[i]),
+            "is_copy": int(nearest.ratio[i] < detector.threshold),
+        }
+        for i in order
+    ]
+
+
+def choose_planted(labels: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+    """The indices of some training photos of each class, sorted."""
+    chosen = [
+        numpy_stream(seed, "planted", int(k)).permutation(np.flatnonzero(labels == k))[:NUM_PLANTED]
+        for k in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _distances(yardsticks: Yardsticks, k: int, features: Mapping[str, Vectors]) -> dict[str, Any]:
+    """Distances to the held-out photos of class `k`: of training photos, of sharp photos, and of drawn images."""
+    own = yardsticks.held_out.labels == k
+    others = {
+        "photos": yardsticks.seen[yardsticks.training.labels == k],
+        "sharp": yardsticks.sharp[own],
+        "before": features["before"],
+        "after": features["after"],
+    }
+    return distance_measures(
+        yardsticks.soft[own], others, nearest_k=yardsticks.params.nearest_k, seed=yardsticks.params.seed
+    )
+
+
+def _copies(yardsticks: Yardsticks, k: int, features: Vectors) -> dict[str, Any]:
+    """The share of class `k`'s images that count as copies, and the same of its held-out photos and planted copies."""
+    is_copy = {
+        "photos": yardsticks.detector.copies(yardsticks.soft[yardsticks.held_out.labels == k]),
+        "planted": np.concatenate([found[yardsticks.planted_labels == k] for found in yardsticks.is_found.values()]),
+        "after": yardsticks.detector.copies(features),
+    }
+    return {
+        "share": {kind: float(flags.mean()) if len(flags) else None for kind, flags in is_copy.items()},
+        "smallest_ratio": float(yardsticks.detector.nearest(features).ratio.min()),
+    }
