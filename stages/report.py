@@ -13,7 +13,7 @@ from sdaug.common.sections import read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.common.tracking import flatten
-from sdaug.verdict import page, pictures, sentences, tables
+from sdaug.verdict import page, pictures, rows, sentences, tables
 from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.checklist import Facts, build_checklist
 from sdaug.verdict.closest import Pair, read_pairs
@@ -71,10 +71,10 @@ def main() -> None:
     mistakes = find_mistakes(study)
     with fresh_dir(args.out) as out:
         write_text(out / "comparison.txt", text)
-        write_csv(out / "comparison.csv", tables.comparison_rows(study))
+        write_csv(out / "comparison.csv", rows.comparison_rows(study))
         if study.contrasts:
-            write_csv(out / "differences.csv", tables.difference_rows(study))
-        write_csv(out / "confusion.csv", tables.confusion_rows(study))
+            write_csv(out / "differences.csv", rows.difference_rows(study))
+        write_csv(out / "confusion.csv", rows.confusion_rows(study))
         markdown = page.render_markdown([*shown, *audited], verdict=verdict, limits=limits, pooled=pooled)
         write_text(out / "comparison.md", markdown)
         write_text(out / "verdict.md", page.render_verdict(verdict, limits, pooled) + "\n")

@@ -1,0 +1,63 @@
+"""The report's numbers as rows of CSV files."""
+
+import math
+from typing import Any
+
+from sdaug.verdict.published import find_published
+from sdaug.verdict.results import Contrast, Study
+from sdaug.verdict.statistics import Estimate
+
+
+def comparison_rows(study: Study) -> list[dict[str, Any]]:
+    """One row per model and data set with every number of the report as a fraction; missing values are blank."""
+    rows = []
+    for result in study.results.values():
+        row: dict[str, Any] = {
+            "model": result.model,
+            "dataset": result.dataset,
+            "num_seeds": len(result.runs),
+            "num_train": result.runs[0].num_train,
+            "num_validation": result.runs[0].num_validation,
+            **{metric: _blank(value) for metric, value in result.scores.items()},
+        }
+        for name, estimate in result.estimates.items():
+            row |= {f"{name}_low": _blank(estimate.low), f"{name}_high": _blank(estimate.high)}
+        row |= {f"recall_{label}": _blank(value) for label, value in result.recall.items()}
+        slide = find_published(result.model, result.dataset)
+        row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
+        row["published_test_accuracy"] = slide.test_percent / 100 if slide else ""
+        rows.append(row)
+    return rows
+
+
+def difference_rows(study: Study) -> list[dict[str, Any]]:
+    """One row per contrast, model (or their mean) and metric, as fractions; missing values are blank."""
+
+    def row(contrast: Contrast, model: str, metric: str, estimate: Estimate) -> dict[str, Any]:
+        numbers = (estimate.value, estimate.low, estimate.high, estimate.detectable)
+        names = {"arm": contrast.arm, "against": contrast.against, "model": model, "metric": metric}
+        return names | dict(zip(("difference", "low", "high", "detectable"), map(_blank, numbers), strict=True))
+
+    return [
+        row(contrast, model, metric, estimate)
+        for contrast in study.contrasts
+        for model, estimates in [
+            *((model, difference.estimates) for model, difference in contrast.by_model.items()),
+            ("mean", contrast.mean),
+        ]
+        for metric, estimate in estimates.items()
+    ]
+
+
+def confusion_rows(study: Study) -> list[dict[str, str]]:
+    """One row per test image and run, in the format of the confusion templates of `dvc plots`."""
+    return [
+        {"actual": study.classes[actual], "predicted": study.classes[predicted], "run": run.name}
+        for result in study.results.values()
+        for run in result.runs
+        for actual, predicted in zip(study.test.labels, run.predicted, strict=True)
+    ]
+
+
+def _blank(value: float) -> float | str:
+    return "" if math.isnan(value) else value
