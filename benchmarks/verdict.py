@@ -6,8 +6,8 @@ has generators, whose draws have a luck of their own that all models share. Luck
 probability of being right, so that the true difference in balanced accuracy is known exactly.
 
 Prints a line per design and one JSON object: `coverage` (wanted: 0.95), `called` (how often an effect is claimed: at
-most 0.05 where there is none) and `power` (how often the effect that the study says it would detect with 80 % power is
-found).
+most 0.05 where there is none) and `power` (how often an effect is found that is as large as the studies say, on
+average, they would detect with 80 % power).
 """
 
 import argparse
@@ -90,12 +90,11 @@ def measure(design: Design, num_studies: int, *, seed: int = 0) -> dict[str, flo
         "called": np.mean([is_called(estimate) for estimate in found]),
         "half_width": np.median([(estimate.high - estimate.low) / 2 for estimate in found]),
     }
-    # The same studies, moved to the effect that they say they would detect four times out of five. Variances are
-    # unbiased and their roots are not, so what the studies say is averaged as squares.
-    detectable = float(np.sqrt(np.mean(np.square([estimate.detectable for estimate in found]))))
-    moved = [detectable - design.effect + estimate.value for estimate in found]
-    half_widths = [(estimate.high - estimate.low) / 2 for estimate in found]
-    result |= {"detectable": detectable, "power": np.mean(np.array(moved) > np.array(half_widths))}
+    # The same studies, moved to the effect that they say, on average, they would detect four times out of five.
+    detectable = float(np.mean([estimate.detectable for estimate in found]))
+    moved = np.array([detectable - design.effect + estimate.value for estimate in found])
+    half_widths = np.array([(estimate.high - estimate.low) / 2 for estimate in found])
+    result |= {"detectable": detectable, "power": np.mean(moved > half_widths)}
     return {name: round(float(value), 4) for name, value in result.items()}
 
 

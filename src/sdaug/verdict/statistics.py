@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 
 CONFIDENCE, POWER = 0.95, 0.80
 ROUNDING = 1.0e-15  # what is left of a variance of equal values; one run that differs on one image gives 1e-9
+MAX_DEGREES = 1000.0  # from here on, a t distribution is a normal one
 MIN_RUNS = 3  # training runs per model, or draws: with fewer, their variation is a guess (two cover 89 %, not 95 %)
 
 
@@ -56,9 +58,13 @@ class Estimate:
 
     @property
     def detectable(self) -> float:
-        """The smallest true effect that a study like this one detects with 80 % power."""
-        quantiles = stats.t.ppf([0.5 + CONFIDENCE / 2, POWER], self.degrees_of_freedom)
-        return float(quantiles.sum() * self.standard_error)
+        """The smallest true effect that a study like this one detects with 80 % power (noncentral t distribution)."""
+        if not self.is_known:
+            return math.nan
+        df = min(self.degrees_of_freedom, MAX_DEGREES)
+        limit = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df))
+        shift = brentq(lambda shift: float(stats.nct.sf(limit, df, shift)) - POWER, 0.0, 2 * limit + 5)
+        return float(shift) * self.standard_error
 
     @property
     def _half_width(self) -> float:
@@ -163,14 +169,16 @@ def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple
     if counts.min() < 2:
         return math.nan, math.nan
     influence = np.zeros((len(names), group_of.max() + 1))
+    effective = counts.astype(float)  # groups of one size that would tell as much
     for k, num_groups in enumerate(counts):
         members = stratum_of == k
+        effective[k] = members.sum() ** 2 / np.square(np.bincount(group_of[members])).sum()
         influence[k] = _jackknife(values[members], group_of[members], num_groups, influence.shape[1]) / len(names)
     seen = np.square(influence).sum(axis=1)
     # Where all images of a class agree (0 of 6 right), the next one still need not: Jeffreys' variance stands in.
     own = np.where(seen > ROUNDING, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
     variance = np.square(influence.sum(axis=0)).sum() + (own - seen).sum()
-    degrees = own.sum() ** 2 / (own**2 / (counts - 1)).sum()
+    degrees = own.sum() ** 2 / (own**2 / np.maximum(1.0, effective - 1)).sum()
     return float(variance), float(degrees)
 
 
