@@ -84,7 +84,11 @@ WINGS = {
     "audit": {"common", "classify", "train"},
     "verdict": {"common"},
 }
-ABOVE = {"check": {*GROUND, *WINGS}, "run": {*GROUND, *WINGS, "check"}}
+ABOVE = {
+    "check": {*GROUND, *WINGS},
+    "pretrain": {"common", "diffusion", "base", "phantom"},
+    "run": {*GROUND, *WINGS, "check", "pretrain"},
+}
 ALLOWED = {**GROUND, **WINGS, **ABOVE}
 
 

@@ -46,14 +46,14 @@ def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeli
 
 def build_tokenizer() -> CLIPTokenizer:
     """A byte-level CLIP tokenizer without merges: one token per byte, so that any rare identifier can be written."""
-    letters = list(_byte_letters())
+    letters = byte_letters()
     words = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
     return CLIPTokenizer(
         vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=MAX_TOKENS
     )
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """The printable characters that byte-level BPE (GPT-2, CLIP) assigns to the 256 bytes, in its order."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in shown]

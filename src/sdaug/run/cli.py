@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdaug.check.study import check_study
 from sdaug.common.params import Square
+from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
 from sdaug.photos.decode import UnreadablePhotoError, decode_photo
@@ -67,6 +68,13 @@ def main(words: Sequence[str] | None = None) -> None:
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
+    # Making the base that is shipped.
+    pretrain = commands.add_parser("pretrain", help="train the small Stable Diffusion in pretrained/ again: hours")
+    pretrain.add_argument("--params", type=Path, default=Path("pretrained/params.yaml"))
+    pretrain.add_argument("--out", type=Path, default=Path("pretrained/small"))
+    pretrain.add_argument("--work", type=Path, default=Path(".work/pretrain"), help="folder for images and checkpoints")
+    pretrain.add_argument("--threads", type=int, help="on a CPU (default: all cores)")
+    pretrain.set_defaults(run=run_pretrain)
     # As in a stage, an error of the user is one line on stderr.
     args = parser.parse_args(words)
     run_stage(lambda: args.run(args))
@@ -143,6 +151,18 @@ def run_redraw(args: argparse.Namespace) -> None:
         largest = int(np.abs(read_png(known).astype(int) - pixels).max())
         difference = "none, in any pixel" if largest == 0 else f"at most {largest} of 255 per pixel"
     print(f"{out}: seed {image.seed}, prompt {image.prompt!r}; difference from {known}: {difference}")
+
+
+def run_pretrain(args: argparse.Namespace) -> None:
+    """Train the small base, or go on where an interrupted training stopped."""
+    # Imported here, like torch for `predict`.
+    from sdaug.common.device import prepare_device
+    from sdaug.pretrain.params import PretrainParams
+    from sdaug.pretrain.pretraining import pretrain
+
+    params = convert(read_params(args.params), PretrainParams, str(args.params))
+    pretrain(params, args.work, args.out, prepare_device(args.threads))
+    print(f"{args.out}: use it as base.model in params.yaml")
 
 
 def _survey(args: argparse.Namespace) -> Survey:

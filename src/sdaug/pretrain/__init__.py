@@ -1,0 +1,1 @@
+"""`sdaug pretrain`: the small Stable Diffusion in `pretrained/`, trained on procedural worlds and licensed photos."""

@@ -1,0 +1,92 @@
+"""The model card of the pretrained base: what it has seen, how it was trained, what it draws and what it cannot do."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffusers import StableDiffusionPipeline
+
+from sdaug.common.files import read_csv, write_text
+from sdaug.common.images import grid
+from sdaug.diffusion.sampling import draw_previews
+from sdaug.pretrain.params import PretrainParams
+
+SAMPLES = "samples.png"
+NUM_SAMPLES, GUIDANCE_SCALE = 8, 2.0
+PROMPTS = (
+    "a photo of a teat end",
+    "a close photo of a teat end",
+    "a striped red ring on a smooth blue background",
+    "a smooth yellow leaf on a rough green background",
+    "a picture of many white and red flowers",
+    "a photo of a cat",
+    "a photo of gravel",
+)
+
+
+def write_card(
+    folder: Path, pipeline: StableDiffusionPipeline, params: PretrainParams, losses: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write README.md and a picture of samples to the folder of the pipeline."""
+    rows = [
+        (prompt, list(draw_previews(
+            pipeline, prompt, NUM_SAMPLES, size_pixels=params.world.size_pixels, guidance_scale=GUIDANCE_SCALE
+        )))
+        for prompt in PROMPTS
+    ]  # fmt: skip
+    grid(rows, tile_pixels=params.world.size_pixels, columns=NUM_SAMPLES).save(
+        folder / SAMPLES, format="PNG", optimize=True
+    )
+    write_text(folder / "README.md", card_text(pipeline, params, losses))
+
+
+def card_text(pipeline: StableDiffusionPipeline, params: PretrainParams, losses: Sequence[Mapping[str, Any]]) -> str:
+    """The card in Markdown, with the front matter that model hubs read."""
+    world, last = params.world, {row["curve"]: row["value"] for row in losses}
+    parts = {"UNet": pipeline.unet, "text encoder": pipeline.text_encoder, "VAE": pipeline.vae}
+    sizes = ", ".join(
+        f"{name} {sum(weight.numel() for weight in part.parameters()) / 1e6:.1f}" for name, part in parts.items()
+    )
+    photos = read_csv(world.photos) if world.photos else []
+    sources = "\n".join(f"| {row['caption']} | {row['source']} | {row['licence']} |" for row in photos)
+    scores = ", ".join(map(str, world.teat_scores))
+    return f"""---
+license: mit
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+
+# A small Stable Diffusion for {world.size_pixels} pixels
+
+A latent diffusion model (arXiv 2112.10752) in the layout of Stable Diffusion, small enough to fine-tune on two CPU
+cores. Weights in millions: {sizes}. It predicts velocity, with zero terminal signal (arXiv 2305.08891).
+
+![Samples]({SAMPLES})
+
+A row per prompt, at guidance scale {GUIDANCE_SCALE}.
+
+## What it has seen
+
+- {world.num_teats} simulated photos of teat ends (this project's phantom, seeds that no study uses), drawn with scores
+  {scores}; no caption tells the score.
+- {world.num_leaves} pictures of dead leaves and {world.num_objects} of one textured shape, with captions that name
+  shape, texture and colour (after arXiv 2106.05963).
+- {world.num_photos} cuts from {len(photos)} photos:
+
+| caption | source | licence |
+|---|---|---|
+{sources}
+
+## How it was trained
+
+VAE: {params.vae.steps} steps of {params.vae.batch_size} crops, squared error {last.get("vae_squared_error", 0):.4f} of
+pixels in [-1, 1]. UNet and text encoder: {params.unet.steps} steps of {params.unet.batch_size}, loss
+{last.get("unet_loss", 0):.4f} with min-SNR weights; a moving average of the weights is kept. `losses.csv` has the
+curves, `pretrained/params.yaml` all settings; `sdaug pretrain` trains it again.
+
+## What it cannot do
+
+- Draw anything that it has not seen: people, animals but one cat, text, scenes.
+- Draw larger than {world.size_pixels} pixels.
+- Tell the scores of teat ends apart by words: that is what DreamBooth is for.
+"""

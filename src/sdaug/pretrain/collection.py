@@ -1,0 +1,83 @@
+"""The images and captions of a pretraining, drawn once and kept beside its checkpoints."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdaug.common.files import read_csv, read_json, write_json
+from sdaug.common.progress import progress
+from sdaug.common.seeding import numpy_stream
+from sdaug.pretrain.params import WorldParams
+from sdaug.pretrain.worlds import Picture, draw_leaves, draw_object, draw_teat
+
+
+def collect(params: WorldParams, work_dir: Path) -> tuple[NDArray[np.uint8], list[str]]:
+    """Images `(N, H, W, 3)` and their captions; read from `work_dir` if they were drawn with the same params before.
+
+    Raises:
+        ModuleNotFoundError: a package that the photos come with is not installed.
+    """
+    key = hashlib.sha256(json.dumps(asdict(params), default=str, sort_keys=True).encode()).hexdigest()
+    images_path, captions_path = work_dir / "images.npy", work_dir / "captions.json"
+    if captions_path.is_file() and read_json(captions_path)["key"] == key:
+        return np.load(images_path, mmap_mode="r"), read_json(captions_path)["captions"]
+    pictures = list(progress(_draw_all(params), title="worlds", total=count(params), unit="image"))
+    work_dir.mkdir(parents=True, exist_ok=True)
+    np.save(images_path, np.stack([image for image, _ in pictures]))
+    write_json(captions_path, {"key": key, "captions": [caption for _, caption in pictures]})
+    return collect(params, work_dir)
+
+
+def count(params: WorldParams) -> int:
+    """The number of images."""
+    return params.num_teats + params.num_leaves + params.num_objects + params.num_photos
+
+
+def _draw_all(params: WorldParams) -> Iterator[Picture]:
+    seed, size = params.seed, params.size_pixels
+    photos = _read_photos(params.photos)
+    yield from (draw_teat(seed, index, size, params.teat_scores) for index in range(params.num_teats))
+    yield from (draw_leaves(seed, index, size) for index in range(params.num_leaves))
+    yield from (draw_object(seed, index, size) for index in range(params.num_objects))
+    yield from (_cut(photos, seed, index, size) for index in range(params.num_photos))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePhoto:
+    """A photo that comes with an installed package, and what it shows."""
+
+    pixels: Image.Image
+    caption: str
+
+
+def _read_photos(table: Path | None) -> list[SourcePhoto]:
+    """The photos in a table of packages, files, captions and licences.
+
+    Raises:
+        ModuleNotFoundError: a package is not installed.
+    """
+    found = []
+    for row in read_csv(table) if table else []:
+        with as_file(files(row["package"]) / row["file"]) as path, Image.open(path) as opened:
+            found.append(SourcePhoto(pixels=opened.convert("RGB"), caption=row["caption"]))
+    return found
+
+
+def _cut(photos: Sequence[SourcePhoto], seed: int, index: int, size: int) -> Picture:
+    """A square of a random photo, mirrored at random, from near to far: as many at each scale."""
+    rng = numpy_stream(seed, "photo", index)
+    photo = photos[int(rng.integers(len(photos)))]
+    shorter = min(photo.pixels.size)
+    side = round(size * (shorter / size) ** rng.uniform(0.3, 1.0))
+    left, top = (int(rng.integers(length - side + 1)) for length in photo.pixels.size)
+    box = (left, top, left + side, top + side)
+    cut = np.asarray(photo.pixels.resize((size, size), Image.Resampling.LANCZOS, box=box))
+    caption = photo.caption if side > 0.5 * shorter else f"{photo.caption}, near"
+    return np.ascontiguousarray(cut[:, ::-1] if rng.random() < 0.5 else cut), caption

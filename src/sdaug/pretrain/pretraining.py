@@ -1,0 +1,98 @@
+"""The whole pretraining: images, VAE, latents, UNet and text encoder, and the folder that is shipped."""
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
+
+from sdaug.base.pretraining import whiten_latents
+from sdaug.common.files import fresh_dir, write_csv
+from sdaug.diffusion.latents import encode_images
+from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
+from sdaug.pretrain.card import write_card
+from sdaug.pretrain.collection import collect
+from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
+from sdaug.pretrain.networks import build_network
+from sdaug.pretrain.params import PretrainParams
+
+
+def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torch.device) -> None:
+    """Train, or go on where an interrupted run stopped, and write the pipeline in half precision to `out_dir`.
+
+    Raises:
+        ValueError: a loss is not finite.
+    """
+    images, captions = collect(params.world, work_dir)
+    size = params.world.size_pixels
+    pipeline = build_network(params.network, captions, size_pixels=size, seed=params.unet.seed).to(device)
+    losses = train_vae(pipeline, images, params, work_dir / "vae.pt")
+    losses += train_unet(pipeline, images, captions, params, work_dir / "unet.pt")
+    # Half precision halves the download; stages load it as float32, which the samples show.
+    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+        part.half()
+    with fresh_dir(out_dir) as folder:
+        save_pipeline(pipeline, folder)
+        write_csv(folder / "losses.csv", losses)
+        write_card(folder, load_pipeline(folder, device), params, losses)
+
+
+def train_vae(
+    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: PretrainParams, checkpoint: Path
+) -> list[dict[str, Any]]:
+    """Train the VAE on images `(N, H, W, 3)` and make its latents white; returns its losses."""
+    pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    loop = VaeLoop(pipeline, pixels, params)
+    losses = run_loop(
+        loop,
+        params.vae.steps,
+        checkpoint,
+        key=key_of(params.world, params.network, params.vae, params.crop_pixels),
+        every_seconds=params.checkpoint_seconds,
+        title="VAE",
+    )
+    loop.training.finish()
+    whiten_latents(pipeline.vae, encode_images(pipeline.vae, images, flip_horizontal=False))
+    return losses
+
+
+def train_unet(
+    pipeline: StableDiffusionPipeline,
+    images: NDArray[np.uint8],
+    captions: list[str],
+    params: PretrainParams,
+    checkpoint: Path,
+) -> list[dict[str, Any]]:
+    """Train UNet and text encoder on images `(N, H, W, 3)` and their captions; returns their losses."""
+    latents = encode_images(pipeline.vae, images, flip_horizontal=True)
+    pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
+    # The empty caption comes last.
+    tokens = pipeline.tokenizer(
+        [*captions, ""],
+        padding="max_length",
+        max_length=params.network.max_tokens,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    loop = UnetLoop(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), tokens, params)
+    losses = run_loop(
+        loop,
+        params.unet.steps,
+        checkpoint,
+        key=key_of(params),
+        every_seconds=params.checkpoint_seconds,
+        title="UNet",
+    )
+    loop.training.finish()
+    return losses
+
+
+def key_of(*params: Any) -> str:
+    """A hash of the params that a checkpoint was trained with."""
+    values = [asdict(part) if is_dataclass(part) and not isinstance(part, type) else part for part in params]
+    return hashlib.sha256(json.dumps(values, default=str, sort_keys=True).encode()).hexdigest()
