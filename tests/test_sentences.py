@@ -10,6 +10,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
+from sdaug.verdict import sentences
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.sentences import find_effect, find_verdict
 from sdaug.verdict.statistics import Estimate
@@ -25,12 +26,25 @@ def three_seeds(metrics_dir: Path, leaning: float) -> Study:
     return read_study(metrics_dir, classes=CLASSES, seeds=dict.fromkeys(MODELS, range(3)), datasets=arms, remedies=arms)
 
 
+@pytest.fixture
+def _two_groups_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rarest class of these tests has four images in two groups."""
+    monkeypatch.setattr(sentences, "MIN_GROUPS", 2)
+
+
+def test_class_of_few_groups_leaves_the_verdict_open(tmp_path: Path) -> None:
+    (sentence,) = find_verdict(three_seeds(tmp_path, 0.9))
+    assert "undecided (score_3 has test photos of 2 groups, of 5 needed)" in sentence
+
+
+@pytest.mark.usefixtures("_two_groups_are_enough")
 @pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
 def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
     (sentence,) = find_verdict(three_seeds(tmp_path, leaning))
     assert verdict in sentence
 
 
+@pytest.mark.usefixtures("_two_groups_are_enough")
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [(0.02, "no effect as large as 6.1 points"), (0.05, "undecided (an effect of 15 points cannot be ruled out)")],

@@ -10,6 +10,7 @@ from sdaug.verdict.statistics import MIN_RUNS
 from sdaug.verdict.tables import percent, plural, signed
 
 LARGE = 0.10  # an effect that a study should see: one that cannot rule it out has decided nothing
+MIN_GROUPS = 5  # of each class's test photos: with three, other last digits doubled an interval (LOG.md, 2026-11-25)
 MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
 
 
@@ -56,8 +57,9 @@ def find_effect(contrast: Contrast, study: Study) -> str:
     reasons = reasons if study.num_runs < MIN_RUNS else []
     if num_draws is not None and num_draws < MIN_RUNS:
         reasons.append(f"{plural(num_draws, 'draw')} of the generators, of {MIN_RUNS} needed")
-    if not reasons and not estimate.is_known:
-        reasons = ["a class has test photos of one group only"]
+    label, num_groups = fewest_groups(study)
+    if num_groups < MIN_GROUPS:
+        reasons.append(f"{label} has test photos of {plural(num_groups, 'group')}, of {MIN_GROUPS} needed")
     if reasons:
         return f"undecided ({'; '.join(reasons)})"
     if estimate.low > 0:
@@ -69,6 +71,15 @@ def find_effect(contrast: Contrast, study: Study) -> str:
     if largest > LARGE:
         return f"undecided (an effect of {100 * largest:.0f} points cannot be ruled out)"
     return f"no effect as large as {100 * largest:.1f} points"
+
+
+def fewest_groups(study: Study) -> tuple[str, int]:
+    """The class whose test photos come from the fewest groups, and how many."""
+    groups_of: dict[str, set[str]] = {}
+    for label, group in zip(study.test.labels, study.test.groups, strict=True):
+        groups_of.setdefault(study.classes[label], set()).add(group)
+    fewest = min(groups_of, key=lambda label: len(groups_of[label]))
+    return fewest, len(groups_of[fewest])
 
 
 def find_limits(
