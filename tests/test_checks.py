@@ -87,10 +87,10 @@ def test_stage_warns_on_stderr_and_refuses_prompts_of_other_classes(
 ) -> None:
     check_settings = runpy.run_path(str(ROOT / "stages" / "dreambooth.py"))["check_settings"]
     text = (ROOT / "params.yaml").read_text()
-    params = replace(KNOBS, method="lora", learning_rate=5.0e-6)
+    settings = argparse.Namespace(params=replace(KNOBS, method="lora", learning_rate=5.0e-6), class_prompt="a photo")
     for name, written in (("good", text), ("bad", text.replace(" zwc ", " ZWA "))):
         (tmp_path / f"{name}.yaml").write_text(written)
-    check_settings(argparse.Namespace(params=tmp_path / "good.yaml", base=base), params, "a photo")
+    check_settings(argparse.Namespace(params=tmp_path / "good.yaml", base=base), settings)
     assert capsys.readouterr().err.startswith("warning: params.yaml: dreambooth.learning_rate: 5e-06; ")
     with pytest.raises(ValueError, match=r"concepts\.score_1.*zwa.*concepts\.score_3.*ZWA"):
-        check_settings(argparse.Namespace(params=tmp_path / "bad.yaml", base=base), params, "a photo")
+        check_settings(argparse.Namespace(params=tmp_path / "bad.yaml", base=base), settings)

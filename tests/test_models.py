@@ -166,7 +166,7 @@ def test_docs_show_how_timm_alone_uses_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "models" / "classifiers" / "resnet18-original-0"
+    folder = tmp_path / "models" / "classifiers" / "resnet18-original" / "0"
     folder.mkdir(parents=True)
     model, card = build_model(recipe(architecture="resnet18", options={}, image_size=32), CLASSES, prepared_pixels=32)
     save_model(folder, model.state_dict(), card)
