@@ -85,6 +85,15 @@ def test_images_are_drawn_once(tmp_path: Path) -> None:
     assert (tmp_path / "images.npy").stat().st_mtime_ns != before
 
 
+def test_package_that_is_missing_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    table.write_text("package,file,caption,licence,source\nno_such_package,a.png,a photo,CC0,nobody\n")
+    world = replace(SMALL.world, photos=table, num_photos=1)
+    with pytest.raises(ValueError, match=r"photos.csv: a.png: package no_such_package is not installed; `uv pip"):
+        collect(world, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
 def test_tokenizer_has_learned_words_and_spells_others() -> None:
     tokenizer = train_tokenizer(["a photo of a teat end"] * 3, num_merges=60, max_tokens=32)
     assert tokenizer.tokenize("a photo of a teat end") == [

@@ -23,21 +23,12 @@ def build_tiny(params: BaseParams, *, size_pixels: int) -> StableDiffusionPipeli
         tokenizer = build_tokenizer()
         return StableDiffusionPipeline(
             vae=_build_vae(params, size_pixels=size_pixels),
-            text_encoder=_build_text_encoder(tokenizer),
+            text_encoder=build_text_encoder(
+                tokenizer, width=TEXT_WIDTH, hidden_width=2 * TEXT_WIDTH, num_layers=2, num_heads=4
+            ),
             tokenizer=tokenizer,
             unet=_build_unet(params, size_pixels=size_pixels),
-            scheduler=DDIMScheduler(
-                beta_start=0.00085,  # betas as in Stable Diffusion
-                beta_end=0.012,
-                beta_schedule="scaled_linear",
-                prediction_type="v_prediction",
-                timestep_spacing="trailing",
-                # Otherwise the last timestep leaks mean colours, which pure noise at sampling lacks (arXiv 2305.08891).
-                rescale_betas_zero_snr=True,
-                clip_sample=False,
-                set_alpha_to_one=False,
-                steps_offset=1,
-            ),
+            scheduler=build_scheduler(),
             safety_checker=None,  # it blacks out skin-like photos
             feature_extractor=None,
             requires_safety_checker=False,
@@ -60,16 +51,35 @@ def byte_letters() -> list[str]:
     return [*(chr(byte) for byte in shown), *(chr(256 + index) for index in range(len(hidden)))]
 
 
-def _build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule of small bases, for velocity prediction."""
+    return DDIMScheduler(
+        beta_start=0.00085,  # betas as in Stable Diffusion
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        # Otherwise the last timestep leaks mean colours, which pure noise at sampling lacks (arXiv 2305.08891).
+        rescale_betas_zero_snr=True,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def build_text_encoder(
+    tokenizer: CLIPTokenizer, *, width: int, hidden_width: int, num_layers: int, num_heads: int
+) -> CLIPTextModel:
+    """An untrained text encoder for this tokenizer, in evaluation mode."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=2 * TEXT_WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=MAX_TOKENS,
-            projection_dim=TEXT_WIDTH,
+            hidden_size=width,
+            intermediate_size=hidden_width,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            max_position_embeddings=tokenizer.model_max_length,
+            projection_dim=width,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

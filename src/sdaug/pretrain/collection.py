@@ -1,9 +1,7 @@
 """The images and captions of a pretraining, drawn once and kept beside its checkpoints."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from PIL import Image
 from sdaug.common.files import read_csv, read_json, write_json
 from sdaug.common.progress import progress
 from sdaug.common.seeding import numpy_stream
-from sdaug.pretrain.params import WorldParams
+from sdaug.pretrain.params import WorldParams, key_of
 from sdaug.pretrain.worlds import Picture, draw_leaves, draw_object, draw_teat
 
 
@@ -22,14 +20,15 @@ def collect(params: WorldParams, work_dir: Path) -> tuple[NDArray[np.uint8], lis
     """Images `(N, H, W, 3)` and their captions; read from `work_dir` if they were drawn with the same params before.
 
     Raises:
-        ModuleNotFoundError: a package that the photos come with is not installed.
+        ValueError: a package that the photos come with is not installed.
     """
-    key = hashlib.sha256(json.dumps(asdict(params), default=str, sort_keys=True).encode()).hexdigest()
+    key = key_of(params)
     images_path, captions_path = work_dir / "images.npy", work_dir / "captions.json"
     if captions_path.is_file() and read_json(captions_path)["key"] == key:
         return np.load(images_path, mmap_mode="r"), read_json(captions_path)["captions"]
     pictures = list(progress(_draw_all(params), title="worlds", total=count(params), unit="image"))
     work_dir.mkdir(parents=True, exist_ok=True)
+    captions_path.unlink(missing_ok=True)  # or, stopped between the two, it would belong to other images
     np.save(images_path, np.stack([image for image, _ in pictures]))
     write_json(captions_path, {"key": key, "captions": [caption for _, caption in pictures]})
     return collect(params, work_dir)
@@ -61,11 +60,16 @@ def _read_photos(table: Path | None) -> list[SourcePhoto]:
     """The photos in a table of packages, files, captions and licences.
 
     Raises:
-        ModuleNotFoundError: a package is not installed.
+        ValueError: a package is not installed.
     """
     found = []
     for row in read_csv(table) if table else []:
-        with as_file(files(row["package"]) / row["file"]) as path, Image.open(path) as opened:
+        try:
+            folder = files(row["package"])
+        except ModuleNotFoundError as error:
+            rule = "not installed; `uv pip install scikit-image`, or num_photos: 0 and no photos"
+            raise ValueError(f"{table}: {row['file']}: package {row['package']} is {rule}") from error
+        with as_file(folder / row["file"]) as path, Image.open(path) as opened:
             found.append(SourcePhoto(pixels=opened.convert("RGB"), caption=row["caption"]))
     return found
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTokenizer
 
-from sdaug.base.tiny import END, START, START_LOG_VARIANCE, byte_letters
+from sdaug.base.tiny import END, START, START_LOG_VARIANCE, build_scheduler, build_text_encoder, byte_letters
 from sdaug.diffusion.attention import share_prompts
 from sdaug.pretrain.params import NetworkParams
 
@@ -26,20 +26,16 @@ def build_network(
         tokenizer = train_tokenizer(captions, num_merges=params.num_merges, max_tokens=params.max_tokens)
         return StableDiffusionPipeline(
             vae=_build_vae(params, size_pixels=size_pixels),
-            text_encoder=_build_text_encoder(params, tokenizer),
+            text_encoder=build_text_encoder(
+                tokenizer,
+                width=params.text_width,
+                hidden_width=4 * params.text_width,
+                num_layers=params.text_layers,
+                num_heads=params.text_width // 32,
+            ),
             tokenizer=tokenizer,
             unet=_build_unet(params, size_pixels=size_pixels),
-            scheduler=DDIMScheduler(
-                beta_start=0.00085,
-                beta_end=0.012,
-                beta_schedule="scaled_linear",
-                prediction_type="v_prediction",
-                timestep_spacing="trailing",
-                rescale_betas_zero_snr=True,  # as for the tiny base
-                clip_sample=False,
-                set_alpha_to_one=False,
-                steps_offset=1,
-            ),
+            scheduler=build_scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -83,23 +79,6 @@ def _join(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
         else:
             joined.append(part)
     return joined
-
-
-def _build_text_encoder(params: NetworkParams, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=params.text_width,
-            intermediate_size=4 * params.text_width,
-            num_hidden_layers=params.text_layers,
-            num_attention_heads=params.text_width // 32,
-            max_position_embeddings=params.max_tokens,
-            projection_dim=params.text_width,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
 
 
 def _build_vae(params: NetworkParams, *, size_pixels: int) -> AutoencoderKL:

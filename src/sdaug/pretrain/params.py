@@ -1,8 +1,10 @@
 """The params file of `sdaug pretrain`: `pretrained/params.yaml`."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sdaug.common.sections import require
 
@@ -93,3 +95,9 @@ class PretrainParams:
         is_fit = 0 < self.crop_pixels <= self.world.size_pixels and self.crop_pixels % factor == 0
         require(is_fit, "crop_pixels", self.crop_pixels, f"need a multiple of {factor}, at most world.size_pixels")
         require(self.checkpoint_seconds >= 1, "checkpoint_seconds", self.checkpoint_seconds, "need 1 or more")
+
+
+def key_of(*params: Any) -> str:
+    """A hash of the params that images or a checkpoint were made with."""
+    values = [asdict(part) if is_dataclass(part) and not isinstance(part, type) else part for part in params]
+    return hashlib.sha256(json.dumps(values, default=str, sort_keys=True).encode()).hexdigest()

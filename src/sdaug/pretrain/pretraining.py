@@ -1,8 +1,5 @@
 """The whole pretraining: images, VAE, latents, UNet and text encoder, and the folder that is shipped."""
 
-import hashlib
-import json
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from sdaug.pretrain.card import write_card
 from sdaug.pretrain.collection import collect
 from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
 from sdaug.pretrain.networks import build_network
-from sdaug.pretrain.params import PretrainParams
+from sdaug.pretrain.params import PretrainParams, key_of
 
 
 def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torch.device) -> None:
@@ -90,9 +87,3 @@ def train_unet(
     )
     loop.training.finish()
     return losses
-
-
-def key_of(*params: Any) -> str:
-    """A hash of the params that a checkpoint was trained with."""
-    values = [asdict(part) if is_dataclass(part) and not isinstance(part, type) else part for part in params]
-    return hashlib.sha256(json.dumps(values, default=str, sort_keys=True).encode()).hexdigest()

@@ -155,7 +155,9 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
         dataset=runs[0].dataset,
         runs=tuple(runs),
         scores={metric: float(np.mean([run.scores[metric] for run in runs])) for metric in METRICS},
-        estimates=_estimates({m: np.stack([run.correct(m) for run in runs])[None] for m in ESTIMATED}, test, draws),
+        estimates=_estimates(
+            {m: np.stack([run.correct(m) for run in runs])[None] for m in (PRIMARY, AT_PRIOR)}, test, draws
+        ),
         recall={label: float(of_class(k).mean()) if label in present else math.nan for k, label in enumerate(classes)},
         recall_intervals={
             label: estimate_recall(of_class(k), groups_of(k), draws) if label in present else None
@@ -166,13 +168,10 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
 
 
 def _estimates(values: Mapping[str, Floats], test: TestSet, draws: Sequence[int] | None) -> dict[str, Estimate]:
-    """An estimate of each metric, from its values `(M, S, N)`."""
-    # Accuracy at the test set's prior is an average over images, too.
-    averages = {metric: "test_accuracy" if metric == AT_PRIOR else metric for metric in values}
-    return {
-        metric: estimate_runs(of_runs, test.labels, test.groups, draws)[averages[metric]]
-        for metric, of_runs in values.items()
-    }
+    """An estimate of each metric in `ESTIMATED`; `values` `(M, S, N)` are those of the primary one and at the prior."""
+    # Accuracy and balanced accuracy are two averages of the same values.
+    found = estimate_runs(values[PRIMARY], test.labels, test.groups, draws)
+    return found | {AT_PRIOR: estimate_runs(values[AT_PRIOR], test.labels, test.groups, draws)["test_accuracy"]}
 
 
 def _draws(runs: Sequence[Run]) -> list[int] | None:
@@ -200,7 +199,7 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
     test_set = next(iter(pairs.values()))[0][0].test
     by_model = {
         model: Difference(
-            estimates=_estimates({m: _gains(*pair, m)[None] for m in ESTIMATED}, test_set, _draws(pair[0])),
+            estimates=_estimates({m: _gains(*pair, m)[None] for m in (PRIMARY, AT_PRIOR)}, test_set, _draws(pair[0])),
             test=tests[model],
             corrected_p=p_value,
         )
@@ -209,7 +208,7 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
     # As many runs of each model: the mean is over all of them.
     num_runs = min(len(pairs[model][0]) for model in pooled)
     draws = _draws(pairs[pooled[0]][0][:num_runs])
-    gains = {metric: np.stack([_gains(*pairs[m], metric)[:num_runs] for m in pooled]) for metric in ESTIMATED}
+    gains = {metric: np.stack([_gains(*pairs[m], metric)[:num_runs] for m in pooled]) for metric in (PRIMARY, AT_PRIOR)}
     return Contrast(
         arm=arm,
         against=against,
