@@ -1,7 +1,7 @@
-"""base: load a Stable Diffusion from a hub or a folder, or train a tiny one on the study's own training photos."""
+"""base: load a Stable Diffusion and adapt it to the study's own training photos, or train a tiny one on them."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdaug.base.params import TINY, BaseParams
+from sdaug.base.params import BaseParams
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import grid
-from sdaug.common.manifest import read_manifest, read_photos, training_photos
+from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
 from sdaug.common.record import RECORD, SeenPhoto, read_record, write_record
 from sdaug.common.sections import read_section
@@ -41,7 +41,7 @@ def main() -> None:
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
     photos = training_photos(read_manifest(args.prepared), split)
-    images = read_photos(args.prepared, photos if params.model == TINY else photos[:NUM_SHOWN])
+    images = read_photos(args.prepared, photos if params.sees_photos else photos[:NUM_SHOWN])
 
     # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
@@ -57,15 +57,17 @@ def main() -> None:
             save_pipeline(base.pipeline, out_dir)
             if base.source:
                 write_json(out_dir / "source.json", base.source)
-            write_record(out_dir, photos if params.model == TINY else earlier_record(Path(params.model)))
+            write_record(out_dir, record_of(params, photos))
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
         log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
 
 
-def earlier_record(model: Path) -> list[SeenPhoto]:
-    """What a loaded base saw of this study's photos: nothing, unless another run of the study made it."""
-    return read_record(model) if (model / RECORD).is_file() else []
+def record_of(params: BaseParams, photos: Sequence[Photo]) -> list[SeenPhoto]:
+    """The study's photos that the base has seen; a loaded base may be from another run of the study."""
+    model = Path(params.model)
+    earlier = read_record(model) if (model / RECORD).is_file() else []
+    return [*earlier, *photos] if params.sees_photos else earlier
 
 
 def show_base(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:

@@ -3,18 +3,16 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from sdaug.common.device import prepare_device
 from sdaug.common.files import write_csv, write_json
-from sdaug.common.images import read_png
+from sdaug.common.images import read_pngs
 from sdaug.common.manifest import read_manifest, training_photos
 from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
-from sdaug.common.synthetic import read_synthetic
+from sdaug.common.synthetic import by_variant, read_synthetic
 from sdaug.diffusion.pipelines import load_pipeline
-from sdaug.diffusion.sampling import draw_pixels
+from sdaug.diffusion.redraw import redraw
 from sdaug.fidelity.measures import Yardsticks, measure_class
 from sdaug.fidelity.params import FidelityParams
 from sdaug.fidelity.photos import read_part
@@ -47,16 +45,14 @@ def main() -> None:
     vae = measure_vae(training.pixels, training.decoded, training.labels, classes, seed=params.seed)
     yardsticks = Yardsticks(training, held_out, pipeline.vae, classes, params)
 
-    # The base draws with the same prompts and seeds, so only the fine-tuning differs.
+    # The base draws with the same prompts, seeds and starts, so only the fine-tuning differs.
     by_class, pairs = {}, []
     for folder in args.synthetic:
-        synthetic = read_synthetic(folder)
-        first, seeds = synthetic[0], [image.seed for image in synthetic[: params.num_images]]
-        size = {"height": first.height, "width": first.width}
-        before = draw_pixels(pipeline, first.prompt, first.drawing, seeds, **size, title=f"{first.label}, base")
-        after = np.stack([read_png(folder / image.file_name) for image in synthetic])
-        by_class[first.label], closest = measure_class(yardsticks, synthetic, before, after)
-        pairs += closest
+        for name, images in by_variant(read_synthetic(folder)).items():
+            before = redraw(pipeline, images[: params.num_images], args.prepared, title=f"{name}, base")
+            after = read_pngs([folder / image.file_name for image in images])
+            by_class[name], closest = measure_class(yardsticks, images, before, after)
+            pairs += closest
     write_json(args.metrics, {"vae": vae, "copies": yardsticks.copy_detection, "classes": by_class})
     write_csv(args.pairs, pairs)
 

@@ -4,12 +4,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from sdaug.common.files import read_csv
 from sdaug.common.manifest import Photo, read_manifest, training_photos
 from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
-from sdaug.datasets.arms import Example, compose_arm, count_missing, synthetic_examples
+from sdaug.datasets.arms import Example, compose_arm, count_missing, keep_best, synthetic_examples
 from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
 from sdaug.phantom.params import PhantomParams
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
+    parser.add_argument("--filter", type=Path, required=True, help="CSV file with the filter's opinion of each image")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
@@ -29,13 +31,21 @@ def main() -> None:
     arm = read_section(args.params, f"datasets.{args.dataset}.images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
-    generated = [example for folder in args.synthetic for example in synthetic_examples(read_synthetic(folder), folder)]
+    generated = [example for folder in args.synthetic for example in read_examples(folder, arm.variant)]
+    if arm.keep_share < 1:
+        opinions = {row["id"]: float(row["probability"]) for row in read_csv(args.filter)}
+        generated = keep_best(generated, opinions, arm.keep_share)
     # Compose and pack; oracle photos are files only until they are packed.
     with tempfile.TemporaryDirectory() as scratch:
         further = draw_oracle(args.params, photos, arm, split, Path(scratch)) if arm.oracle else []
         images_dir = args.prepared / "images"
         examples = compose_arm(photos, generated, further, images_dir=images_dir, arm=arm, split=split)
         pack_examples(examples, photos, args.out)
+
+
+def read_examples(folder: Path, variant: str) -> list[Example]:
+    """The synthetic images of one class and variant."""
+    return synthetic_examples([image for image in read_synthetic(folder) if image.variant == variant], folder)
 
 
 def draw_oracle(params: Path, photos: list[Photo], arm: ArmImages, split: SplitParams, out_dir: Path) -> list[Example]:

@@ -12,7 +12,8 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import SyntheticImage, write_synthetic
 from sdaug.diffusion.generators import load_generator
 from sdaug.synthesize.params import SynthesizeParams
-from sdaug.synthesize.synthesis import synthesize
+from sdaug.synthesize.starts import read_sources
+from sdaug.synthesize.synthesis import Order, synthesize
 
 
 def main() -> None:
@@ -42,22 +43,26 @@ def main() -> None:
     # Draw them with the generator of each draw.
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
-    images, counts = list[SyntheticImage](), dict[str, dict[str, int]]()
+    images, counts = list[SyntheticImage](), dict[str, dict[str, dict[str, int]]]()
     with fresh_dir(args.out) as out_dir:
         for draw in read_section(args.params, "generator_seeds", list[int]):
-            drawn, counts[str(draw)] = synthesize(
-                load_generator(args.generator / str(draw), args.base, prepare_device()),
-                concept.instance_prompt,
-                params.drawing,
-                label=args.label,
-                size_pixels=size_pixels,
-                num_images=num_images,
-                draw=draw,
-                out_dir=out_dir,
-            )
-            images += drawn
+            generator = load_generator(args.generator / str(draw), args.base, prepare_device())
+            counts[str(draw)] = {}
+            for variant, drawing in params.drawings().items():
+                order = Order(
+                    label=args.label,
+                    draw=draw,
+                    variant=variant,
+                    prompt=concept.instance_prompt,
+                    drawing=drawing,
+                    size_pixels=size_pixels,
+                    num_images=num_images,
+                    sources=read_sources(args.prepared, seen, classes, args.label, drawing, draw),
+                )
+                drawn, counts[str(draw)][variant] = synthesize(generator, order, out_dir)
+                images += drawn
         write_synthetic(out_dir, images)
-    # Faulty images that were drawn again are counted by draw and reason.
+    # Faulty images that were drawn again are counted by draw, variant and reason.
     write_json(args.metrics, counts)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sdaug.common.manifest import Photo, training_photos
 from sdaug.common.params import Fold, Protocol, SplitParams
-from sdaug.datasets.arms import Example, choose_synthetic, compose_arm, count_missing
+from sdaug.datasets.arms import Example, choose_synthetic, compose_arm, count_missing, keep_best
 from sdaug.datasets.params import ArmImages
 
 REAL = {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21}
@@ -157,7 +157,7 @@ def test_multiples_are_of_what_each_class_lacks() -> None:
 
 
 def test_too_few_synthetic_images_are_named() -> None:
-    with pytest.raises(ValueError, match=r"needs 82 images of score_1, but there are 41; raise synthesize.multiple"):
+    with pytest.raises(ValueError, match=r"needs 82 images of score_1, there are 41; raise synthesize.multiple"):
         compose(arm=arm(2.0), split=split("published"))
 
 
@@ -220,3 +220,21 @@ def test_each_draw_is_composed_as_it_would_be_alone(protocol: Protocol) -> None:
 def test_arm_without_synthetic_images_is_the_same_for_all_draws() -> None:
     examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=arm(0.0), split=split("clean"))
     assert examples == compose(drawn=[], arm=arm(0.0), split=split("clean"))
+
+
+def test_filter_keeps_the_best_share_of_each_class_and_draw() -> None:
+    drawn = [
+        Example(id=f"{label}{draw}{n}", label=label, origin="synthetic", part="train", source=Path("x"), draw=draw)
+        for label in ("a", "b")
+        for draw in (0, 1)
+        for n in range(4)
+    ]
+    opinions = {example.id: int(example.id[-1]) / 10 + (example.label == "a") * 0.5 for example in drawn}
+    kept = keep_best(drawn, opinions, 0.5)
+    assert [example.id for example in kept] == ["a02", "a03", "a12", "a13", "b02", "b03", "b12", "b13"]
+    assert keep_best(drawn, opinions, 1.0) == sorted(drawn, key=lambda example: example.id)
+
+
+def test_image_that_the_filter_does_not_know_is_named() -> None:
+    with pytest.raises(ValueError, match=r"data/filter\.csv: synthetic-score_1-0000: no such row; run `dvc repro filt"):
+        keep_best(DRAWN, {}, 0.5)

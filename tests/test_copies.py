@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdaug.classify.features import FeatureNetwork, Images, Vectors
 from sdaug.fidelity.copies import ALTERATIONS, CopyDetector, plant_copies
-from sdaug.fidelity.network import FeatureNetwork, Images, Vectors
 
 
 def photos(number: int, seed: int) -> Images:

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from sdaug.classify.features import Vectors
 from sdaug.fidelity.distances import (
     MIN_IMAGES,
     distance_measures,
@@ -12,7 +13,6 @@ from sdaug.fidelity.distances import (
     kernel_distance,
     neighbour_scores,
 )
-from sdaug.fidelity.network import Vectors
 
 
 def unit(number: int, mean: float, seed: int, size: int = 6) -> Vectors:

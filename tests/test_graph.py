@@ -79,6 +79,7 @@ WINGS = {
     "dreambooth": {"common", "diffusion"},
     "synthesize": {"common", "diffusion"},
     "datasets": {"common"},
+    "filter": {"common", "classify"},
     "train": {"common", "classify"},
     "fidelity": {"common", "diffusion", "classify", "train"},
     "audit": {"common", "classify", "train"},
@@ -129,7 +130,7 @@ def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
         assert is_made or is_given or is_kept, f"{name}: {dep}"
 
 
-@pytest.mark.parametrize("name", ["audit", "split", "fidelity", "report"])
+@pytest.mark.parametrize("name", ["filter", "audit", "split", "fidelity", "report"])
 def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     wanted = {f"data/synthetic/{label}" for label in PARAMS["concepts"]}
     in_deps = {dep for dep in entries(STAGES[name], "deps") if dep.startswith("data/synthetic/")}

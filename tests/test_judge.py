@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from sdaug.classify.features import Vectors
 from sdaug.fidelity.judge import Judges, assign_folds
-from sdaug.fidelity.network import Vectors
 
 CLASSES = ["left", "right", "up"]
 DIRECTIONS = np.eye(8)[:3]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from test_copies import photos
-from test_sampling import DRAWING
+from test_sampling import FROM_NOISE
 
+from sdaug.classify.features import Images
 from sdaug.common.manifest import Photo
-from sdaug.common.synthetic import SyntheticImage
+from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.fidelity import measures
 from sdaug.fidelity.measures import NUM_PAIRS, NUM_PLANTED, Yardsticks, choose_planted, measure_class
-from sdaug.fidelity.network import Images
 from sdaug.fidelity.params import FidelityParams
 from sdaug.fidelity.photos import PhotoPart
 
@@ -37,7 +37,17 @@ def part(name: str, counts: Sequence[int], seed: int) -> PhotoPart:
 
 def images(number: int, draws: Sequence[int]) -> list[SyntheticImage]:
     return [
-        SyntheticImage(label="light", draw=draws[n], seed=n, prompt="a", height=48, width=48, drawing=DRAWING)
+        SyntheticImage(
+            label="light",
+            draw=draws[n],
+            seed=n,
+            variant=PLAIN,
+            photo="",
+            prompt="a",
+            height=48,
+            width=48,
+            drawing=FROM_NOISE,
+        )
         for n in range(number)
     ]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import yaml
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
-from test_sampling import DRAWING
+from test_sampling import FROM_NOISE
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
-from sdaug.common.synthetic import SyntheticImage, read_synthetic, write_synthetic
+from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
 from sdaug.verdict.audit_table import audit_table
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
@@ -63,7 +63,17 @@ def write_photos(prepared_dir: Path) -> None:
 def write_generated(synthetic_dir: Path) -> None:
     for k, (label, count) in enumerate(MISSING.items()):
         images = [
-            SyntheticImage(label=label, draw=d, seed=n + 9 * d, prompt="a", height=16, width=16, drawing=DRAWING)
+            SyntheticImage(
+                label=label,
+                draw=d,
+                seed=n + 9 * d,
+                variant=PLAIN,
+                photo="",
+                prompt="a",
+                height=16,
+                width=16,
+                drawing=FROM_NOISE,
+            )
             for d in range(2)
             for n in range(count)
         ]

@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
 
 from sdaug.base.tiny import build_tiny
-from sdaug.common.params import Drawing, PrecisionName, SamplerName
+from sdaug.common.params import Drawing, PrecisionName, SamplerName, SynthesisDrawing
+from sdaug.diffusion.latents import to_pixels
 from sdaug.diffusion.sampling import (
+    Start,
     cast_weights,
     decode_latents,
     draw_images,
@@ -34,6 +36,7 @@ DRAWING = Drawing(
     batch_size=2,
     precision="fp32",
 )
+FROM_NOISE = SynthesisDrawing(**asdict(DRAWING), start="noise", strength=None)
 PROMPT = "a photo of a zwa"
 SIZE = {"height": 16, "width": 16}
 SEEDS = [11, 12, 13]
@@ -213,3 +216,36 @@ def test_pndm_is_refused_for_the_tiny_base_before_the_unet_runs(
     monkeypatch.setattr(pipeline.unet, "forward", lambda *_, **__: pytest.fail("the UNet ran"))
     with pytest.raises(ValueError, match="sampler: 'pndm'; the base's noise ends in pure noise"):
         draw(pipeline, replace(DRAWING, sampler="pndm", inference_steps=4))
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+@pytest.mark.parametrize("name", [name for name in get_args(SamplerName) if name != "pndm"])
+def test_images_from_photos_are_those_of_the_image_to_image_pipeline(
+    pipeline: StableDiffusionPipeline, name: SamplerName, strength: float
+) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    drawing = replace(DRAWING, sampler=name, inference_steps=5, guidance_scale=1.0, batch_size=3)
+    start = Start(photos=photos, strength=strength)
+    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing), SEEDS, **SIZE, start=start)
+    ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
+    plain = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config, clip_sample=False)
+    plain.set_progress_bar_config(disable=True)
+    # Latents as input, since the pipeline samples the posterior of photos, and we take its mean.
+    means = pipeline.vae.encode(to_pixels(photos)).latent_dist.mean.detach() * pipeline.vae.config.scaling_factor
+    theirs = plain(
+        [PROMPT] * 3,
+        image=means,
+        strength=strength,
+        guidance_scale=1.0,
+        num_inference_steps=drawing.inference_steps,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+        output_type="np",
+    ).images
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+def test_last_batch_of_photos_is_filled_up() -> None:
+    photos = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    assert Start(photos=photos, strength=0.5).part(4, 3).photos[:, 0, 0, 0].tolist() == [4, 4, 4]
+    assert Start(photos=photos, strength=0.5).part(1, 3).photos[:, 0, 0, 0].tolist() == [1, 2, 3]

@@ -92,7 +92,7 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("split", "fold", value="some"), r"split\.fold: 'some'"),
         (
             put("datasets", "augmented", "images", "synthetic", value=2.0),
-            r"datasets\.augmented\.images\.synthetic: 2\.0; need at most synthesize\.multiple_of_missing, 1\.0",
+            r"datasets\.augmented\.images\.synthetic: 2\.0; need at most 1\.0: synthesize\.multiple_of_missing",
         ),
         (
             put("datasets", "original", "images", "oracle", value=1.0),

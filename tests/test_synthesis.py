@@ -10,21 +10,23 @@ import pytest
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from smallest import SMALLEST
-from test_sampling import DRAWING, PROMPT
+from test_sampling import FROM_NOISE as DRAWING
+from test_sampling import PROMPT
 
 from sdaug.base.tiny import build_tiny
 from sdaug.common.images import read_png
-from sdaug.common.params import Drawing
+from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
-from sdaug.common.synthetic import SyntheticImage, find_synthetic, read_synthetic, write_synthetic
+from sdaug.common.synthetic import PLAIN, SyntheticImage, find_synthetic, read_synthetic, write_synthetic
 from sdaug.diffusion.pipelines import save_pipeline
+from sdaug.diffusion.redraw import redraw
 from sdaug.diffusion.sampling import DrawnImage
 from sdaug.run import cli
 from sdaug.synthesize import synthesis
-from sdaug.synthesize.redraw import redraw
-from sdaug.synthesize.synthesis import find_fault, image_seed, synthesize
+from sdaug.synthesize.synthesis import Order, find_fault, image_seed, synthesize
 
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+NO_PHOTOS = Path("nowhere")  # for images that start from noise
 DULL = np.zeros_like(NOISE)
 DULL[:, :8] = 128
 
@@ -46,12 +48,19 @@ def folder(pipeline: StableDiffusionPipeline, tmp_path_factory: pytest.TempPathF
 
 
 def draw_class(
-    pipeline: StableDiffusionPipeline, drawing: Drawing, *, num_images: int, out_dir: Path
+    pipeline: StableDiffusionPipeline, drawing: SynthesisDrawing, *, num_images: int, out_dir: Path
 ) -> dict[str, int]:
     """Draw images with one generator and write their manifest; returns the counts of `synthesize`."""
-    images, counts = synthesize(
-        pipeline, PROMPT, drawing, label="rare", size_pixels=16, num_images=num_images, draw=0, out_dir=out_dir
+    order = Order(
+        label="rare",
+        draw=0,
+        variant=PLAIN,
+        prompt=PROMPT,
+        drawing=drawing,
+        size_pixels=16,
+        num_images=num_images,
     )
+    images, counts = synthesize(pipeline, order, out_dir)
     write_synthetic(out_dir, images)
     return counts
 
@@ -137,14 +146,14 @@ def test_manifest_row_says_what_auto_meant(tmp_path: Path) -> None:
 def test_redrawn_image_is_the_same(folder: Path, pipeline: StableDiffusionPipeline) -> None:
     image = find_synthetic(folder / "data" / "synthetic", images_of(folder)[3].id)
     known = read_png(folder / "data" / "synthetic" / "rare" / image.file_name)
-    assert np.abs(redraw(pipeline, image).astype(int) - known).max() <= 1
+    assert np.abs(redraw(pipeline, [image], NO_PHOTOS, title="again")[0].astype(int) - known).max() <= 1
 
 
 def test_settings_of_the_row_are_obeyed(folder: Path, pipeline: StableDiffusionPipeline) -> None:
     image = images_of(folder)[0]
     known = read_png(folder / "data" / "synthetic" / "rare" / image.file_name)
     other = replace(image, drawing=replace(image.drawing, inference_steps=5))
-    assert not np.array_equal(redraw(pipeline, other), known)
+    assert not np.array_equal(redraw(pipeline, [other], NO_PHOTOS, title="again")[0], known)
 
 
 def test_unknown_id_is_refused(folder: Path) -> None:

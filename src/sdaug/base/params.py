@@ -14,13 +14,15 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class BaseParams:
-    """Section `base`: the Stable Diffusion model to start from, and how a tiny one is trained."""
+    """Section `base`: the Stable Diffusion model to start from, how it adapts, and how a tiny one is trained."""
 
     model: str
     revision: str | None
     variant: str | None
     config: Path | None
     caption: str
+    adapt_steps: int
+    adapt_learning_rate: float
     vae_channels: list[int]
     latent_channels: int
     vae_steps: int
@@ -40,6 +42,9 @@ class BaseParams:
         factor = 2 ** (len(self.vae_channels) - 1)
         check_source(self.model, self.config, self.variant)
         require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
+        rule = "tiny has learned these photos already; set it to 0"
+        require(self.adapt_steps >= 0, "adapt_steps", self.adapt_steps, "need 0 (no adapting) or more")
+        require(self.model != TINY or not self.adapt_steps, "adapt_steps", self.adapt_steps, rule)
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
             # torch's backward pass crashed at width 8, not at 16 (LOG.md, 2026-11-22); the UNet has 8 norm groups.
@@ -49,10 +54,15 @@ class BaseParams:
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
         is_fit = self.vae_crop_pixels % factor == 0 and self.vae_crop_pixels > 0
         require(is_fit, "vae_crop_pixels", self.vae_crop_pixels, f"need a multiple of {factor} (VAE scale factor)")
-        for key in ("vae_learning_rate", "unet_learning_rate"):
+        for key in ("adapt_learning_rate", "vae_learning_rate", "unet_learning_rate"):
             require(0 < getattr(self, key) <= 0.1, key, getattr(self, key), "need more than 0 and at most 0.1")
         for key in ("ema_decay", "caption_dropout"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
+
+    @property
+    def sees_photos(self) -> bool:
+        """Whether the base is trained, or trained further, on photos of the study."""
+        return self.model == TINY or self.adapt_steps > 0
 
     def has_zero_terminal_snr(self) -> bool:
         """Whether the last timestep is known to be pure noise, as it is for `tiny`; a hub's model is not asked."""

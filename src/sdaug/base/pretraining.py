@@ -1,6 +1,7 @@
-"""Training the tiny base from scratch: the VAE on pixels, then the UNet on latents, with one generic caption."""
+"""Training on the study's own photos with one generic caption: of `tiny` from scratch, or of a loaded base further."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,7 +39,23 @@ def train_base(
     whiten_latents(pipeline.vae, encode_images(pipeline.vae, images, flip_horizontal=False))
     latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
-    train_unet(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), params, report=report)
+    latents = latents.scaled(pipeline.vae.config.scaling_factor)
+    plan = UnetPlan(name="unet", steps=params.unet_steps, learning_rate=params.unet_learning_rate)
+    train_unet(pipeline, latents, params, plan, report=report)
+
+
+def adapt_base(
+    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
+) -> None:
+    """Train the UNet of a loaded base further, in place, on images `(N, H, W, 3)`; VAE and text encoder stay.
+
+    Raises:
+        ValueError: a loss is not finite.
+    """
+    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
+    latents = latents.scaled(pipeline.vae.config.scaling_factor)
+    plan = UnetPlan(name="adapt", steps=params.adapt_steps, learning_rate=params.adapt_learning_rate)
+    train_unet(pipeline, latents, params, plan, report=report)
 
 
 def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], params: BaseParams, *, report: Report) -> None:
@@ -116,19 +133,34 @@ def whiten_latents(vae: AutoencoderKL, latents: Latents) -> None:
     after.bias += (columns @ center).float()
 
 
-def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, *, report: Report) -> None:
-    """Train the UNet on scaled latents; the moving average of its weights is kept."""
+@dataclass(frozen=True, kw_only=True)
+class UnetPlan:
+    """One training of the UNet; `name` starts the names of its keys in section `base`."""
+
+    name: str
+    steps: int
+    learning_rate: float
+
+
+def train_unet(
+    pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, plan: UnetPlan, *, report: Report
+) -> None:
+    """Train the UNet on scaled latents; the moving average of its weights is kept.
+
+    Raises:
+        ValueError: a loss is not finite.
+    """
     # Setup. Captions are encoded once, because the text encoder is frozen.
-    unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, "unet"))
-    unet.train().to(memory_format=torch.channels_last)
+    unet, stream = pipeline.unet, torch_stream(derive_seed(params.seed, plan.name))
+    unet.train().requires_grad_(True).to(memory_format=torch.channels_last)
     noise_levels = noise_schedule(pipeline)
     caption, empty = encode_prompts(pipeline, [params.caption, ""])
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=params.unet_learning_rate, weight_decay=0.0, fused=True)
-    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.unet_steps)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=plan.learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, plan.steps)
     average = EMAModel(unet.parameters(), decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-    monitor = LossMonitor(["unet_loss"], unet.device)
+    monitor = LossMonitor([f"{plan.name}_loss"], unet.device)
 
-    for step in progress(range(1, params.unet_steps + 1), title="UNet", total=params.unet_steps):
+    for step in progress(range(1, plan.steps + 1), title=f"UNet ({plan.name})", total=plan.steps):
         # Denoise a batch. Captions are dropped at random to train the unconditional model for classifier-free guidance.
         chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
         is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
@@ -145,7 +177,7 @@ def train_unet(pipeline: StableDiffusionPipeline, latents: Latents, params: Base
         average.step(unet.parameters())
 
         # Report.
-        if step % REPORT_STEPS == 0 or step == params.unet_steps:
-            report(step, monitor.means(where="base: UNet", way_out="lower base.unet_learning_rate"))
+        if step % REPORT_STEPS == 0 or step == plan.steps:
+            report(step, monitor.means(where="base: UNet", way_out=f"lower base.{plan.name}_learning_rate"))
     average.copy_to(unet.parameters())
     unet.eval()

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.base.params import TINY, BaseParams
-from sdaug.base.pretraining import Report, train_base
+from sdaug.base.pretraining import Report, adapt_base, train_base
 from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
 
@@ -23,7 +23,7 @@ class Base:
 
 
 def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report) -> Base:
-    """The base on `device`; `tiny` is trained on images `(N, H, W, 3)`, any other model is loaded.
+    """The base on `device`: `tiny` is trained on images `(N, H, W, 3)`, any other is loaded, and may adapt to them.
 
     Raises:
         ValueError: the model cannot be loaded, or the training diverges.
@@ -39,4 +39,7 @@ def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.devic
     else:
         pipeline, commit = download_pipeline(params.model, params.revision, params.variant)
         source = {"model": params.model, "commit": commit, "variant": params.variant}
-    return Base(pipeline=pipeline.to(device), source=source)
+    pipeline = pipeline.to(device)
+    if params.adapt_steps:
+        adapt_base(pipeline, images, params, report=report)
+    return Base(pipeline=pipeline, source=source)

@@ -8,8 +8,9 @@ from typing import Any
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams
 from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
-from sdaug.common.params import ConceptParams, SplitParams, resolve_seeds
+from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
+from sdaug.common.synthetic import PLAIN
 from sdaug.datasets.params import ArmImages
 from sdaug.diffusion.layout import PNDM_RULE
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
@@ -70,8 +71,9 @@ class StudyParams:
         )
         # Samplers.
         is_known = not self.base.has_zero_terminal_snr()
-        for key, drawing in (("class_images", self.class_images.drawing), ("synthesize", self.synthesize.drawing)):
-            require(drawing.sampler != "pndm" or is_known, f"{key}.drawing.sampler", drawing.sampler, PNDM_RULE)
+        drawings: dict[str, Drawing] = {"class_images.drawing": self.class_images.drawing, **self._drawings()}
+        for key, drawing in drawings.items():
+            require(drawing.sampler != "pndm" or is_known, f"{key}.sampler", drawing.sampler, PNDM_RULE)
         # The validation fold.
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
@@ -83,6 +85,11 @@ class StudyParams:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
         self.recipes()
+
+    def _drawings(self) -> dict[str, SynthesisDrawing]:
+        """The settings of each variant of synthetic images, by the key where they stand."""
+        found = self.synthesize.drawings()
+        return {"synthesize.drawing" if name == PLAIN else f"synthesize.variants.{name}": found[name] for name in found}
 
     def _check_seeds(self, model: str, entry: Mapping[str, Any]) -> None:
         """Each draw needs as many seeds as the others, or its luck would weigh more."""
@@ -107,9 +114,13 @@ class StudyParams:
         for name, arm in self.datasets.items():
             key = f"datasets.{name}"
             # A fixed `num_images` is held against what the class lacks in the stage `split`, which knows the photos.
-            is_there = drawn.num_images is not None or arm.images.synthetic <= drawn.multiple_of_missing
-            rule = f"need at most synthesize.multiple_of_missing, {drawn.multiple_of_missing}"
+            most = drawn.multiple_of_missing * arm.images.keep_share
+            is_there = drawn.num_images is not None or arm.images.synthetic <= most
+            rule = f"need at most {most}: synthesize.multiple_of_missing times keep_share"
             require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
+            variants = list(drawn.drawings())
+            rule = f"not a variant; synthesize has {', '.join(variants)}"
+            require(arm.images.variant in variants, f"{key}.images.variant", arm.images.variant, rule)
             is_phantom = self.phantom is not None or not arm.images.oracle
             require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has more true photos")
             is_same = self.phantom is None or self.phantom.size_pixels == self.prepare.size_pixels

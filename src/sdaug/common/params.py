@@ -13,6 +13,7 @@ from sdaug.common.sections import convert, read_section, require
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
+Start = Literal["noise", "photo", "neighbour"]  # what a synthetic image is drawn from
 Square = Literal["crop", "pad", "stretch"]  # how a photo is made square: centre crop, padding or stretching
 Protocol = Literal["clean", "published"]  # a validation fold of real photos, or the split of the slides
 Fold = int | Literal["none"]  # the validation fold
@@ -36,7 +37,7 @@ class SplitParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Sampling settings of a pipeline: `class_images.drawing` and `synthesize.drawing`."""
+    """Sampling settings of a pipeline: `class_images.drawing`, and most of `synthesize.drawing`."""
 
     negative_prompt: str
     guidance_scale: float
@@ -53,6 +54,30 @@ class Drawing:
         # PNDM begins with Runge-Kutta steps over four timesteps (diffusers' `pndm_order`).
         has_enough = self.sampler != "pndm" or self.inference_steps >= 4
         require(has_enough, "inference_steps", self.inference_steps, "need 4 or more for pndm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisDrawing(Drawing):
+    """`synthesize.drawing`: also what an image starts from, and how far it may move from there (arXiv 2108.01073).
+
+    `start`: pure `noise`; a training `photo` of the class; or one of the `neighbour`, the adjacent class with the most
+    photos. `strength` is the fraction of the sampling steps that are made: 1 leaves nothing of the photo.
+    """
+
+    start: Start
+    strength: float | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        strength, is_noise = self.strength, self.start == "noise"
+        rule = "nothing to start from; leave it empty, or set start" if is_noise else "need more than 0, at most 1"
+        is_fit = strength is None if is_noise else strength is not None and 0 < strength <= 1
+        require(is_fit, "strength", strength, rule)
+        has_step = strength is None or int(self.inference_steps * strength) >= 1
+        require(has_step, "strength", strength, f"less than one of {self.inference_steps} inference_steps")
+        # PNDM's first steps assume pure noise.
+        rule = "cannot start from a photo; use dpm_solver"
+        require(is_noise or self.sampler != "pndm", "sampler", self.sampler, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ class SeenPhoto(NamedTuple):
 
 def write_record(folder: Path, photos: Iterable[Photo | SeenPhoto]) -> None:
     """Write the photos that the generator in `folder` was trained on, sorted by id; there may be none."""
-    rows = sorted(f"{photo.id},{photo.sha256}\n" for photo in photos)
+    rows = sorted({f"{photo.id},{photo.sha256}\n" for photo in photos})  # a base may adapt to photos it has seen
     # Not `write_csv`: a base from the hub saw none of the photos, and its table is a header.
     write_text(folder / RECORD, "".join(["id,sha256\n", *rows]))
 

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sdaug.common.files import read_csv, write_csv
-from sdaug.common.params import Drawing
+from sdaug.common.params import SynthesisDrawing
 from sdaug.common.sections import convert
 
 MANIFEST = "manifest.csv"
+PLAIN = "plain"  # the variant that is `synthesize.drawing` itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,13 @@ class SyntheticImage:
 
     label: str
     draw: int  # the seed of its generator, one of `generator_seeds`
+    variant: str  # how it was drawn: `plain`, or an entry of `synthesize.variants`
+    photo: str  # the id of the training photo that it started from; empty if it started from noise
     seed: int
     prompt: str
     height: int
     width: int
-    drawing: Drawing
+    drawing: SynthesisDrawing
 
     @property
     def id(self) -> str:
@@ -61,6 +64,15 @@ def read_synthetic(folder: Path) -> list[SyntheticImage]:
     return images
 
 
+def by_variant(images: Sequence[SyntheticImage]) -> dict[str, list[SyntheticImage]]:
+    """The images of one class by the name of what they show: the class, with the variant if that is not `plain`."""
+    found: dict[str, list[SyntheticImage]] = {}
+    for image in images:
+        name = image.label if image.variant == PLAIN else f"{image.label} ({image.variant})"
+        found.setdefault(name, []).append(image)
+    return found
+
+
 def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
     """The image with this id, looked up in the manifests of all classes.
 
@@ -80,14 +92,19 @@ def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
 
 def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
     """A CSV row as a `SyntheticImage`."""
-    drawing = _typed(row, Drawing)
+    drawing = _typed(row, SynthesisDrawing)
     values = _typed(row, SyntheticImage) | {"drawing": drawing}
     image: SyntheticImage = convert(values, SyntheticImage, where)
     return image
 
 
-def _typed(row: dict[str, str], kind: type[Drawing] | type[SyntheticImage]) -> dict[str, object]:
+def _typed(row: dict[str, str], kind: type[SynthesisDrawing] | type[SyntheticImage]) -> dict[str, object]:
     """The values in a CSV row for the fields of `kind`, cast to numbers where the field is one."""
     # Field types are classes here, not strings: this module has no `from __future__ import annotations`.
-    casts = {field.name: field.type if field.type in (int, float) else str for field in fields(kind)}
-    return {name: cast(row[name]) for name, cast in casts.items() if name in row}
+    return {field.name: _cast(row[field.name], field.type) for field in fields(kind) if field.name in row}
+
+
+def _cast(text: str, kind: object) -> object:
+    if kind == float | None:
+        return float(text) if text else None
+    return int(text) if kind is int else float(text) if kind is float else text

@@ -1,6 +1,6 @@
 """Composition of an arm: its real and synthetic images, and which of them are for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ class Example:
     part: Part
     source: Path
     draw: int | None = None  # of a synthetic image: the seed of its generator
+    photo: str = ""  # of a synthetic image: the photo it started from, if any, whose group it then is in
 
 
 def compose_arm(
@@ -121,13 +122,30 @@ def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, se
         of_class = _ordered([example for example in generated if example.label == label])
         if wanted[label] > len(of_class):
             raise ValueError(
-                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, but there are "
-                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images), or lower synthetic"
+                f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, there are "
+                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images, keep_share), or lower synthetic"
             )
         # The order does not depend on `wanted`, so more images contain fewer.
         order = numpy_stream(seed, "share", label).permutation(len(of_class))
         chosen += [of_class[index] for index in order[: wanted[label]]]
     return _ordered(chosen)
+
+
+def keep_best(generated: Sequence[Example], probabilities: Mapping[str, float], share: float) -> list[Example]:
+    """The best share of the images of each class and draw, by the probability of their class; ties go by id.
+
+    Raises:
+        ValueError: an image has no probability.
+    """
+    absent = [example.id for example in generated if example.id not in probabilities]
+    if absent:
+        raise ValueError(f"data/filter.csv: {absent[0]}: no such row; run `dvc repro filter`")
+    kept = []
+    for label, draw in dict.fromkeys((example.label, example.draw) for example in generated):
+        of_both = [example for example in generated if (example.label, example.draw) == (label, draw)]
+        ranked = sorted(of_both, key=lambda example: (-probabilities[example.id], example.id))
+        kept += ranked[: round(share * len(ranked))]
+    return _ordered(kept)
 
 
 def shuffle_labels(examples: Sequence[Example], *, seed: int) -> list[Example]:
@@ -155,6 +173,7 @@ def synthetic_examples(images: Sequence[SyntheticImage], folder: Path) -> list[E
             part="train",
             source=folder / image.file_name,
             draw=image.draw,
+            photo=image.photo,
         )
         for image in images
     ]

@@ -10,12 +10,14 @@ from sdaug.datasets.arms import Example
 
 
 def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
-    """Write the array and its table to `out`; an image that is not a prepared photo is a group of its own."""
+    """Write the array and its table to `out`; an image that neither is nor started from a prepared photo is a group of
+    its own.
+    """
     groups = {photo.id: photo.group for photo in photos}
     rows = [
         {
             "id": example.id,
-            "group": groups.get(example.id, example.id),
+            "group": groups.get(example.photo or example.id, example.id),
             "label": example.label,
             "origin": example.origin,
             "part": example.part,

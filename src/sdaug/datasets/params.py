@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sdaug.common.sections import require
+from sdaug.common.synthetic import PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,16 +11,20 @@ class ArmImages:
     """`datasets.<arm>.images`: the images of an arm; by default only the real photos.
 
     `synthetic` and `oracle` (further phantom photos) are multiples of the number of images that each class lacks to
-    match the largest one.
+    match the largest one. Synthetic images are those of one `variant`; of these, only the share is used that the stage
+    `filter` thinks best of, separately for each class and draw.
     """
 
     real: bool = True
     synthetic: float = 0.0  # 0.25 and 0.5 did less harm than 1 and 2 (LOG.md, 2026-11-23)
+    variant: str = PLAIN
+    keep_share: float = 1.0
     shuffle_labels: bool = False
     oracle: float = 0.0  # 1.0 took ResNet-18 from 50.5 to 70.1 % balanced accuracy (LOG.md, 2026-11-23)
 
     def __post_init__(self) -> None:
         for key in ("synthetic", "oracle"):
             require(0 <= getattr(self, key) <= 100, key, getattr(self, key), "need 0 to 100 times the missing images")
+        require(0 < self.keep_share <= 1, "keep_share", self.keep_share, "need more than 0, at most 1 (all)")
         require(self.real or self.synthetic > 0, "real", self.real, "without synthetic images nothing is left")
         require(self.synthetic > 0 or not self.shuffle_labels, "shuffle_labels", True, "there are no synthetic labels")

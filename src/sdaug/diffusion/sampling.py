@@ -20,13 +20,27 @@ from sdaug.common.device import to_device, to_host, torch_stream
 from sdaug.common.params import Drawing, PrecisionName
 from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
-from sdaug.diffusion.latents import encode_prompts, vae_batch_size
+from sdaug.diffusion.latents import encode_prompts, to_pixels, vae_batch_size
 from sdaug.diffusion.schedules import build_sampler
 
 SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; larger batches run one at a time on all cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Photos `(N, H, W, 3)` to start from, one per image, and the fraction of sampling steps that are made."""
+
+    photos: NDArray[np.uint8]
+    strength: float
+
+    def part(self, first: int, size: int) -> "Start":
+        """The photos of one batch; the last one is repeated to fill it."""
+        photos = self.photos[first : first + size]
+        padding = np.repeat(photos[-1:], size - len(photos), axis=0)
+        return Start(photos=np.concatenate([photos, padding]), strength=self.strength)
 
 
 @dataclass(frozen=True)
@@ -47,17 +61,19 @@ def draw_images(
     height: int,
     width: int,
     title: str,
+    start: Start | None = None,
 ) -> Iterator[DrawnImage]:
     """One image per seed, in order; the last batch is padded, so that all batches have the same size."""
     prompts = guided_prompts(pipeline, prompt, drawing)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
 
-    def draw(start: int) -> Callable[[], list[DrawnImage]]:
+    def draw(first: int) -> Callable[[], list[DrawnImage]]:
         # Fill up the last batch: rounding depends on the batch size (docs/generators.md).
-        wanted = seeds[start : start + drawing.batch_size]
+        wanted = seeds[first : first + drawing.batch_size]
         filled = [*wanted, *[wanted[-1]] * (drawing.batch_size - len(wanted))]
-        latents = draw_latents(pipeline, drawing, prompts, filled, height=height, width=width)
+        begin = start.part(first, drawing.batch_size) if start else None
+        latents = draw_latents(pipeline, drawing, prompts, filled, height=height, width=width, start=begin)
         images = decode_latents(pipeline, latents, drawing)
         # Tested before clamping, which would hide infinities.
         is_finite = to_host(images.isfinite().flatten(1).all(dim=1))
@@ -103,10 +119,11 @@ def draw_pixels(
     height: int,
     width: int,
     title: str,
+    start: Start | None = None,
 ) -> NDArray[np.uint8]:
     """One image per seed, `(N, H, W, 3)`; values that are not finite become black or white."""
     pixels = np.empty((len(seeds), height, width, 3), np.uint8)
-    images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title)
+    images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title, start=start)
     for index, image in enumerate(images):
         pixels[index] = image.pixels
     return pixels
@@ -126,21 +143,33 @@ def draw_latents(
     *,
     height: int,
     width: int,
+    start: Start | None = None,
 ) -> torch.Tensor:
-    """Latents `(B, C, h, w)`, one per seed; each starts from its own noise and is independent of its batch."""
+    """Latents `(B, C, h, w)`, one per seed; each starts from its own noise and is independent of its batch.
+
+    With `start`, noise is added to a photo's latents, and only the last steps are made (SDEdit, arXiv 2108.01073).
+    """
     unet, device = pipeline.unet, pipeline.device
     sampler = build_sampler(pipeline, drawing.sampler)
     sampler.set_timesteps(drawing.inference_steps)  # on the CPU, to avoid a GPU synchronisation or copy at each step
-    times = to_device(sampler.timesteps, device)
+    timesteps = sampler.timesteps
     factor = pipeline.vae_scale_factor
     shape = (unet.config.in_channels, height // factor, width // factor)
     # Noise: one generator per seed, so that an image does not depend on its batch.
     noise = torch.stack([torch.randn(shape, generator=torch_stream(seed)) for seed in seeds])
     latents: torch.Tensor = noise.to(device, memory_format=torch.channels_last) * sampler.init_noise_sigma
+    if start:
+        # As in diffusers' image-to-image pipeline.
+        begin = len(timesteps) - min(len(timesteps), int(len(timesteps) * start.strength))
+        timesteps = timesteps[begin:]
+        if hasattr(sampler, "set_begin_index"):  # DDIM keeps no count of its steps
+            sampler.set_begin_index(begin)
+        latents = sampler.add_noise(encode_start(pipeline, start, drawing), noise.to(device), timesteps[:1])
+    times = to_device(timesteps, device)
     num_prompts = len(prompts)
     prompts = prompts.to(unet.dtype)
     with torch.inference_mode(), _products(unet, drawing, device):
-        for timestep, time in zip(sampler.timesteps, times, strict=True):
+        for timestep, time in zip(timesteps, times, strict=True):
             noisy = sampler.scale_model_input(latents.repeat(num_prompts, 1, 1, 1), timestep)
             noisy = noisy.to(unet.dtype, memory_format=torch.channels_last)
             predicted = unet(noisy, time, encoder_hidden_states=prompts, return_dict=False)[0].float()
@@ -150,6 +179,17 @@ def draw_latents(
                 predicted = without + drawing.guidance_scale * (with_prompt - without)
             latents = sampler.step(predicted, timestep, latents, return_dict=False)[0]
     return latents
+
+
+def encode_start(pipeline: StableDiffusionPipeline, start: Start, drawing: Drawing) -> torch.Tensor:
+    """The scaled latents `(B, C, h, w)` of the photos to start from: the means of their posteriors."""
+    vae = pipeline.vae
+    size = vae_batch_size(*start.photos.shape[1:3])
+    with torch.inference_mode(), _products(vae, drawing, pipeline.device):
+        batches = to_pixels(start.photos).to(pipeline.device, vae.dtype).split(size)
+        means = torch.cat([vae.encode(part).latent_dist.mean for part in batches])
+    scaled: torch.Tensor = means.float() * vae.config.scaling_factor
+    return scaled.to(memory_format=torch.channels_last)
 
 
 def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from sklearn.metrics import pairwise_distances
 
-from sdaug.fidelity.network import Vectors
+from sdaug.classify.features import Vectors
 
 Images = NDArray[np.uint8]
 

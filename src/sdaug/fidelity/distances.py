@@ -14,8 +14,8 @@ from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
+from sdaug.classify.features import Vectors
 from sdaug.common.seeding import numpy_stream
-from sdaug.fidelity.network import Vectors
 
 MIN_IMAGES = 30
 NUM_RESAMPLES = 1000

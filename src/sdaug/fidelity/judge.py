@@ -10,17 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from sdaug.classify.features import Vectors
+from sdaug.classify.judge import class_probabilities, train_judge
 from sdaug.common.seeding import derive_seed
-from sdaug.fidelity.network import Vectors
 
 Labels = NDArray[np.int64]
-
-INVERSE_PENALTY = 0.003  # scikit-learn's C; 89 % of the phantom's photos are named right, as with 0.0003 to 0.03
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,12 @@ class Judges:
             rest = self._folds != fold
             # A judge of sharp photos alone takes the softness of all generated images for a class: one knew 83 % of the
             # photos of score 3, but only 11 % of their reconstructions (LOG.md, 2026-11-23).
-            self._judges.append(_train(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
+            self._judges.append(train_judge(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
 
     def of_images(self, images: Vectors, label: str) -> Verdict:
         """What all judges say of synthetic images, given by their features `(M, D)`."""
         k = self._classes.index(label)
-        said = np.stack([self._probabilities(judge, images) for judge in self._judges])
+        said = np.stack([class_probabilities(judge, images, len(self._classes)) for judge in self._judges])
         is_named = said.argmax(axis=2) == k
         return Verdict(recognized=is_named.mean(axis=0), probability=said[:, :, k].mean(axis=0))
 
@@ -82,16 +78,10 @@ class Judges:
         said = np.empty((len(photos), len(self._classes)))
         for fold, judge in enumerate(self._judges):
             own = self._folds == fold
-            said[own] = self._probabilities(judge, photos[own])
+            said[own] = class_probabilities(judge, photos[own], len(self._classes))
         of_class = said[self._labels == k]
         is_named = of_class.argmax(axis=1) == k
         return Verdict(recognized=is_named.astype(np.float64), probability=of_class[:, k])
-
-    def _probabilities(self, judge: Pipeline, images: Vectors) -> Vectors:
-        """The class probabilities `(M, K)`; a class that the judge has not seen has 0."""
-        probabilities = np.zeros((len(images), len(self._classes)))
-        probabilities[:, judge.classes_] = judge.predict_proba(images)
-        return probabilities
 
 
 def assign_folds(labels: Labels, groups: Sequence[str], *, num_folds: int, seed: int) -> NDArray[np.int64]:
@@ -111,10 +101,3 @@ def assign_folds(labels: Labels, groups: Sequence[str], *, num_folds: int, seed:
     for fold, (_, members) in enumerate(splitter.split(labels, labels, groups)):
         folds[members] = fold
     return folds
-
-
-def _train(features: Vectors, labels: Labels) -> Pipeline:
-    """A logistic regression of classes `(N,)` on standardised features `(N, D)`."""
-    # Without class weights the judge would never predict a rare class.
-    regression = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
-    return make_pipeline(StandardScaler(), regression).fit(features, labels)

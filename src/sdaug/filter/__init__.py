@@ -1,0 +1,1 @@
+"""Stage `filter`: what a judge of training photos thinks of each synthetic image."""
