@@ -130,7 +130,7 @@ def run_redraw(args: argparse.Namespace) -> None:
     from sdaug.common.device import prepare_device
     from sdaug.common.images import read_png, save_png
     from sdaug.diffusion.generators import load_generator
-    from sdaug.synthesize.redraw import redraw
+    from sdaug.diffusion.redraw import redraw
 
     image = find_synthetic(SYNTHETIC_DIR, args.id)
     generator, out = GENERATORS_DIR / image.label / str(image.draw), args.out or Path(f"{args.id}.png")
@@ -141,7 +141,8 @@ def run_redraw(args: argparse.Namespace) -> None:
     if out.exists():
         raise ValueError(f"--out: {out}: exists; give another file")
     # Draw.
-    pixels = redraw(load_generator(generator, BASE_DIR, prepare_device()), image)
+    pipeline = load_generator(generator, BASE_DIR, prepare_device())
+    (pixels,) = redraw(pipeline, [image], title=image.id)
     save_png(out, pixels)
     # Compare with the study's own image, unless that file is gone.
     known = SYNTHETIC_DIR / image.label / image.file_name
