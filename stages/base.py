@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdaug.base.params import BaseParams
+from sdaug.base.seen import find_seen
 from sdaug.base.source import make_base
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
@@ -20,6 +21,7 @@ from sdaug.common.manifest import Photo, read_manifest, read_photos, training_ph
 from sdaug.common.params import SplitParams
 from sdaug.common.record import RECORD, SeenPhoto, read_record, write_record
 from sdaug.common.sections import read_section
+from sdaug.common.seen import SEEN, write_seen
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.diffusion.latents import reconstruct
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--seen", type=Path, required=True, help="JSON file for what the base has seen")
     args = parser.parse_args()
 
     # The photos that generators may see; a base that is loaded needs only those for the picture.
@@ -58,9 +61,12 @@ def main() -> None:
             if base.source:
                 write_json(out_dir / "source.json", base.source)
             write_record(out_dir, record_of(params, photos))
+            seen = find_seen(params.model, photos, read_record(out_dir))
+            write_seen(out_dir / SEEN, seen)
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
         log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
     write_csv(args.history, history)
+    write_seen(args.seen, seen)
 
 
 def record_of(params: BaseParams, photos: Sequence[Photo]) -> list[SeenPhoto]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
-from sdaug.common.files import write_csv, write_json
+from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import read_manifest, training_photos
 from sdaug.common.params import SplitParams
@@ -16,6 +16,7 @@ from sdaug.diffusion.redraw import redraw
 from sdaug.fidelity.measures import Yardsticks, measure_class
 from sdaug.fidelity.params import FidelityParams
 from sdaug.fidelity.photos import read_part
+from sdaug.fidelity.steps import choose_images, write_examples
 from sdaug.fidelity.vae import measure_vae
 
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True, help="CSV file for images nearest to a training photo")
+    parser.add_argument("--steps", type=Path, required=True, help="folder for examples of each step to an image")
     args = parser.parse_args()
 
     # Photos that the generators have seen, and all others. These include the test set: nobody may tune by
@@ -55,6 +57,16 @@ def main() -> None:
             pairs += closest
     write_json(args.metrics, {"vae": vae, "copies": yardsticks.copy_detection, "classes": by_class})
     write_csv(args.pairs, pairs)
+
+    # For the examples it draws what it knows, the class, from the same noise.
+    class_prompt, examples = read_section(args.params, "class_images.prompt", str), []
+    with fresh_dir(args.steps) as steps_dir:
+        for folder in args.synthetic:
+            shown = choose_images(read_synthetic(folder), class_prompt)
+            label = shown[0].label
+            drawn = redraw(pipeline, shown, args.prepared, title=f"{label}, examples")
+            examples += write_examples(steps_dir, training, classes.index(label), shown, drawn, seed=params.seed)
+        write_csv(steps_dir / "steps.csv", examples)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def test_the_line_ends_with_a_summary_of_every_model_and_data_set(study: Path) -
 
 def test_the_report_has_its_page_and_pictures(study: Path) -> None:
     names = {path.name for path in (study / "report").iterdir()}
-    assert {"index.html", "comparison.md", "images.png", "class_counts.png", "curves.png", "confusion.png"} <= names
+    assert {"index.html", "comparison.md", "images.png", "steps.png", "class_counts.png", "confusion.png"} <= names
 
 
 def test_the_rare_class_is_filled_up(study: Path) -> None:

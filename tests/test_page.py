@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_report import AUDIT, report, write_pairs, write_study
+from studies import AUDIT, BASE, report, write_pairs, write_study
 from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
 from sdaug.common.params import SplitParams
@@ -22,26 +22,11 @@ from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
 from sdaug.verdict.results import BASELINE, Study
 from sdaug.verdict.sentences import find_findings, find_limits
+from sdaug.verdict.steps import Example
 from sdaug.verdict.tables import Counts, build_tables
 from sdaug.verdict.thumbnails import Gallery, data_uri, thumbnail
 
 PIXEL = "data:image/png;base64,AAAA"
-
-
-@pytest.fixture(scope="module")
-def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study with a report, shared by all tests that only read it."""
-    root = tmp_path_factory.mktemp("study")
-    write_study(root)
-    report(root)
-    return root
-
-
-@pytest.fixture
-def own_study_dir(tmp_path: Path) -> Path:
-    """A study that a test may modify."""
-    write_study(tmp_path)
-    return tmp_path
 
 
 def read_page(root: Path) -> str:
@@ -175,7 +160,13 @@ def page_of(study: Study) -> str:
         study=study,
         findings=find_findings(study),
         limits=find_limits(
-            study, protocol="clean", siblings=None, selection="loss", num_validation=counts.photos, training={}
+            study,
+            base=BASE.sentence,
+            protocol="clean",
+            siblings=None,
+            selection="loss",
+            num_validation=counts.photos,
+            training={},
         ),
         protocol="clean",
         pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
@@ -187,7 +178,9 @@ def page_of(study: Study) -> str:
         audit=tables[:1],
         settings=name,
         metrics={name: name},
-        checklist=build_checklist(Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study)),
+        checklist=build_checklist(
+            Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study, base=BASE)
+        ),
     )
     return render_page(page)
 
@@ -226,6 +219,7 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
     write_study(tmp_path)
     images = sorted((tmp_path / "prepared" / "images").iterdir())[:2]
     study = renamed(read(tmp_path / "metrics"), {name: f"_$\\frac{{{name}$" for name in (*CLASSES, *MODELS, *DATASETS)})
-    doses = dict(enumerate(study.datasets))
-    draw_all(tmp_path, study, photos={study.classes[0]: images}, generated={}, doses=doses)
+    doses, label = dict(enumerate(study.datasets)), study.classes[0]
+    example = Example(photo=images[0], reconstructed=images[0], base=images[1], dreambooth=images[1])
+    draw_all(tmp_path, study, photos={label: images}, generated={}, examples={label: [example]}, doses=doses)
     assert {path.name for path in tmp_path.glob("*.png")} == {*CAPTIONS, "dose.png"}

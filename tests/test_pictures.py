@@ -3,22 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from PIL import Image
-from test_report import report, write_study
 from test_results import read
 
 from sdaug.verdict.drawing import styles_of
 from sdaug.verdict.pictures import CAPTIONS, draw_comparison
-
-
-@pytest.fixture(scope="module")
-def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study with a report, shared by all tests."""
-    root = tmp_path_factory.mktemp("study")
-    write_study(root)
-    report(root)
-    return root
 
 
 def test_pictures_hold_no_metadata(study_dir: Path) -> None:

@@ -12,6 +12,7 @@ from test_sampling import DRAWING
 
 from sdaug.common.device import prepare_device
 from sdaug.common.sections import convert, read_params
+from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_pixels
 from sdaug.pretrain import card, loops
@@ -19,6 +20,7 @@ from sdaug.pretrain.collection import collect, count
 from sdaug.pretrain.networks import train_tokenizer
 from sdaug.pretrain.params import PretrainParams
 from sdaug.pretrain.pretraining import pretrain
+from sdaug.pretrain.seen import describe_world
 from sdaug.pretrain.worlds import draw_leaves, draw_object, draw_teat
 
 FILE = Path(__file__).parents[1] / "pretrained" / "params.yaml"
@@ -119,6 +121,29 @@ def test_card_says_what_the_base_has_seen(trained: Path) -> None:
     text = (trained / "README.md").read_text()
     assert "4 simulated photos of teat ends" in text and "scores\n  1, 2, 3, 4" in text
     assert (trained / "samples.png").is_file()
+
+
+def test_seen_file_counts_what_the_base_has_seen(trained: Path) -> None:
+    seen = read_seen(trained / SEEN)
+    assert seen.summary == "4 simulated teat ends of scores 1 to 4 and 5 procedural pictures; none of this study"
+    assert seen.counts == {"teats": 4, "leaves": 2, "objects": 3, "photo_cuts": 0, "photos": 0}
+
+
+def test_photos_that_the_shipped_base_has_seen_are_counted() -> None:
+    world = replace(SHIPPED.world, photos=FILE.parent / "photos.csv")
+    rows = (FILE.parent / "photos.csv").read_text().splitlines()[1:]
+    assert f"{world.num_photos:,} cuts from {len(rows)} free photos" in describe_world(world).summary
+
+
+def test_base_without_teats_does_not_speak_of_them() -> None:
+    assert describe_world(replace(SMALL.world, num_teats=0)).summary == "5 procedural pictures; none of this study"
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"), [([2], "of score 2"), ([4, 1], "of score 4 and 1"), ([1, 2, 4], "1, 2 and 4")]
+)
+def test_scores_that_the_base_has_not_seen_are_not_named(scores: list[int], named: str) -> None:
+    assert named in describe_world(replace(SMALL.world, teat_scores=scores)).summary
 
 
 def test_weights_are_stored_in_half_precision(trained: Path) -> None:

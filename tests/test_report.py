@@ -1,163 +1,19 @@
 """The report stage on a study of a few images: what it writes, prints and refuses."""
 
 import hashlib
-import io
 import re
-import runpy
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
-from test_sampling import FROM_NOISE
+from studies import AUDIT, BASE, CHECK, report
+from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
-from sdaug.common.images import save_png
-from sdaug.common.manifest import Photo, write_manifest
-from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
 from sdaug.verdict.audit_table import audit_table
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.tables import Table
-
-STAGE = Path(__file__).parents[1] / "stages" / "report.py"
-MISSING = {"score_1": 2, "score_3": 5}
-CHECK: dict[str, Any] = {"compared": "9 photos", "verdict": "ok", "num_found": 0, "ids": [], "details": []}
-AUDIT: dict[str, Any] = {
-    "verdict": "ok",
-    "on_leak": "report",
-    "checks": {"groups": CHECK},
-    "label_errors": {"compared": "9 labels", "num_found": 7, "ids": [f"d{n}" for n in range(7)], "details": []},
-}
-
-
-def write_image(path: Path, *purpose: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_png(path, np.random.default_rng(purpose).integers(0, 256, size=(16, 16, 3), dtype=np.uint8))
-
-
-def write_photos(prepared_dir: Path) -> None:
-    train = np.repeat([0, 1, 2], [4, 6, 1])
-    photos = []
-    for split, labels in (("train", train), ("test", LABELS)):
-        for n, k in enumerate(labels):
-            photo = Photo(
-                id=f"t{n:03}" if split == "test" else f"train{n:03}",
-                label=CLASSES[k],
-                group=f"{split}{n}",
-                split="train" if split == "train" else "test",
-                fold=-1 if split == "test" else 1,
-                sha256="",
-            )
-            write_image(prepared_dir / "images" / photo.file_name, n, k)
-            photos.append(photo)
-    # A photo of the validation fold, which must not be counted as training.
-    photos.append(Photo(id="fold0", label=CLASSES[0], group="fold0", split="train", fold=0, sha256=""))
-    write_image(prepared_dir / "images" / "fold0.png", 0)
-    write_manifest(prepared_dir / "manifest.csv", photos)
-
-
-def write_generated(synthetic_dir: Path) -> None:
-    for k, (label, count) in enumerate(MISSING.items()):
-        images = [
-            SyntheticImage(
-                label=label,
-                draw=d,
-                seed=n + 9 * d,
-                variant=PLAIN,
-                photo="",
-                prompt="a",
-                height=16,
-                width=16,
-                drawing=FROM_NOISE,
-            )
-            for d in range(2)
-            for n in range(count)
-        ]
-        for n, image in enumerate(images):
-            write_image(synthetic_dir / label / image.file_name, 9, n, k)
-        write_synthetic(synthetic_dir / label, images)
-
-
-def fidelity_metrics() -> dict[str, Any]:
-    scores = ("k", "precision", "recall", "density", "coverage")
-    names = (*(f"kernel_distance{end}" for end in ("", "_low", "_high")), *scores)
-    few, many = ({"num_images": 8} | dict.fromkeys(names, value) for value in (None, 0.5))
-    kinds = {"photos": 0.875, "before": 0.125, "after": 0.625}
-    figures = {
-        "num_photos": 9,
-        "num_images": 8,
-        "judge": {"share": kinds, "probability": kinds, "share_of_draw": {"0": 0.5, "1": 0.75}},
-        "distances": {"photos": few, "before": many, "after": many},
-        "copies": {"share": {"photos": None, "planted": 1.0, "after": 0.0}, "smallest_ratio": 0.9},
-    }
-    found = {"threshold": 0.8, "found": {"jpeg": 1.0}}
-    return {"vae": {"squared_error": 0.5}, "copies": found, "classes": dict.fromkeys(MISSING, figures)}
-
-
-def write_study(root: Path) -> None:
-    write_runs(root / "metrics")
-    write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
-    write_json(root / "metrics" / "fidelity.json", fidelity_metrics())
-    write_json(root / "metrics" / "audit.json", AUDIT)
-    write_photos(root / "prepared")
-    write_generated(root / "synthetic")
-    params = {
-        "classes": list(CLASSES),
-        "classifiers": {model: {} for model in MODELS},
-        "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
-        "seeds": list(SEEDS),
-        "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
-        "train": {"selection": "balanced_accuracy"},
-    }
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def write_pairs(root: Path, **changes: str) -> None:
-    """Pairs of all generated images of one class with its training photos, the last image the closest."""
-    images = read_synthetic(root / "synthetic" / "score_3")
-    pair = {"label": "score_3", "photo": "train010", "photo_label": "score_3", "distance": 0.5, "is_copy": 0}
-    rows = [
-        pair | {"draw": image.draw, "synthetic": image.id, "ratio": 0.9 - n / 100} | changes
-        for n, image in enumerate(images)
-    ]
-    write_csv(root / "metrics" / "closest_pairs.csv", rows)
-
-
-def report(root: Path, *options: str, out: str = "report") -> str:
-    """Run the stage in the study's folder; return what it printed."""
-    folders = [f"synthetic/{label}" for label in MISSING]
-    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders, "--metrics", "metrics"]
-    outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.chdir(root)
-        patch.setattr("sys.argv", ["report.py", *inputs, *outputs, *options])
-        runpy.run_path(str(STAGE), run_name="__main__")
-    return printed.getvalue()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study with a report, shared by all tests that only read it, and what the stage printed."""
-    root = tmp_path_factory.mktemp("study")
-    write_study(root)
-    return root, report(root)
-
-
-@pytest.fixture
-def study_dir(finished: tuple[Path, str]) -> Path:
-    return finished[0]
-
-
-@pytest.fixture
-def own_study_dir(tmp_path: Path) -> Path:
-    """A study that a test may modify."""
-    write_study(tmp_path)
-    return tmp_path
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -281,6 +137,33 @@ def test_known_label_errors_score_the_doubts() -> None:
     doubts = AUDIT["label_errors"] | {"precision": 0.25, "recall": 0.5, "num_wrong": 8}
     note = audit_table(AUDIT | {"label_errors": doubts}).note
     assert "25 % of the doubted ones are wrong, and 50 % of the 8 wrong ones are doubted" in note
+
+
+def test_limits_say_what_the_base_has_seen(study_dir: Path) -> None:
+    for file in ("verdict.md", "comparison.md"):
+        assert f"\n- {BASE.sentence}\n" in (study_dir / "report" / file).read_text()
+    assert BASE.sentence in (study_dir / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "stage"),
+    [
+        ("metrics/seen.json", "base"),
+        ("metrics/fidelity.json", "fidelity"),
+        ("steps/steps.csv", "fidelity"),
+    ],
+)
+def test_missing_file_names_the_stage_that_makes_it(own_study_dir: Path, file: str, stage: str) -> None:
+    (own_study_dir / file).unlink()
+    with pytest.raises(SystemExit, match=rf"{file}: missing; run `dvc repro {stage}`"):
+        report(own_study_dir)
+
+
+def test_missing_test_photos_are_named(own_study_dir: Path) -> None:
+    for path in (own_study_dir / "prepared" / "images").glob("t0*.png"):
+        path.unlink()
+    with pytest.raises(SystemExit, match=r"prepared/images/t0\d+.png: missing; run `dvc repro prepare`"):
+        report(own_study_dir)
 
 
 def test_missing_generated_images_are_named(own_study_dir: Path) -> None:

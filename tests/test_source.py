@@ -16,10 +16,12 @@ import torch
 import yaml
 from smallest import SMALLEST
 
+from sdaug.base.seen import UNKNOWN
 from sdaug.base.source import Base, make_base
 from sdaug.base.tiny import build_tiny
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
+from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.pipelines import save_pipeline
 
 CPU = torch.device("cpu")
@@ -90,7 +92,7 @@ def write_study(folder: Path, model: str) -> None:
 def run_base(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("SDAUG_MLFLOW", "off")
-    words = ["base", "--prepared", "prepared", "--out", "out", "--history", "base.csv"]
+    words = ["base", "--prepared", "prepared", "--out", "out", "--history", "base.csv", "--seen", "seen.json"]
     monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(ROOT / "stages" / "base.py"), run_name="__main__")
     return folder / "out"
@@ -100,6 +102,7 @@ def test_stage_writes_the_commit_next_to_the_weights(hub: str, tmp_path: Path, m
     write_study(tmp_path, hub)
     written = json.loads((run_base(tmp_path, monkeypatch) / "source.json").read_text())
     assert written == {"model": hub, "commit": NEW, "variant": None}
+    assert read_seen(tmp_path / "seen.json") == read_seen(tmp_path / "out" / SEEN) == UNKNOWN
 
 
 def test_stage_writes_no_source_for_a_folder_and_reads_no_photo_that_it_does_not_show(

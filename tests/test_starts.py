@@ -20,7 +20,7 @@ from sdaug.synthesize.starts import neighbour, read_sources
 from sdaug.synthesize.synthesis import Order, synthesize
 
 CLASSES = ["low", "middle", "high"]
-FROM_PHOTO = replace(FROM_NOISE, start="photo", strength=0.5)
+FROM_PHOTO = replace(FROM_NOISE, start="photo", strength=0.5, inference_steps=10)
 
 
 @pytest.fixture

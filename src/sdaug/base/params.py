@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdaug.common.sections import require
+from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
 
 TINY = "tiny"
@@ -87,6 +88,8 @@ def check_source(model: str, config: Path | None, variant: str | None = None) ->
         require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
     elif path.is_dir():
         check_layout(path, where=f"model: {model!r}", variant=variant)
+        if (path / SEEN).is_file():
+            read_seen(path / SEEN)
     else:
         is_fit = model == TINY or HUB_ID.fullmatch(model) is not None
         rule = "need `tiny`, a hub id such as owner/name, a folder in the diffusers layout or a .safetensors file"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sdaug.base.pretraining import whiten_latents
 from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.seen import SEEN, write_seen
 from sdaug.diffusion.latents import encode_images
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.pretrain.card import write_card
@@ -17,6 +18,7 @@ from sdaug.pretrain.collection import collect
 from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
 from sdaug.pretrain.networks import build_network
 from sdaug.pretrain.params import PretrainParams, key_of
+from sdaug.pretrain.seen import describe_world
 
 
 def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torch.device) -> None:
@@ -36,6 +38,7 @@ def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torc
     with fresh_dir(out_dir) as folder:
         save_pipeline(pipeline, folder)
         write_csv(folder / "losses.csv", losses)
+        write_seen(folder / SEEN, describe_world(params.world))
         write_card(folder, load_pipeline(folder, device), params, losses)
 
 

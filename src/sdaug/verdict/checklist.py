@@ -10,6 +10,7 @@ from typing import Any
 
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
+from sdaug.common.seen import Seen
 from sdaug.verdict.results import BASELINE, PRIMARY, Study
 from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS
 from sdaug.verdict.tables import plural
@@ -30,7 +31,10 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What answers rest on: all of params.yaml, the prepared photos, what `prepare` and `audit` found, the results."""
+    """What answers rest on: all of params.yaml, the prepared photos, what `prepare` and `audit` found, the results.
+
+    `base` is what the base model has seen.
+    """
 
     params: Mapping[str, Any]
     split: SplitParams
@@ -38,6 +42,7 @@ class Facts:
     prepare: Mapping[str, Any]
     audit: Mapping[str, Any]
     study: Study
+    base: Seen
 
     @property
     def is_phantom(self) -> bool:
@@ -161,13 +166,12 @@ def _groups(facts: Facts) -> str:
 
 
 def _generators(facts: Facts) -> str:
-    # A base model from elsewhere has seen photos that nobody here knows.
-    base = "" if facts.setting("base", "model") == "tiny" else f" What the base model has seen: {NOT_STATED}."
+    base = facts.base.sentence
     if facts.split.protocol == "published":
-        return f"All photos but the test set, those used to validate included: validation scores are too good.{base}"
+        return f"All photos but the test set, those used to validate included: validation scores are too good. {base}"
     if facts.split.fold == "none":
-        return f"All photos but the test set; no photo is kept to validate.{base}"
-    return f"The training photos alone: neither those used to validate nor those used to test.{base}"
+        return f"All photos but the test set; no photo is kept to validate. {base}"
+    return f"The training photos alone: neither those used to validate nor those used to test. {base}"
 
 
 def _leaks(audit: Mapping[str, Any]) -> str:

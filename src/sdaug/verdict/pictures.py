@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sdaug.common import images
-from sdaug.verdict import dose
+from sdaug.verdict import dose, steps
 from sdaug.verdict.drawing import STYLES, add_legend, in_legend, label_rotation, save, styles_of, tidy
 from sdaug.verdict.forest import draw_forest
 from sdaug.verdict.results import Study
@@ -25,6 +25,7 @@ CAPTIONS = {
     "over the models on which the verdict rests (diamond), and each model, with 95 % confidence intervals. A hollow "
     "marker has none. Grey: effects too small for this study to detect. With many arms only the means are shown.",
     "comparison.png": "Test scores with 95 % confidence intervals (filled) and validation scores (hollow).",
+    steps.FILE: steps.CAPTION,
     "class_counts.png": "Training images per class before and after augmentation.",
     "images.png": "Random training photos and generated images of each class.",
     "curves.png": "Validation accuracy per epoch; a hollow marker shows the epoch that was kept.",
@@ -45,22 +46,25 @@ def draw_all(
     *,
     photos: Mapping[str, Sequence[Path]],
     generated: Mapping[str, Sequence[Path]],
+    examples: Mapping[str, Sequence[steps.Example]],
     doses: Mapping[float, str],
 ) -> None:
     """Write every picture that has a caption, and dose.png if there are `doses`, the arms by their dose.
 
-    `photos` and `generated` are the training images of each class.
+    `photos` and `generated` are the training images of each class, `examples` those of each step to an image.
     """
+    num_photos = {label: len(paths) for label, paths in photos.items()}
     # Names are names: a pair of dollar signs is no formula.
     with matplotlib.rc_context({"text.parse_math": False}):
         draw_forest(out_dir / "forest.png", study)
         draw_comparison(out_dir / "comparison.png", study)
         draw_class_counts(
             out_dir / "class_counts.png",
-            photos={label: len(paths) for label, paths in photos.items()},
+            photos=num_photos,
             generated={label: len(paths) for label, paths in generated.items()},
         )
         draw_images(out_dir / "images.png", photos=photos, generated=generated)
+        steps.draw_steps(out_dir / steps.FILE, examples, num_photos=num_photos)
         draw_curves(out_dir / "curves.png", study)
         draw_confusion(out_dir / "confusion.png", study)
         if doses:

@@ -85,6 +85,7 @@ def fewest_groups(study: Study) -> tuple[str, int]:
 def find_limits(
     study: Study,
     *,
+    base: str,
     protocol: Protocol,
     siblings: Mapping[str, float] | None,
     selection: str,
@@ -93,14 +94,15 @@ def find_limits(
 ) -> list[str]:
     """What limits the verdict, one sentence each.
 
-    `siblings` are the scores of guessing from groups alone. `num_validation` counts the real validation photos per
-    class; `training` is what each arm says of training.
+    `base` says what the base has seen. `siblings` are the scores of guessing from groups alone. `num_validation` counts
+    the real validation photos per class; `training` is what each arm says of training.
     """
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
     limits = [
         f"One split of the photos, whose luck no interval holds. Test scores come from {num_images} images in "
         f"{num_groups} groups.",
         f"{weight_of_one(study.num_test, 'test image')}.",
+        base,
         *_limits_of_runs(study),
         *_limits_of_comparisons(study),
         *_limits_of_selection(selection, num_validation),

@@ -1,0 +1,131 @@
+"""What the report rests on: settings, results, photos and images, read from the files of earlier stages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdaug.common.files import read_json
+from sdaug.common.manifest import Photo, read_manifest, training_photos
+from sdaug.common.params import SplitParams, read_seeds
+from sdaug.common.sections import read_params, read_section
+from sdaug.common.seen import SEEN, Seen, read_seen
+from sdaug.common.synthetic import SyntheticImage, read_synthetic
+from sdaug.verdict.closest import Pair, read_pairs
+from sdaug.verdict.results import Study, read_study
+from sdaug.verdict.steps import Example, read_examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files and folders that the report is made from; `synthetic` has a folder per class."""
+
+    params: Path
+    prepared: Path
+    synthetic: list[Path]
+    steps: Path
+    metrics: Path
+    closest_pairs: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the report rests on.
+
+    `photo_files` are those of all photos by id, `generated` the images of each class's first draw. `base` is what the
+    base has seen; `prepare`, `fidelity` and `audit` are the findings of these stages.
+    """
+
+    params: Mapping[str, Any]
+    split: SplitParams
+    selection: str
+    arms: Mapping[str, Mapping[str, Any]]
+    study: Study
+    photos: Sequence[Photo]
+    photo_files: Mapping[str, Path]
+    generated: Mapping[str, Sequence[Path]]
+    examples: Mapping[str, Sequence[Example]]
+    closest: Mapping[str, Sequence[Pair]]
+    base: Seen
+    prepare: Mapping[str, Any]
+    fidelity: Mapping[str, Any]
+    audit: Mapping[str, Any]
+
+    @property
+    def training(self) -> dict[str, list[Path]]:
+        """The files of each class's photos that the generators saw."""
+        seen = training_photos(self.photos, self.split)
+        return {
+            label: [self.photo_files[photo.id] for photo in seen if photo.label == label]
+            for label in self.study.classes
+        }
+
+
+def read_inputs(sources: Sources) -> Inputs:
+    """Read all of it.
+
+    Raises:
+        FileNotFoundError: an earlier stage has not run.
+        ValueError: what the stages wrote does not belong together.
+    """
+    classes = read_section(sources.params, "classes", list[str])
+    synthetic = _list_generated(sources.synthetic, classes)
+    files = {image.id: path for image, path in synthetic}
+    photos = read_manifest(sources.prepared)
+    photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
+    pairs = sources.closest_pairs
+    return Inputs(
+        params=read_params(sources.params),
+        split=read_section(sources.params, "split", SplitParams),
+        selection=read_section(sources.params, "train.selection", str),
+        arms=read_section(sources.params, "datasets", dict[str, dict[str, Any]]),
+        study=_read_results(sources.params, sources.metrics, classes),
+        photos=photos,
+        photo_files=photo_files,
+        generated=_first_draws(synthetic),
+        examples=read_examples(sources.steps, classes=classes, synthetic=files, photos=photo_files),
+        closest=read_pairs(pairs, classes=classes, synthetic=files, photos=photo_files) if pairs else {},
+        base=read_seen(sources.metrics / SEEN),
+        prepare=_read_findings(sources.metrics, "prepare"),
+        fidelity=_read_findings(sources.metrics, "fidelity"),
+        audit=_read_findings(sources.metrics, "audit"),
+    )
+
+
+def _read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
+    """The results of all training runs that params.yaml defines."""
+    arms = read_section(params, "datasets", dict[str, dict[str, Any]])
+    images = {name: arm["images"] for name, arm in arms.items()}
+    return read_study(
+        metrics_dir,
+        classes=classes,
+        seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
+        datasets=list(arms),
+        remedies=[name for name, found in images.items() if not (found.get("synthetic") or found.get("oracle"))],
+    )
+
+
+def _list_generated(folders: Sequence[Path], classes: Sequence[str]) -> list[tuple[SyntheticImage, Path]]:
+    """The generated images of all draws with their files, in manifest order."""
+    found = [(image, folder / image.file_name) for folder in folders for image in read_synthetic(folder)]
+    for image, path in found:
+        if image.label not in classes:
+            raise ValueError(f"{path.parent}/manifest.csv: label {image.label}: not one of {', '.join(classes)}")
+    return found
+
+
+def _first_draws(synthetic: Sequence[tuple[SyntheticImage, Path]]) -> dict[str, list[Path]]:
+    """The files of the first draw of each class that has any, in the first variant."""
+    draws: dict[str, tuple[int, str]] = {}
+    found: dict[str, list[Path]] = {}
+    for image, path in synthetic:
+        if (image.draw, image.variant) == draws.setdefault(image.label, (image.draw, image.variant)):
+            found.setdefault(image.label, []).append(path)
+    return found
+
+
+def _read_findings(metrics_dir: Path, stage: str) -> dict[str, Any]:
+    path = metrics_dir / f"{stage}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
+    return read_json(path)
