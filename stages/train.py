@@ -16,8 +16,9 @@ from sdaug.common.params import Square, read_seeds
 from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
-from sdaug.train.losses import class_weights
-from sdaug.train.training import Trained, train_classifier
+from sdaug.train.examples import packed_training
+from sdaug.train.selection import Trained
+from sdaug.train.training import train_classifier
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
             trained = train_seed(run, settings, data, classes, square, args.data)
             (out_dir / str(seed)).mkdir()
             save_model(out_dir / str(seed), trained.weights, trained.card)
-            write_json(metrics_dir / f"{seed}.json", {**run, **describe(trained, data, classes, draw, settings.arm)})
+            write_json(metrics_dir / f"{seed}.json", {**run, **describe(trained, data, classes, draw)})
             write_csv(history_dir / f"{seed}.csv", trained.history)
 
 
@@ -80,7 +81,7 @@ def train_seed(
     run: dict[str, Any], settings: Settings, data: Packed, classes: list[str], square: Square, where: Path
 ) -> Trained:
     """Train with one seed on the photos and the synthetic images of one draw, and log it."""
-    training, validation = data.part("train", run["draw"]), data.part("validation", run["draw"])
+    training, validation = packed_training(data, run["draw"]), data.part("validation", run["draw"])
     knobs = {"recipe": asdict(settings.recipe), "arm": asdict(settings.arm), "train": asdict(settings.train)}
     with track({**run, **knobs}, {"data": where}, part=f"seed {run['seed']}") as log:
         trained = train_classifier(
@@ -105,14 +106,14 @@ def train_seed(
     return trained
 
 
-def describe(trained: Trained, data: Packed, classes: list[str], draw: int | None, arm: ArmTraining) -> dict[str, Any]:
+def describe(trained: Trained, data: Packed, classes: list[str], draw: int | None) -> dict[str, Any]:
     """What the report reads: the kept epoch, its scores, and what the run has seen."""
     rows = data.rows("train", draw)
     labels, is_real = data.labels[rows], data.origins[rows] == "real"
     views = np.bincount(labels, weights=trained.num_views, minlength=len(classes))
     real = np.bincount(labels, weights=trained.num_views * is_real, minlength=len(classes))
     # How common each class was to the loss: what a classifier takes for its frequency.
-    prior = views * (class_weights(arm, labels, len(classes)) or 1.0)
+    prior = np.bincount(labels, weights=trained.exposure, minlength=len(classes))
     return {
         "best_epoch": trained.best_epoch,
         "num_train": len(rows),

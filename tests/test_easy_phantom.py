@@ -16,6 +16,7 @@ from sdaug.common.sections import read_section
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photo import draw_photo
 from sdaug.phantom.teats import plan_teats
+from sdaug.train.examples import photos_alone
 from sdaug.train.training import train_classifier
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -54,7 +55,7 @@ def photos() -> dict[str, Part]:
 def test_classifier_learns(photos: dict[str, Part], model: str) -> None:
     shared = read_section(PARAMS, "train", TrainParams)
     trained = train_classifier(
-        photos["train"],
+        photos_alone(*photos["train"]),
         photos["test"],
         CLASSES,
         recipe=read_recipe(PARAMS, model, "original"),

@@ -49,7 +49,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("name", "gamma"), [("cross_entropy", 0.0), ("focal", 2.0)])
 def test_arm_gets_the_loss_that_it_names(name: str, gamma: float) -> None:
-    built = build_loss(ArmTraining(loss=name, focal_gamma=2.0), COUNTS, 4, CPU)  # type: ignore[arg-type]
+    built = build_loss(ArmTraining(loss=name, focal_gamma=2.0), None, CPU)  # type: ignore[arg-type]
     torch.testing.assert_close(built(LOGITS, LABELS), focal_loss(LOGITS, LABELS, gamma=gamma))
 
 
@@ -61,7 +61,7 @@ def test_cross_entropy_is_that_of_torch(smoothing: float, weights: str | list[fl
     reference = torch.nn.CrossEntropyLoss(
         weight=None if values is None else torch.tensor(values), label_smoothing=smoothing
     )
-    torch.testing.assert_close(build_loss(arm, COUNTS, 4, CPU)(LOGITS, LABELS), reference(LOGITS, LABELS))
+    torch.testing.assert_close(build_loss(arm, values, CPU)(LOGITS, LABELS), reference(LOGITS, LABELS))
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.75])
@@ -72,7 +72,7 @@ def test_two_classes_with_alpha_agree_with_the_sigmoid_focal_loss(alpha: float) 
     wanted = sigmoid_focal_loss(score, target.float(), alpha=alpha, gamma=2.0, reduction="mean")
     arm = ArmTraining(loss="focal", class_weights=[1.0 - alpha, alpha])
     two = torch.stack([torch.zeros(20), score], dim=1)
-    torch.testing.assert_close(build_loss(arm, COUNTS % 2, 2, CPU)(two, target), wanted)
+    torch.testing.assert_close(build_loss(arm, [1.0 - alpha, alpha], CPU)(two, target), wanted)
 
 
 def test_inverse_frequency_is_that_of_scikit_learn() -> None:
@@ -96,7 +96,7 @@ def test_number_of_listed_weights_must_be_that_of_the_classes() -> None:
 @pytest.mark.parametrize("weights", ["none", [1.0, 2.0, 0.5, 4.0]])
 def test_mixed_labels_of_one_class_give_the_loss_of_its_index(loss: str, weights: str | list[float]) -> None:
     arm = ArmTraining(loss=loss, class_weights=weights)  # type: ignore[arg-type]
-    built = build_loss(arm, COUNTS, 4, CPU)
+    built = build_loss(arm, class_weights(arm, COUNTS, 4), CPU)
     shares = torch.nn.functional.one_hot(LABELS, 4).float()
     each = torch.stack([built(row[None], label[None]) for row, label in zip(LOGITS, LABELS, strict=True)])
     if loss == "cross_entropy" and weights != "none":
@@ -108,3 +108,30 @@ def test_mixed_labels_of_one_class_give_the_loss_of_its_index(loss: str, weights
 def test_weights_that_leave_a_class_out_are_refused(weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"class_weights: .*need more than 0 for each class"):
         ArmTraining(class_weights=weights)
+
+
+REPEATS = torch.tensor([1, 2, 3, 4]).repeat(5)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("weights", ["none", [1.0, 2.0, 0.5, 4.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weight_of_an_image_is_worth_as_many_repetitions(
+    smoothing: float, weights: str | list[float], loss: str, is_mixed: bool
+) -> None:
+    arm = ArmTraining(loss=loss, class_weights=weights, label_smoothing=smoothing)  # type: ignore[arg-type]
+    built = build_loss(arm, class_weights(arm, COUNTS, 4), CPU)
+    targets = 0.7 * F.one_hot(LABELS, 4) + 0.3 * F.one_hot(LABELS.roll(1), 4) if is_mixed else LABELS
+    # In an order of its own, so that weights do not go with classes.
+    repeats = REPEATS[torch.randperm(20, generator=torch.Generator().manual_seed(1))]
+    repeated = built(LOGITS.repeat_interleave(repeats, 0), targets.repeat_interleave(repeats, 0))
+    torch.testing.assert_close(built(LOGITS, targets, repeats / 4), repeated)
+
+
+@pytest.mark.parametrize("name", ["inverse_frequency", "effective_number"])
+def test_class_weights_count_images_by_their_importance(name: str) -> None:
+    arm = ArmTraining(class_weights=name)  # type: ignore[arg-type]
+    importance = np.where(np.arange(20) % 2, 1.0, 3.0)
+    repeated = COUNTS.repeat(importance.astype(int))
+    assert class_weights(arm, COUNTS, 4, importance) == pytest.approx(class_weights(arm, repeated, 4))

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
 from sdaug.verdict import sentences
 from sdaug.verdict.results import Study, read_study
-from sdaug.verdict.sentences import find_effect, find_verdict
+from sdaug.verdict.sentences import find_effect, find_limits, find_verdict
 from sdaug.verdict.statistics import Estimate
 
 
@@ -56,3 +57,20 @@ def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error
     power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
     assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict
     assert power == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"synthetic_weight": 0.25}, {"synthetic_share": 0.2}, {"pretrain_steps": 70}, {"soften": 0.5}, {"loss": "focal"}],
+)
+def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dict[str, Any]) -> None:
+    limits = find_limits(
+        three_seeds(tmp_path, 0.0),
+        protocol="clean",
+        siblings=None,
+        selection="loss",
+        num_validation=dict.fromkeys(CLASSES, 20),
+        training={"original": {"flip_horizontal": True}, "remedy": {"flip_horizontal": True, **training}},
+    )
+    ((key, value),) = training.items()
+    assert f"remedy differs from original in training, too: {key} {value} instead of plain." in limits

@@ -14,10 +14,14 @@ from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
 from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
-from sdaug.train import training
+from sdaug.train import loop
+from sdaug.train.batches import Epochs
+from sdaug.train.examples import TrainingSet, photos_alone
+from sdaug.train.loop import combined_loss
 from sdaug.train.losses import Loss
 from sdaug.train.probe import RECIPE, TRAINING
-from sdaug.train.training import Trained, combined_loss, rank, train_classifier
+from sdaug.train.selection import Trained, rank
+from sdaug.train.training import train_classifier
 
 STREAM = np.random.default_rng(0)
 LABELS = np.arange(13) % 3
@@ -37,12 +41,12 @@ def train(
     seed: int = 0,
     arm: ArmTraining = ArmTraining(),  # noqa: B008 - frozen
     shared: dict[str, Any] | None = None,
-    data: tuple[Any, Any] = (IMAGES, LABELS),
+    data: tuple[Any, Any] | TrainingSet = (IMAGES, LABELS),
     validation: tuple[Any, Any] = HELD_OUT,
     **knobs: Any,
 ) -> Trained:
     return train_classifier(
-        data,
+        data if isinstance(data, TrainingSet) else photos_alone(*data),
         validation,
         ["a", "b", "c"],
         recipe=Recipe(**{**vars(RECIPE), **SMALL, **knobs}),
@@ -59,7 +63,7 @@ def is_same(first: Trained, second: Trained) -> bool:
 
 
 def use_loss(monkeypatch: pytest.MonkeyPatch, loss: Loss) -> None:
-    monkeypatch.setattr(training, "build_loss", lambda *_: loss)
+    monkeypatch.setattr(loop, "build_loss", lambda *_: loss)
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +95,13 @@ def test_training_leaves_the_global_stream_alone(arm: ArmTraining) -> None:
 def first_weights(arm: ArmTraining, monkeypatch: pytest.MonkeyPatch, **knobs: Any) -> list[torch.Tensor]:
     """The initial weights of a training run."""
     seen: list[list[torch.Tensor]] = []
-    build = training.build_optimizer
+    build = loop.build_optimizer
 
     def watching(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         seen.append([weight.detach().clone() for weight in model.parameters()])
         return build(model, recipe)
 
-    monkeypatch.setattr(training, "build_optimizer", watching)
+    monkeypatch.setattr(loop, "build_optimizer", watching)
     train(arm=arm, epochs=1, **knobs)
     return seen[0]
 
@@ -110,14 +114,14 @@ def test_arms_of_one_seed_start_from_the_same_weights(monkeypatch: pytest.Monkey
 
 def test_augmentation_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[int]] = []
-    draw = training.draw_epoch
+    draw = Epochs.draw
 
-    def watching(*args: Any) -> torch.Tensor:
-        indices = draw(*args)
-        orders.append(indices.tolist())
-        return indices
+    def watching(*args: Any) -> list[torch.Tensor]:
+        batches = draw(*args)
+        orders.append(torch.cat(batches).tolist())
+        return batches
 
-    monkeypatch.setattr(training, "draw_epoch", watching)
+    monkeypatch.setattr(Epochs, "draw", watching)
     for arm in (ArmTraining(), replace(EVERYTHING, sampler="plain")):
         train(arm=arm, epochs=2)
     assert orders[:2] == orders[2:]
@@ -252,7 +256,7 @@ def test_inception_learns_with_its_auxiliary_head(monkeypatch: pytest.MonkeyPatc
     knobs = {"architecture": "inception_v3", "options": {"aux_logits": True}, "image_size": 299}
     knobs |= {"steps": 1, "epochs": None, "batch_size": 2, "data": (IMAGES[:2], LABELS[:2]), "validation": NOTHING}
     helped = train(**knobs)
-    monkeypatch.setattr(training, "AUXILIARY_WEIGHT", 0.0)
+    monkeypatch.setattr(loop, "AUXILIARY_WEIGHT", 0.0)
     name = "Mixed_6e.branch_pool.conv.weight"  # feeds both heads
     assert not torch.equal(helped.weights[name], train(**knobs).weights[name])
 
@@ -293,7 +297,7 @@ def test_weights_that_explode_without_validation_are_not_kept(monkeypatch: pytes
 def test_a_frozen_backbone_keeps_its_statistics_and_its_dropout() -> None:
     model = timm.create_model("test_resnet", num_classes=3, drop_rate=0.5)
     frozen = {"architecture": "test_resnet", "pretrained": True, "freeze_backbone": True}
-    training.set_training(model, Recipe(**{**vars(RECIPE), **SMALL, **frozen}))
+    loop.set_training(model, Recipe(**{**vars(RECIPE), **SMALL, **frozen}))
     assert model.training
     assert not any(module.training for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
 

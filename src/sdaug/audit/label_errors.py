@@ -14,6 +14,7 @@ from sdaug.audit.params import AuditParams
 from sdaug.classify.inference import predict
 from sdaug.classify.params import ArmTraining
 from sdaug.common.progress import progress
+from sdaug.train.examples import photos_alone
 from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
@@ -56,7 +57,7 @@ def out_of_fold(
         is_out = folds == fold
         recipe = fitted_recipe(images[~is_out])
         trained = train_classifier(
-            (images[~is_out], labels[~is_out]),
+            photos_alone(images[~is_out], labels[~is_out]),
             nothing,
             list(classes),
             recipe=replace(recipe, epochs=params.probe_epochs, image_size=min(params.probe_pixels, recipe.image_size)),

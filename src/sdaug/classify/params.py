@@ -118,6 +118,11 @@ class ArmTraining:
     randaugment_magnitude: int = 9
     mixup_alpha: float = 0.0  # Zhang et al., arXiv 1710.09412; 0 for none
     cutmix_alpha: float = 0.0  # Yun et al., arXiv 1905.04899; 0 for none
+    # Ways to use synthetic images.
+    synthetic_weight: float = 1.0  # of one in the loss; 0.25 in DataDream, Kim et al., arXiv 2407.10910
+    synthetic_share: float | None = None  # of each batch; None for as many as there are
+    pretrain_steps: int = 0  # on synthetic images alone, before the others alone: Qraitem et al., arXiv 2308.04553
+    soften: float = 0.0  # chance of a photo to be replaced by its reconstruction
 
     def __post_init__(self) -> None:
         require(0 <= self.focal_gamma <= 10, "focal_gamma", self.focal_gamma, "need 0 to 10")
@@ -138,6 +143,20 @@ class ArmTraining:
         require(0 <= magnitude <= 30, "randaugment_magnitude", magnitude, "need 0 to 30")
         for key in ("mixup_alpha", "cutmix_alpha"):
             require(0 <= getattr(self, key) <= 10, key, getattr(self, key), "need 0 to 10")
+        self._check_synthetic()
+
+    def _check_synthetic(self) -> None:
+        weight, share, steps = self.synthetic_weight, self.synthetic_share, self.pretrain_steps
+        require(0 < weight <= 1, "synthetic_weight", weight, "need more than 0, at most 1 (as much as a photo)")
+        is_fit = share is None or 0 < share < 1
+        require(is_fit, "synthetic_share", share, "need more than 0 and less than 1, or leave it empty")
+        # A share says how often synthetic images are drawn, whatever their class.
+        is_fit = share is None or self.sampler == "plain"
+        require(is_fit, "synthetic_share", share, "the sampler is balanced, which has shares of its own; use plain")
+        require(steps >= 0, "pretrain_steps", steps, "need 0 (none) or more")
+        rule = "no batch has photos and synthetic images; leave synthetic_share and synthetic_weight out"
+        require(not steps or (share is None and weight == 1), "pretrain_steps", steps, rule)
+        require(0 <= self.soften <= 1, "soften", self.soften, "need 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

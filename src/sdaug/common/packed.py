@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,14 @@ from sdaug.common.files import read_csv, write_csv
 from sdaug.common.images import read_png
 
 IMAGES, EXAMPLES = "images.npy", "examples.csv"
+TWIN: Final = (
+    "twin"  # the part of photos as the base's VAE returns them: they only stand in for photos of the training part
+)
+
+
+def twin_id(photo_id: str) -> str:
+    """The id of a photo's twin."""
+    return f"reconstructed-{photo_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

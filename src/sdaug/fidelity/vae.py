@@ -10,6 +10,7 @@ from sdaug.classify.inference import predict
 from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.common.seeding import numpy_stream
+from sdaug.train.examples import photos_alone
 from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
@@ -55,7 +56,7 @@ def probe_accuracies(
     cut = round(len(order) * (1.0 - HELD_OUT_FRACTION))
     train, held_out = np.sort(order[:cut]), np.sort(order[cut:])
     trained = train_classifier(
-        (photos[train], labels[train]),
+        photos_alone(photos[train], labels[train]),
         (photos[held_out], labels[held_out]),
         list(classes),
         recipe=fitted_recipe(photos[train]),

@@ -12,8 +12,8 @@ from sdaug.common.device import to_device
 class Augmentation:
     """The augmentation of an arm, applied before images are resized."""
 
-    def __init__(self, arm: ArmTraining, num_classes: int, stream: torch.Generator) -> None:
-        self._arm, self._num_classes, self._stream = arm, num_classes, stream
+    def __init__(self, arm: ArmTraining, stream: torch.Generator) -> None:
+        self._arm, self._stream = arm, stream
 
     def change(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(B, 3, H, W)` uint8 -> float32 in [0, 1]: RandAugment, rotation and crop, flips, colour jitter."""
@@ -29,17 +29,22 @@ class Augmentation:
                 images = torch.where(is_flipped, images.flip(axis), images)
         return self._jitter(images)
 
-    def mix(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images `(B, 3, H, W)` and labels `(B,)`, or `(B, K)` after mixup or cutmix (one at random if both set)."""
+    def mix(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Images `(B, 3, H, W)` after mixup or cutmix (one at random if both set), and what they are made of.
+
+        That is `(B, B)`: the share of each image of the batch in each mixed one; None if the arm mixes nothing.
+        """
         arm = self._arm
         if not (arm.mixup_alpha or arm.cutmix_alpha):
-            return images, labels
+            return images, None
         from torchvision.transforms import v2  # takes a second, and most arms do not need it
 
+        # torchvision mixes labels as it mixes images: as labels, the places in the batch become the shares.
+        places = torch.arange(len(images), device=images.device)
         kinds = [(v2.MixUp, arm.mixup_alpha), (v2.CutMix, arm.cutmix_alpha)]
-        mixers = [kind(alpha=alpha, num_classes=self._num_classes) for kind, alpha in kinds if alpha]
+        mixers = [kind(alpha=alpha, num_classes=len(images)) for kind, alpha in kinds if alpha]
         with self._own_global_stream():
-            mixed: tuple[torch.Tensor, torch.Tensor] = mixers[self._integer(len(mixers))](images, labels)
+            mixed: tuple[torch.Tensor, torch.Tensor] = mixers[self._integer(len(mixers))](images, places)
         return mixed
 
     def _rand_augment(self, pixels: torch.Tensor) -> torch.Tensor:

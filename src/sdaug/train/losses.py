@@ -1,6 +1,7 @@
-"""The losses of the study, for class indices `(B,)` and for mixed labels `(B, K)`."""
+"""The losses of the study, for class indices `(B,)` and for mixed labels `(B, K)`, weighted by class and by image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,29 +11,52 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from sdaug.classify.params import ArmTraining
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+class Loss(Protocol):
+    """The mean loss of logits `(B, K)`; with `weights` `(B,)`, the mean weighted by them."""
+
+    def __call__(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor: ...
 
 
-def build_loss(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int, device: torch.device) -> Loss:
-    """The loss of an arm, with class weights computed from the training `labels`.
+def build_loss(arm: ArmTraining, by_class: Sequence[float] | None, device: torch.device) -> Loss:
+    """The loss of an arm; `by_class` are its class weights.
 
-    Raises:
-        ValueError: the arm does not list one class weight per class.
+    Weights of images are relative, as torch's weights of classes: an image of weight 0.25 counts as much as one that is
+    in the batch a quarter as often.
     """
-    weights = class_weights(arm, labels, num_classes)
-    weight = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
-    if arm.loss == "focal":
-        return lambda logits, targets: focal_loss(
-            logits, targets, gamma=arm.focal_gamma, weight=weight, label_smoothing=arm.label_smoothing
+    weight = None if by_class is None else torch.tensor(by_class, dtype=torch.float32, device=device)
+
+    def focal(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        return focal_loss(
+            logits,
+            targets,
+            gamma=arm.focal_gamma,
+            weight=weight,
+            label_smoothing=arm.label_smoothing,
+            image_weights=weights,
         )
-    # For class indices, torch divides by the batch's sum of weights; `focal_loss` divides by the batch size.
-    return lambda logits, targets: F.cross_entropy(logits, targets, weight=weight, label_smoothing=arm.label_smoothing)
+
+    def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        # For class indices, torch divides by the batch's sum of class weights; `focal_loss` divides by the batch size.
+        if weights is None:
+            return F.cross_entropy(logits, targets, weight=weight, label_smoothing=arm.label_smoothing)
+        losses = F.cross_entropy(logits, targets, weight=weight, label_smoothing=arm.label_smoothing, reduction="none")
+        if weight is not None and targets.ndim == 1:
+            return (weights * losses).sum() / (weights * weight[targets]).sum()
+        return (weights * losses).sum() / weights.sum()
+
+    return focal if arm.loss == "focal" else cross_entropy
 
 
-def class_weights(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int) -> Sequence[float] | None:
+def class_weights(
+    arm: ArmTraining, labels: NDArray[np.int64], num_classes: int, importance: NDArray[np.float64] | None = None
+) -> Sequence[float] | None:
     """One weight per class, or None; weights computed from class counts have mean 1 over the training images.
 
-    `effective_number` is Cui et al., arXiv 1901.05555, eq. 2. A class without images has weight 0.
+    With `importance` `(N,)`, each image counts as so many. `effective_number` is Cui et al., arXiv 1901.05555, eq. 2. A
+    class without images has weight 0.
 
     Raises:
         ValueError: the arm does not list one class weight per class.
@@ -46,8 +70,10 @@ def class_weights(arm: ArmTraining, labels: NDArray[np.int64], num_classes: int)
     if arm.class_weights == "none":
         return None
     present, counts = np.unique(labels, return_counts=True)
+    if importance is not None:
+        counts = np.bincount(labels, weights=importance, minlength=num_classes)[present]
     if arm.class_weights == "inverse_frequency":
-        values = compute_class_weight("balanced", classes=present, y=labels)
+        values = compute_class_weight("balanced", classes=present, y=labels, sample_weight=importance)
     else:
         values = (1.0 - arm.effective_number_beta) / (1.0 - arm.effective_number_beta**counts)
         # scikit-learn's balanced weights already have mean 1 over the images.
@@ -64,8 +90,11 @@ def focal_loss(
     gamma: float,
     weight: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
+    image_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mean focal loss of logits `(B, K)` (Lin et al., arXiv 1708.02002, eq. 5); `weight` `(K,)` is alpha per class.
+
+    With `image_weights` `(B,)` it is the mean weighted by them.
 
     With `gamma` 0 and no weight it is the cross entropy.
     """
@@ -78,4 +107,5 @@ def focal_loss(
         shares = shares * weight
     # For gamma below 1, doubt**gamma has an infinite gradient at 0.
     doubt = (1.0 - log_p.exp()).clamp_min(torch.finfo(log_p.dtype).tiny)
-    return -(shares * doubt**gamma * log_p).sum(dim=1).mean()
+    losses = -(shares * doubt**gamma * log_p).sum(dim=1)
+    return losses.mean() if image_weights is None else (image_weights * losses).sum() / image_weights.sum()

@@ -1,0 +1,176 @@
+"""The training loop of one phase: epochs of steps, each with a batch, a loss and an update of the weights."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sdaug.classify.inference import predict, to_batch
+from sdaug.classify.models import ModelCard
+from sdaug.classify.params import Recipe, TrainParams
+from sdaug.common.device import to_device, torch_stream
+from sdaug.common.loss_monitor import LossMonitor
+from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.progress import progress
+from sdaug.train.augmentation import Augmentation
+from sdaug.train.examples import BatchReader, Images
+from sdaug.train.losses import Loss, build_loss, class_weights
+from sdaug.train.optimization import build_optimizer, build_schedule
+from sdaug.train.phases import Phase, image_importance, image_weights
+
+AUXILIARY_WEIGHT = 0.4  # not given by Szegedy et al., arXiv 1512.00567; torchvision's reference training uses 0.4
+
+
+class Loop:
+    """The state of one phase of a training run: model, optimizer, random streams and step count."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        card: ModelCard,
+        reader: BatchReader,
+        phase: Phase,
+        *,
+        shared: TrainParams,
+        seed: int,
+        title: str,
+    ) -> None:
+        self._model, self._card, self._reader, self._shared = model, card, reader, shared
+        self._recipe, self._arm, self._title = phase.recipe, phase.arm, title
+        self._device, self._num_classes = next(model.parameters()).device, len(card.classes)
+        self.dtype = resolve_precision(shared.precision, self._device)
+        # The loss: weights of classes and of images.
+        training = reader.training
+        labels, importance = training.labels[phase.rows], image_importance(training, phase)
+        self._by_class = class_weights(phase.arm, labels, self._num_classes, importance)
+        self._loss = build_loss(phase.arm, self._by_class, self._device)
+        self._labels, weights = training.labels, image_weights(training, phase.arm)
+        self._weights = None if weights is None else torch.from_numpy(weights)
+        # Random streams.
+        self._augmentation = Augmentation(phase.arm, torch_stream(phase.seed(seed, "augmentation")))
+        self._order = torch_stream(phase.seed(seed, "order"))
+        self._softening = torch_stream(phase.seed(seed, "soften"))
+
+        self._epochs = phase.epochs(training)
+        num_batches = self._epochs.num_batches
+        self._num_steps = phase.recipe.steps or num_batches * (phase.recipe.epochs or 1)
+        self._num_epochs = -(-self._num_steps // num_batches)
+        self._step = self.num_epoch_steps = 0  # in total, and in the last epoch
+        self.num_views = np.zeros(len(training), np.int64)
+        self._optimizer = build_optimizer(model, phase.recipe)
+        self._schedule = build_schedule(self._optimizer, phase.recipe, num_steps=self._num_steps)
+        self._average = build_average(model, shared.ema_decay)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model used for validation: the moving average of the weights, if there is one."""
+        kept: nn.Module = self._model if self._average is None else self._average.module
+        return kept
+
+    @property
+    def exposure(self) -> NDArray[np.float64]:
+        """How much each training image `(N,)` has counted in the loss: its views times its weight and its class's."""
+        exposure = self.num_views.astype(np.float64)
+        if self._weights is not None:
+            exposure *= self._weights.numpy()
+        return exposure if self._by_class is None else exposure * np.array(self._by_class)[self._labels]
+
+    def numbers(self) -> Iterator[int]:
+        """The numbers of the epochs, from 1, with a progress line."""
+        numbers = range(1, self._num_epochs + 1)
+        yield from progress(numbers, title=self._title, total=self._num_epochs, unit="epoch")
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train for one epoch, or for the remaining steps; returns the mean loss per image.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
+        set_training(self._model, self._recipe)
+        monitor = LossMonitor(["loss"], self._device)
+        # The last epoch ends as soon as all steps are done.
+        batches = self._epochs.draw(self._order)[: self._num_steps - self._step]
+        for number, chosen in enumerate(batches, start=1):
+            loss = self._train_step(chosen)
+            monitor.add(number, [loss], num_images=len(chosen))
+            np.add.at(self.num_views, chosen.numpy(), 1)
+        self._step += len(batches)
+        self.num_epoch_steps = len(batches)
+        return monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
+
+    def predict(self, images: Images, epoch: int) -> NDArray[np.float64]:
+        """Class probabilities `(N, K)` of images `(N, H, W, 3)` from the model that would be kept.
+
+        Raises:
+            ValueError: they are not finite; the last step's loss cannot show that its update broke the weights.
+        """
+        predicted = predict(self.kept, images, self._card, dtype=self.dtype)
+        if not np.isfinite(predicted).all():
+            raise ValueError(
+                f"{self._title}: epoch {epoch}: after step {self.num_epoch_steps}: the predictions are not finite; "
+                "lower the learning rate"
+            )
+        return predicted
+
+    def _train_step(self, chosen: torch.Tensor) -> torch.Tensor:
+        # Forward.
+        pixels, targets = self._reader.read(chosen, self._draw_soft(len(chosen)))
+        weights = None if self._weights is None else to_device(self._weights[chosen], self._device)
+        images, shares = self._augmentation.mix(self._augmentation.change(pixels))
+        if shares is not None:
+            # A mixed image has the labels and weights of what it is made of.
+            targets = shares @ F.one_hot(targets, self._num_classes).to(shares.dtype)
+            weights = None if weights is None else shares @ weights
+        loss_of = self._loss if weights is None else partial(self._loss, weights=weights)
+        with autocast(self._device, self.dtype):
+            loss = combined_loss(self._model(to_batch(images, self._card)), targets, loss_of)
+
+        # Backward and optimizer step.
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._shared.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._shared.max_grad_norm)
+        self._optimizer.step()
+        self._schedule.step()
+
+        # Moving average.
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        return loss
+
+    def _draw_soft(self, num_images: int) -> torch.Tensor | None:
+        """Which images of a batch are replaced by their twins `(B,)`, None if no image is."""
+        if not self._arm.soften:
+            return None
+        return torch.rand(num_images, generator=self._softening) < self._arm.soften
+
+
+def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """An exponential moving average of the weights and batch-norm statistics, or None without `decay`."""
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def set_training(model: nn.Module, recipe: Recipe) -> None:
+    """Switch to training mode; the batch-norm statistics of a frozen backbone stay frozen too."""
+    model.train()
+    if recipe.freeze_backbone:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def combined_loss(
+    output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor, loss: Loss
+) -> torch.Tensor:
+    """The loss, plus the weighted loss of the auxiliary head if the model has one."""
+    if isinstance(output, torch.Tensor):
+        return loss(output.float(), targets)
+    logits, auxiliary = output
+    return loss(logits.float(), targets) + AUXILIARY_WEIGHT * loss(auxiliary.float(), targets)
