@@ -13,6 +13,7 @@ from sdaug.common.synthetic import read_synthetic
 from sdaug.datasets.arms import Example, compose_arm, count_missing, keep_best, synthetic_examples
 from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
+from sdaug.datasets.twins import find_twins
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photos import write_further
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--reconstructed", type=Path, required=True, help="photos as the base's VAE returns them")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
     parser.add_argument("--filter", type=Path, required=True, help="CSV file with the filter's opinion of each image")
     parser.add_argument("--out", type=Path, required=True)
@@ -40,7 +42,8 @@ def main() -> None:
         further = draw_oracle(args.params, photos, arm, split, Path(scratch)) if arm.oracle else []
         images_dir = args.prepared / "images"
         examples = compose_arm(photos, generated, further, images_dir=images_dir, arm=arm, split=split)
-        pack_examples(examples, photos, args.out)
+        twins = find_twins(examples, args.reconstructed) if arm.reconstructed else []
+        pack_examples([*examples, *twins], photos, args.out)
 
 
 def read_examples(folder: Path, variant: str) -> list[Example]:

@@ -13,8 +13,8 @@ from sdaug.common.seeding import derive_seed, numpy_stream
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.datasets.params import ArmImages
 
-Part = Literal["train", "validation", "test"]
-Origin = Literal["real", "synthetic", "oracle"]
+Part = Literal["train", "validation", "test", "twin"]
+Origin = Literal["real", "synthetic", "oracle", "reconstructed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def compose_arm(
     Raises:
         ValueError: fewer images have been synthesized than the arm needs.
     """
-    found = {example.draw for example in generated if example.draw is not None and arm.synthetic}
+    found = {example.draw for example in generated if example.draw is not None and arm.has_synthetic}
     draws: list[int | None] = [*sorted(found)] or [None]
     composed = [
         _compose_draw(
@@ -83,7 +83,7 @@ def _compose_draw(
     split: SplitParams,
 ) -> list[Example]:
     seen = training_photos(photos, split)
-    joining = choose_synthetic(generated, count_missing(seen, times=arm.synthetic), seed=split.seed)
+    joining = choose_synthetic(generated, count_synthetic(seen, arm), seed=split.seed)
     if not arm.real:
         # A class that is not synthesized, such as the largest, keeps its photos.
         replaced = {example.label for example in joining}
@@ -111,6 +111,11 @@ def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
     return {label: round(times * lack) for label, lack in missing_counts(counts).items()}
 
 
+def count_synthetic(seen: Sequence[Photo], arm: ArmImages) -> dict[str, int]:
+    """The number of synthetic images that the arm has of each class with a generator."""
+    return {label: arm.per_class or count for label, count in count_missing(seen, times=arm.synthetic).items()}
+
+
 def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, seed: int) -> list[Example]:
     """A nested random subset per class, sorted by id; `wanted` is its size for each class.
 
@@ -123,7 +128,8 @@ def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, se
         if wanted[label] > len(of_class):
             raise ValueError(
                 f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, there are "
-                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images, keep_share), or lower synthetic"
+                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images, min_images, keep_share), or lower "
+                "synthetic (or per_class)"
             )
         # The order does not depend on `wanted`, so more images contain fewer.
         order = numpy_stream(seed, "share", label).permutation(len(of_class))

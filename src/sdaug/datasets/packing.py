@@ -5,15 +5,17 @@ from pathlib import Path
 
 from sdaug.common.files import fresh_dir
 from sdaug.common.manifest import Photo
-from sdaug.common.packed import write_packed
+from sdaug.common.packed import twin_id, write_packed
 from sdaug.datasets.arms import Example
 
 
 def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
-    """Write the array and its table to `out`; an image that neither is nor started from a prepared photo is a group of
-    its own.
+    """Write the array and its table to `out`.
+
+    A synthetic image is in the group of the photo that it started from, a twin in that of its photo; any other image
+    that is not a prepared photo is a group of its own.
     """
-    groups = {photo.id: photo.group for photo in photos}
+    groups = {name: photo.group for photo in photos for name in (photo.id, twin_id(photo.id))}
     rows = [
         {
             "id": example.id,
