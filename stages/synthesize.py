@@ -37,7 +37,8 @@ def main() -> None:
     if num_images < 1:
         raise ValueError(
             f"{args.params}: concepts.{args.label}: the class is {missing} images short of the largest one, so "
-            "there are none to draw; remove it from `concepts` and from the deps of `split` (`sdaug adopt` writes both)"
+            "there are none to draw; remove it from `concepts` and the deps of `split` (`sdaug adopt` writes both), or "
+            "set synthesize.min_images"
         )
 
     # Draw them with the generator of each draw.

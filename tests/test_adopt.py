@@ -154,6 +154,16 @@ def test_the_graph_of_the_default_study_is_left_as_it_is_by_its_own_classes() ->
     assert yaml.safe_load(graph) == yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 
+def test_an_arm_of_one_number_gives_the_largest_class_a_generator(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 9})
+    cli.main(["adopt", str(photos), "--preset", "arms", "--subject", "leaf"])
+    params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    assert params["concepts"]["many"]["instance_prompt"] == "a photo of a zwb leaf"
+    for stage in ("audit", "split", "fidelity", "report"):
+        listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
+        assert listed == ["data/synthetic/few", "data/synthetic/many"]
+
+
 def test_arms_of_own_photos_have_no_oracle(checkout: Path, tmp_path: Path) -> None:
     cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9})), "--preset", "arms"])
     params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))

@@ -7,17 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, training_photos
-from sdaug.common.packed import read_packed
 from sdaug.common.params import Fold, Protocol, SplitParams
 from sdaug.datasets.arms import Example, choose_synthetic, compose_arm, count_missing, keep_best
-from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
-from sdaug.datasets.twins import find_twins
 
 REAL = {"score_1": 450, "score_2": 491, "score_3": 187, "score_4": 21}
 SYNTHETIC = {"score_1": 41, "score_2": 0, "score_3": 304, "score_4": 470}
@@ -264,49 +259,3 @@ def test_more_of_one_number_contain_fewer() -> None:
 def test_arm_of_one_number_has_the_images_of_every_draw() -> None:
     examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=ArmImages(per_class=5), split=split("clean"))
     assert Counter(example.draw for example in examples if example.origin == "synthetic") == {0: 15, 1: 15}
-
-
-def few_photos() -> list[Photo]:
-    """Photos of some groups, a few of which validate."""
-    return PHOTOS[::41]
-
-
-def reconstructed(folder: Path) -> list[Example]:
-    """The examples of an arm with synthetic images, and the twins of its photos, all as files."""
-    photos, arm = few_photos(), ArmImages(per_class=1)
-    drawn = [replace(example, source=folder / "synthetic.png") for example in DRAWN]
-    examples = compose_arm(photos, drawn, images_dir=folder / "images", arm=arm, split=split("clean"))
-    for example in examples:
-        for source in (example.source, folder / "twins" / example.source.name):
-            source.parent.mkdir(parents=True, exist_ok=True)
-            save_png(source, np.full((16, 16, 3), sum(map(ord, source.as_posix())) % 256, np.uint8))
-    return [*examples, *find_twins(examples, folder / "twins")]
-
-
-def test_every_real_training_photo_has_a_twin_and_nothing_else(tmp_path: Path) -> None:
-    examples = reconstructed(tmp_path)
-    photos = [example for example in part(examples, "train") if example.origin == "real"]
-    twins = part(examples, "twin")
-    assert [twin.id for twin in twins] == [f"reconstructed-{photo.id}" for photo in photos]
-    assert [twin.label for twin in twins] == [photo.label for photo in photos]
-    assert {twin.origin for twin in twins} == {"reconstructed"} and len(twins) < len(examples) - len(twins)
-
-
-def test_twins_are_packed_with_the_group_of_their_photo_and_leave_the_parts_as_they_are(tmp_path: Path) -> None:
-    examples = reconstructed(tmp_path)
-    without = [example for example in examples if example.part != "twin"]
-    packs = []
-    for name, kept in (("with", examples), ("without", without)):
-        pack_examples(kept, few_photos(), tmp_path / name)
-        packs.append(read_packed(tmp_path / name, sorted(REAL)))
-    for name in ("train", "validation"):
-        (images, labels), (others, other_labels) = (pack.part(name) for pack in packs)
-        assert np.array_equal(images, others) and np.array_equal(labels, other_labels)
-    groups = dict(zip(packs[0].ids, packs[0].groups, strict=True))
-    twins = [packs[0].ids[row] for row in packs[0].rows("twin")]
-    assert twins and all(groups[twin] == groups[twin.removeprefix("reconstructed-")] for twin in twins)
-
-
-def test_photo_without_a_reconstruction_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"\.png: missing; run `dvc repro reconstruct`"):
-        find_twins(compose(arm=arm(0.0), split=split("clean")), tmp_path)

@@ -44,7 +44,15 @@ def test_missing_class_images_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "count"), [({}, 40), ({"multiple_of_missing": 0.5}, 20), ({"num_images": 7}, 7)], ids=str
+    ("change", "count"),
+    [
+        ({}, 40),
+        ({"multiple_of_missing": 0.5}, 20),
+        ({"num_images": 7}, 7),
+        ({"min_images": 50}, 50),
+        ({"min_images": 30}, 40),
+    ],
+    ids=str,
 )
 def test_number_of_synthetic_images(change: dict[str, float], count: int) -> None:
     params = read_section(PARAMS, "synthesize", SynthesizeParams)

@@ -24,10 +24,10 @@ def test_white_stays_white(study_dir: Path) -> None:
 
 
 def test_no_two_data_sets_look_the_same() -> None:
-    """The arms preset has thirteen data sets, more than there are colours."""
-    styles = styles_of(13)
-    assert len({(colour, marker) for colour, marker, _ in styles}) == 13
-    assert len({(colour, dash) for colour, _, dash in styles}) == 13
+    """The arms preset has eighteen data sets, more than there are colours."""
+    styles = styles_of(18)
+    assert len({(colour, marker) for colour, marker, _ in styles}) == 18
+    assert len({(colour, dash) for colour, _, dash in styles}) == 18
 
 
 def test_many_arms_are_named_where_they_stand(study_dir: Path, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def test_arms_and_the_default_share_their_generators() -> None:
     default, arms = read_params(PARAMS), read_params(ROOT / "presets" / "arms.yaml")
     shared = [section for section in default if section not in ("synthesize", "datasets", "classifiers")]
     assert [section for section in shared if arms[section] != default[section]] == []
-    assert {**arms["synthesize"], "multiple_of_missing": 1.0} == default["synthesize"]
+    own = ("multiple_of_missing", "min_images")
+    drawn = [{key: value for key, value in p["synthesize"].items() if key not in own} for p in (default, arms)]
+    assert drawn[0] == drawn[1]
     assert arms["classifiers"].items() <= default["classifiers"].items()
 
 
@@ -47,6 +49,9 @@ def test_an_experiment_changes_no_line_but_its_own(path: Path, tmp_path: Path) -
     before, after = (file.read_text().splitlines() for file in (path, own))
     changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
     assert changed == [(line, line.replace("0", "1")) for line in before if line.startswith("  fold: 0")]
+
+
+SHARED = {"synthetic_share": 0.5}
 
 
 def rename_class(values: dict[str, Any]) -> None:
@@ -99,6 +104,38 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             r"datasets\.original\.images\.oracle: 1\.0; only the phantom has more true photos",
         ),
         (
+            put("datasets", "original", "images", value={"per_class": 5}),
+            r"datasets\.original\.images\.per_class: 5; need at most 0: synthesize\.min_images",
+        ),
+        (
+            put("datasets", "original", "training", "synthetic_weight", value=0.5),
+            r"datasets\.original\.training\.synthetic_weight: 0\.5; the arm has no synthetic images; set images\.",
+        ),
+        (
+            put("datasets", "original", "training", "synthetic_share", value=0.5),
+            r"datasets\.original\.training\.synthetic_share: 0\.5; the arm has no synthetic images",
+        ),
+        (
+            put("datasets", "original", "training", "pretrain_steps", value=5),
+            r"datasets\.original\.training\.pretrain_steps: 5; the arm has no synthetic images",
+        ),
+        (
+            put("datasets", "augmented", value={"images": {"synthetic": 1.0, "real": False}, "training": SHARED}),
+            r"datasets\.augmented\.training\.synthetic_share: 0\.5; the arm has no photos beside synthetic images",
+        ),
+        (
+            put("datasets", "oversampled", "training", "synthetic_share", value=0.5),
+            r"datasets\.oversampled\.training\.synthetic_share: 0\.5; the sampler is balanced",
+        ),
+        (
+            put("datasets", "augmented", "training", "soften", value=0.5),
+            r"datasets\.augmented\.training\.soften: 0\.5; the arm has no reconstructions .*set images\.reconstructed",
+        ),
+        (
+            put("datasets", "augmented", "images", "reconstructed", value=True),
+            r"datasets\.augmented\.images\.reconstructed: True; no training uses them; set training\.soften",
+        ),
+        (
             put("datasets", "original", "training", "class_weights", value=[1.0]),
             r"datasets\.original\.training\.class_weights: \[1\.0\]; need 4, one per class",
         ),
@@ -146,6 +183,13 @@ def test_broken_rule_is_refused(values: dict[str, Any], change: Callable[[dict[s
     with pytest.raises(ValueError, match=message) as caught:
         check_study(values, Path("params.yaml"))
     assert str(caught.value).startswith("params.yaml") and "\n" not in str(caught.value)
+
+
+def test_arms_of_one_number_go_with_as_many_images(values: dict[str, Any]) -> None:
+    values["datasets"]["original"]["images"] = {"per_class": 5}
+    for drawn in ({"min_images": 5}, {"min_images": 0, "num_images": 5}):
+        values["synthesize"] |= drawn
+        assert check_study(values, Path("params.yaml")).datasets["original"].images.has_synthetic
 
 
 def test_absent_folder_of_photos_is_refused(values: dict[str, Any], tmp_path: Path) -> None:

@@ -110,17 +110,9 @@ class StudyParams:
         return found
 
     def _check_arms(self) -> None:
-        drawn = self.synthesize
         for name, arm in self.datasets.items():
             key = f"datasets.{name}"
-            # A fixed `num_images` is held against what the class lacks in the stage `split`, which knows the photos.
-            most = drawn.multiple_of_missing * arm.images.keep_share
-            is_there = drawn.num_images is not None or arm.images.synthetic <= most
-            rule = f"need at most {most}: synthesize.multiple_of_missing times keep_share"
-            require(is_there, f"{key}.images.synthetic", arm.images.synthetic, rule)
-            variants = list(drawn.drawings())
-            rule = f"not a variant; synthesize has {', '.join(variants)}"
-            require(arm.images.variant in variants, f"{key}.images.variant", arm.images.variant, rule)
+            self._check_synthetic(f"{key}.images", arm.images)
             is_phantom = self.phantom is not None or not arm.images.oracle
             require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has more true photos")
             is_same = self.phantom is None or self.phantom.size_pixels == self.prepare.size_pixels
@@ -130,6 +122,42 @@ class StudyParams:
             # Other weights are a word, such as inverse_frequency.
             is_whole = not isinstance(weights, list) or len(weights) == num_classes
             require(is_whole, f"{key}.training.class_weights", weights, f"need {num_classes}, one per class")
+            _check_images_of_training(key, arm)
+
+    def _check_synthetic(self, key: str, images: ArmImages) -> None:
+        """The synthetic images of an arm are drawn."""
+        drawn = self.synthesize
+        # A fixed `num_images` is held against what the class lacks in the stage `split`, which knows the photos.
+        most = drawn.multiple_of_missing * images.keep_share
+        is_there = drawn.num_images is not None or images.synthetic <= most
+        rule = f"need at most {most}: synthesize.multiple_of_missing times keep_share"
+        require(is_there, f"{key}.synthetic", images.synthetic, rule)
+        variants = list(drawn.drawings())
+        rule = f"not a variant; synthesize has {', '.join(variants)}"
+        require(images.variant in variants, f"{key}.variant", images.variant, rule)
+        # The filter keeps a share of at least so many.
+        least = round(images.keep_share * (drawn.num_images or drawn.min_images))
+        rule = f"need at most {least}: synthesize.min_images (or num_images) times keep_share"
+        require(images.per_class <= least, f"{key}.per_class", images.per_class, rule)
+
+
+def _check_images_of_training(key: str, arm: ArmParams) -> None:
+    """The images that settings of `training` need, as `images` has them."""
+    images, training = arm.images, arm.training
+    used = {
+        "synthetic_weight": training.synthetic_weight < 1,
+        "synthetic_share": training.synthetic_share is not None,
+        "pretrain_steps": training.pretrain_steps > 0,
+    }
+    for name in (name for name, is_used in used.items() if is_used):
+        where, value = f"{key}.training.{name}", getattr(training, name)
+        rule = "the arm has no synthetic images; set images.synthetic or images.per_class"
+        require(images.has_synthetic, where, value, rule)
+        require(images.real, where, value, "the arm has no photos beside synthetic images; leave images.real out")
+    rule = "the arm has no reconstructions of photos; set images.reconstructed: true"
+    require(images.reconstructed or not training.soften, f"{key}.training.soften", training.soften, rule)
+    rule = "no training uses them; set training.soften"
+    require(training.soften > 0 or not images.reconstructed, f"{key}.images.reconstructed", True, rule)
 
 
 def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:

@@ -128,7 +128,7 @@ def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, se
         if wanted[label] > len(of_class):
             raise ValueError(
                 f"params.yaml: datasets: images: synthetic: needs {wanted[label]} images of {label}, there are "
-                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images, min_images, keep_share), or lower "
+                f"{len(of_class)}; raise synthesize.multiple_of_missing (or num_images, keep_share), or lower "
                 "synthetic (or per_class)"
             )
         # The order does not depend on `wanted`, so more images contain fewer.

@@ -84,15 +84,23 @@ def rare_classes(survey: Survey) -> dict[str, int]:
     return missing
 
 
+def generated_classes(survey: Survey, datasets: Mapping[str, Any]) -> list[str]:
+    """The classes that get a generator: the rare ones, or all of them if an arm has as many images of each class."""
+    rare = rare_classes(survey)
+    has_all = any(arm["images"].get("per_class") for arm in datasets.values())
+    return list(survey.counts) if has_all else list(rare)
+
+
 def adopted_params(
     preset: Path, survey: Survey, *, subject: str | None, group_pattern: str | None
 ) -> MutableMapping[str, Any]:
     """The preset with its comments, filled in with the classes, prompts and layout of the surveyed folder.
 
     Raises:
-        ValueError: A class has too few photos for the preset.
+        ValueError: A class has too few photos for the preset, or there is nothing to balance.
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
+    generated = generated_classes(survey, params["datasets"])  # refuses classes that cannot be balanced
     # What only the phantom has.
     if survey.folder != PHANTOM_DIR:
         params.pop("phantom", None)
@@ -114,12 +122,12 @@ def adopted_params(
     # The slides' own test set is not used: 371 of its 380 photos share an udder photo with a training photo
     # (docs/slides-photos.md).
     params["prepare"]["split"] = "given" if survey.has_test and survey.folder != TEATS_DIR else "made"
-    # Prompts; each rare class gets the token of its place: zwa for the first class, zwb for the second.
+    # Prompts; each class with a generator gets the token of its place: zwa for the first class, zwb for the second.
     if subject is not None:
         params["base"]["caption"] = params["class_images"]["prompt"] = f"a photo of a {subject}"
     noun = params["class_images"]["prompt"].removeprefix("a photo of a ")
     params["concepts"].clear()
-    for label in rare_classes(survey):
+    for label in generated:
         token = f"zw{chr(ord('a') + list(survey.counts).index(label))}"
         params["concepts"][label] = {"instance_prompt": f"a photo of a {token} {noun}"}
     return params

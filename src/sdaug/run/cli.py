@@ -24,7 +24,6 @@ from sdaug.run.adopt import (
     adopted_graph,
     adopted_params,
     default_group_pattern,
-    rare_classes,
     refuse_unsaved,
     survey_folder,
     survey_teats,
@@ -89,11 +88,12 @@ def run_adopt(args: argparse.Namespace) -> None:
     # Read and check everything first, so that a refusal leaves both files as they were.
     survey = _survey(args)
     _show(survey)
-    rare = rare_classes(survey)
     pattern = args.group_pattern or default_group_pattern(survey)
     params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern)
     check_study(params, PARAMS)
-    graph = adopted_graph(GRAPH, list(rare), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS)
+    graph = adopted_graph(
+        GRAPH, list(params["concepts"]), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
+    )
     # Write, but never over changes that are not in Git.
     refuse_unsaved([PARAMS, GRAPH])
     write_adopted(params, graph)

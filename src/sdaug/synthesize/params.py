@@ -19,12 +19,15 @@ class SynthesizeParams:
     multiple_of_missing: float
     drawing: SynthesisDrawing
     variants: dict[str, dict[str, Any]]
+    min_images: int = 0  # per class, however few it lacks; only arms with `per_class` need it
 
     def __post_init__(self) -> None:
         is_fit = self.num_images is None or self.num_images >= 1
         require(is_fit, "num_images", self.num_images, "need 1 or more, or leave it empty to use multiple_of_missing")
         multiple = self.multiple_of_missing
         require(0 < multiple <= 10, "multiple_of_missing", multiple, "need more than 0, at most 10")
+        is_fit = self.min_images == 0 or (self.min_images > 0 and self.num_images is None)
+        require(is_fit, "min_images", self.min_images, "need 0 or more, and 0 beside num_images")
         for name in self.variants:
             check_name(name, where="variants")
             require(name != PLAIN, f"variants.{name}", name, "that is the name of `drawing` itself; choose another")
@@ -34,7 +37,9 @@ class SynthesizeParams:
 
     def count(self, num_missing: int) -> int:
         """The number of images for a class that has `num_missing` fewer photos than the largest one."""
-        return round(num_missing * self.multiple_of_missing) if self.num_images is None else self.num_images
+        if self.num_images is not None:
+            return self.num_images
+        return max(round(num_missing * self.multiple_of_missing), self.min_images)
 
     def drawings(self) -> dict[str, SynthesisDrawing]:
         """The settings of each variant, `plain` first.

@@ -15,6 +15,8 @@ from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
 
+ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with none of them is a simple remedy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
@@ -101,7 +103,7 @@ def _read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
         classes=classes,
         seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
         datasets=list(arms),
-        remedies=[name for name, found in images.items() if not (found.get("synthetic") or found.get("oracle"))],
+        remedies=[name for name, found in images.items() if not any(found.get(key) for key in ADDED)],
     )
 
 
