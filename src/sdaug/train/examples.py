@@ -90,6 +90,8 @@ class BatchReader:
         rows = torch.from_numpy(self.training.twin_rows)[chosen]
         # Positions are found on the CPU: a mask on a GPU would make the host wait.
         places = torch.nonzero(is_soft & (rows != NO_TWIN)).flatten()
+        if len(places) == 0:
+            return
         if self._twins is None:
             twins = as_pixels(self.training.twins[rows[places].numpy()], self._device)
         else:
