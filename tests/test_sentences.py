@@ -66,6 +66,7 @@ def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error
 def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dict[str, Any]) -> None:
     limits = find_limits(
         three_seeds(tmp_path, 0.0),
+        base="The base has seen nothing.",
         protocol="clean",
         siblings=None,
         selection="loss",
