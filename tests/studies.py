@@ -90,6 +90,11 @@ def write_steps(steps_dir: Path, synthetic_dir: Path) -> None:
     write_csv(steps_dir / "steps.csv", rows)
 
 
+def filter_metrics() -> dict[str, Any]:
+    probability = {"quarter": 0.25, "half": 0.5, "three_quarters": 0.75}
+    return {"num_images": 7, "num_of_draw": {"0": 4, "1": 3}, "recognized": 0.5, "probability": probability}
+
+
 def fidelity_metrics() -> dict[str, Any]:
     scores = ("k", "precision", "recall", "density", "coverage")
     names = (*(f"kernel_distance{end}" for end in ("", "_low", "_high")), *scores)
@@ -110,6 +115,7 @@ def write_study(root: Path) -> None:
     write_runs(root / "metrics")
     write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
     write_json(root / "metrics" / "fidelity.json", fidelity_metrics())
+    write_json(root / "metrics" / "filter.json", {"classes": {label: filter_metrics() for label in MISSING}})
     write_json(root / "metrics" / "audit.json", AUDIT)
     write_seen(root / "metrics" / "seen.json", BASE)
     write_photos(root / "prepared")

@@ -94,7 +94,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params[section]["drawing"]["inference_steps"] = 2
     params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
     params["fidelity"] |= {"num_images": 2}
-    params["base"] |= {"vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
+    params["base"] |= {"model": "tiny", "vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
     params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
     params["prepare"]["num_folds"] = 3
     del params["datasets"]["oversampled"]  # two arms show as much as three

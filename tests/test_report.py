@@ -152,6 +152,7 @@ def test_limits_say_what_the_base_has_seen(study_dir: Path) -> None:
     [
         ("metrics/seen.json", "base"),
         ("metrics/fidelity.json", "fidelity"),
+        ("metrics/filter.json", "filter"),
         ("steps/steps.csv", "fidelity"),
     ],
 )

@@ -112,3 +112,23 @@ def test_stage_writes_no_source_for_a_folder_and_reads_no_photo_that_it_does_not
     for photo in sorted((tmp_path / "prepared" / "images").iterdir())[13:]:
         photo.unlink()
     assert not (run_base(tmp_path, monkeypatch) / "source.json").exists()
+
+
+def test_base_adapts_to_the_photos_and_keeps_its_vae(folder: Path) -> None:
+    plain, adapted = (load(model=str(folder), adapt_steps=steps).pipeline for steps in (0, 3))
+    assert not torch.equal(plain.unet.conv_in.weight, adapted.unet.conv_in.weight)
+    for part in ("vae", "text_encoder"):
+        before, after = getattr(plain, part).state_dict(), getattr(adapted, part).state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_adapting_lowers_the_loss_on_the_photos(folder: Path) -> None:
+    met: list[float] = []
+    params = replace(SMALLEST, model=str(folder), adapt_steps=150, adapt_learning_rate=3.0e-3)
+    make_base(params, PHOTOS, CPU, lambda _, values: met.append(values["adapt_loss"]))
+    assert len(met) == 6 and np.mean(met[-2:]) < np.mean(met[:2])
+
+
+def test_tiny_does_not_adapt_to_what_it_has_learned() -> None:
+    with pytest.raises(ValueError, match="adapt_steps: 1; tiny has learned these photos already"):
+        replace(SMALLEST, model="tiny", adapt_steps=1)

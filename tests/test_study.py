@@ -35,7 +35,7 @@ def test_arms_and_the_default_share_their_generators() -> None:
     default, arms = read_params(PARAMS), read_params(ROOT / "presets" / "arms.yaml")
     shared = [section for section in default if section not in ("synthesize", "datasets", "classifiers")]
     assert [section for section in shared if arms[section] != default[section]] == []
-    own = ("multiple_of_missing", "min_images")
+    own = ("multiple_of_missing", "min_images", "variants")
     drawn = [{key: value for key, value in p["synthesize"].items() if key not in own} for p in (default, arms)]
     assert drawn[0] == drawn[1]
     assert arms["classifiers"].items() <= default["classifiers"].items()

@@ -4,6 +4,7 @@ Arms can keep the best images by this (`images.keep_share`). The judge sees no p
 none with the judges of the stage `fidelity`, so these can still measure what a filter brings.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,11 +58,13 @@ def opinion_rows(
 
 
 def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of the images of one class: their number, the share that is taken for the class, and quartiles of probability."""
+    """Of one class's images: their number, in each draw too, the share taken for the class, quartiles of probability."""
     probabilities = np.array([row["probability"] for row in rows])
     low, middle, high = np.quantile(probabilities, (0.25, 0.5, 0.75))
+    of_draws = Counter(str(row["draw"]) for row in rows)
     return {
         "num_images": len(rows),
+        "num_of_draw": dict(of_draws),
         "recognized": float(np.mean([row["named"] == row["label"] for row in rows])),
         "probability": {"quarter": float(low), "half": float(middle), "three_quarters": float(high)},
     }

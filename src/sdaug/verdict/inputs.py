@@ -35,7 +35,7 @@ class Inputs:
     """What the report rests on.
 
     `photo_files` are those of all photos by id, `generated` the images of each class's first draw. `base` is what the
-    base has seen; `prepare`, `fidelity` and `audit` are the findings of these stages.
+    base has seen; `prepare`, `fidelity`, `filter` and `audit` are the findings of these stages.
     """
 
     params: Mapping[str, Any]
@@ -51,6 +51,7 @@ class Inputs:
     base: Seen
     prepare: Mapping[str, Any]
     fidelity: Mapping[str, Any]
+    filter: Mapping[str, Any]
     audit: Mapping[str, Any]
 
     @property
@@ -90,6 +91,7 @@ def read_inputs(sources: Sources) -> Inputs:
         base=read_seen(sources.metrics / SEEN),
         prepare=_read_findings(sources.metrics, "prepare"),
         fidelity=_read_findings(sources.metrics, "fidelity"),
+        filter=_read_findings(sources.metrics, "filter"),
         audit=_read_findings(sources.metrics, "audit"),
     )
 

@@ -13,6 +13,7 @@ from sdaug.verdict.audit_table import audit_limits, audit_table
 from sdaug.verdict.checklist import Facts, Item, build_checklist
 from sdaug.verdict.dose import find_doses
 from sdaug.verdict.fidelity_table import fidelity_tables
+from sdaug.verdict.filter_table import filter_tables
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.mistakes import find_mistakes
 from sdaug.verdict.pooled import pooled_table
@@ -48,7 +49,11 @@ def _build_tables(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[
         generated={label: len(paths) for label, paths in inputs.generated.items()},
         test=inputs.study.num_test,
     )
-    return [*tables.build_tables(inputs.study, counts, siblings), *fidelity_tables(inputs.fidelity)]
+    return [
+        *tables.build_tables(inputs.study, counts, siblings),
+        *fidelity_tables(inputs.fidelity),
+        *filter_tables(inputs.filter, inputs.arms),
+    ]
 
 
 def _find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[str]:
