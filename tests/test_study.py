@@ -59,7 +59,7 @@ def rename_class(values: dict[str, Any]) -> None:
 
 
 def put_oracle_of_another_size(values: dict[str, Any]) -> None:
-    values["phantom"]["size_pixels"] = 64
+    values["phantom"]["size_pixels"] = 48
     values["datasets"]["original"]["images"]["oracle"] = 1.0
 
 

@@ -58,7 +58,7 @@ def opinion_rows(
 
 
 def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of one class's images: their number, in each draw too, the share taken for the class, quartiles of probability."""
+    """Of one class's images: number, number by draw, share taken for the class, and quartiles of the probability."""
     probabilities = np.array([row["probability"] for row in rows])
     low, middle, high = np.quantile(probabilities, (0.25, 0.5, 0.75))
     of_draws = Counter(str(row["draw"]) for row in rows)

@@ -99,7 +99,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=params.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
-        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, params.warmup_steps, params.steps)
+        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, params.warmup_steps, params.schedule_steps)
         self.average = EMAModel(self.weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
 
     def update(self, loss: torch.Tensor) -> None:

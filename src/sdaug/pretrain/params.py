@@ -62,6 +62,7 @@ class TrainingParams:
     """Sections `vae` and `unet`: one training each."""
 
     steps: int
+    schedule_steps: int
     batch_size: int
     learning_rate: float
     warmup_steps: int
@@ -72,6 +73,8 @@ class TrainingParams:
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "warmup_steps"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
+        rule = "need at least steps: at this step the learning rate reaches zero"
+        require(self.schedule_steps >= self.steps, "schedule_steps", self.schedule_steps, rule)
         require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "need 0 or more and less than 1")
 

@@ -17,7 +17,7 @@ def filter_tables(found: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]
         Table(
             title="Which images does the filter keep?",
             note=(
-                "A judge that was trained on the photos that generators may see, and on no others, gives each generated "
+                "A judge that was trained on photos that generators may see, and on no others, gives each generated "
                 f"image the probability of its class. Arms that keep the best share of each class and draw: {listed}. "
                 "Candidates: images of all draws. Recognized: the share that this judge takes for the class. Quarter, "
                 "half: the probability that so many images do not reach. The judges of the tables on likeness are "
