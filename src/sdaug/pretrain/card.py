@@ -80,8 +80,9 @@ A row per prompt, at guidance scale {GUIDANCE_SCALE}.
 ## How it was trained
 
 VAE: {params.vae.steps} steps of {params.vae.batch_size} crops, squared error {last.get("vae_squared_error", 0):.4f} of
-pixels in [-1, 1]. UNet and text encoder: {params.unet.steps} steps of {params.unet.batch_size}, loss
-{last.get("unet_loss", 0):.4f} with min-SNR weights; a moving average of the weights is kept. `losses.csv` has the
+pixels in [-1, 1]. UNet and text encoder: {params.unet.steps} steps of {params.unet.batch_size} (of a cosine schedule of
+{params.unet.schedule_steps}), loss {last.get("unet_loss", 0):.4f} with min-SNR weights; a moving average of the weights
+is kept. `losses.csv` has the
 curves, `pretrained/params.yaml` all settings; `sdaug pretrain` trains it again.
 
 ## What it cannot do
