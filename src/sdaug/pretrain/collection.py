@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -42,9 +44,12 @@ def count(params: WorldParams) -> int:
 def _draw_all(params: WorldParams) -> Iterator[Picture]:
     seed, size = params.seed, params.size_pixels
     photos = _read_photos(params.photos)
-    yield from (draw_teat(seed, index, size, params.teat_scores) for index in range(params.num_teats))
-    yield from (draw_leaves(seed, index, size) for index in range(params.num_leaves))
-    yield from (draw_object(seed, index, size) for index in range(params.num_objects))
+    draw_one_teat = partial(draw_teat, scores=params.teat_scores)
+    kinds = ((draw_one_teat, params.num_teats), (draw_leaves, params.num_leaves), (draw_object, params.num_objects))
+    jobs = [joblib.delayed(draw)(seed, index, size) for draw, number in kinds for index in range(number)]
+    # Processes take a second to start.
+    num_workers = -1 if len(jobs) > 1000 else 1
+    yield from joblib.Parallel(n_jobs=num_workers, return_as="generator", pre_dispatch="8*n_jobs")(jobs)
     yield from (_cut(photos, seed, index, size) for index in range(params.num_photos))
 
 
