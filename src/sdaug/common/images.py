@@ -1,5 +1,6 @@
 """Reading, writing, resizing and tiling images."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def resize(pixels: NDArray[np.uint8], *, size_pixels: int) -> NDArray[np.uint8]:
 
 def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels: int, columns: int) -> Image.Image:
     """Labelled rows of at most `columns` images, each resized to `tile_pixels`."""
-    label_width, gap = 150, 2
+    label_width, label_letters, gap = 150, 24, 2
     width = label_width + columns * (tile_pixels + gap)
     # At least one row high: a PNG of height 0 is invalid.
     sheet = Image.new("RGB", (width, max(1, len(rows)) * (tile_pixels + gap)), "white")
@@ -55,7 +56,8 @@ def grid(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], *, tile_pixels
     # Each row: its label at half height, then its images.
     for r, (label, images) in enumerate(rows):
         top = r * (tile_pixels + gap)
-        draw.text((4, top + tile_pixels // 2 - 6), label, fill="black")
+        lines = textwrap.wrap(label, label_letters)
+        draw.text((4, top + tile_pixels // 2 - 6 * len(lines)), "\n".join(lines), fill="black")
         for c, pixels in enumerate(images[:columns]):
             sheet.paste(
                 Image.fromarray(resize(pixels, size_pixels=tile_pixels)), (label_width + c * (tile_pixels + gap), top)

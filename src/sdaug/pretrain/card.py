@@ -59,7 +59,8 @@ pipeline_tag: text-to-image
 # A small Stable Diffusion for {world.size_pixels} pixels
 
 A latent diffusion model (arXiv 2112.10752) in the layout of Stable Diffusion, small enough to fine-tune on two CPU
-cores. Weights in millions: {sizes}. It predicts velocity, with zero terminal signal (arXiv 2305.08891).
+cores. Weights in millions: {sizes}.
+It predicts velocity, with zero terminal signal (arXiv 2305.08891).
 
 ![Samples]({SAMPLES})
 
@@ -80,10 +81,9 @@ A row per prompt, at guidance scale {GUIDANCE_SCALE}.
 ## How it was trained
 
 VAE: {params.vae.steps} steps of {params.vae.batch_size} crops, squared error {last.get("vae_squared_error", 0):.4f} of
-pixels in [-1, 1]. UNet and text encoder: {params.unet.steps} steps of {params.unet.batch_size} (of a cosine schedule of
-{params.unet.schedule_steps}), loss {last.get("unet_loss", 0):.4f} with min-SNR weights; a moving average of the weights
-is kept. `losses.csv` has the
-curves, `pretrained/params.yaml` all settings; `sdaug pretrain` trains it again.
+pixels in [-1, 1]. UNet and text encoder: {params.unet.steps} steps of {params.unet.batch_size}, loss
+{last.get("unet_loss", 0):.4f}. A moving average of the weights is kept. `losses.csv` has the curves,
+`pretrained/params.yaml` all settings; `sdaug pretrain` trains it again.
 
 ## What it cannot do
 

@@ -22,7 +22,6 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents
-from sdaug.pretrain.adversary import Adversary
 from sdaug.pretrain.params import PretrainParams, TrainingParams
 
 REPORT_STEPS = 100
@@ -138,15 +137,13 @@ class _Training:
 
 
 class VaeLoop:
-    """Autoencoding of random crops, after a while against an adversary."""
+    """Autoencoding of random crops."""
 
     def __init__(self, pipeline: StableDiffusionPipeline, images: torch.Tensor, params: PretrainParams) -> None:
         self._vae, self._images, self._crop = pipeline.vae, images, params.crop_pixels
         self.training = _Training([pipeline.vae], params.vae, "vae")
-        self._adversary = None
-        if params.adversary is not None:
-            self._adversary = Adversary(params.adversary, seed=params.vae.seed, device=self.training.device)
         self.monitor = LossMonitor(["vae_squared_error"], self.training.device)
+        self.state, self.restore = self.training.state, self.training.restore
 
     def step(self, number: int) -> None:
         """One step; `images` are uint8 `(N, 3, H, W)`."""
@@ -157,23 +154,8 @@ class VaeLoop:
             noise = torch.randn(posterior.mean.shape, generator=training.stream).to(training.device)
             decoded = self._vae.decode(posterior.mean + posterior.std * noise).sample.float()
         error = F.mse_loss(decoded, batch)
-        loss = error + 0.2 * F.l1_loss(decoded, batch) + KL_WEIGHT * posterior.kl().mean()
-        if self._adversary is not None and number >= self._adversary.params.start_step:
-            loss = loss + self._adversary.loss(decoded, loss, self._vae.decoder.conv_out.weight)
-            training.update(loss)
-            self._adversary.learn(batch, decoded.detach())
-        else:
-            training.update(loss)
+        training.update(error + 0.2 * F.l1_loss(decoded, batch) + KL_WEIGHT * posterior.kl().mean())
         self.monitor.add(number, [error])
-
-    def state(self) -> dict[str, Any]:
-        adversary = {} if self._adversary is None else self._adversary.state()
-        return {**self.training.state(), "adversary": adversary}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.training.restore(state)
-        if self._adversary is not None:
-            self._adversary.restore(state["adversary"])
 
 
 class UnetLoop:

@@ -80,30 +80,12 @@ class TrainingParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversaryParams:
-    """Section `adversary`: the discriminator that the VAE's decoder learns to deceive."""
-
-    start_step: int
-    weight: float
-    channels: int
-    learning_rate: float
-
-    def __post_init__(self) -> None:
-        require(self.start_step >= 1, "start_step", self.start_step, "need 1 or more")
-        require(0 < self.weight <= 10, "weight", self.weight, "need more than 0, at most 10")
-        is_fit = self.channels >= 8 and self.channels % 8 == 0
-        require(is_fit, "channels", self.channels, "need a multiple of 8")
-        require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
-
-
-@dataclass(frozen=True, kw_only=True)
 class PretrainParams:
     """The whole file."""
 
     world: WorldParams
     network: NetworkParams
     vae: TrainingParams
-    adversary: AdversaryParams | None
     unet: TrainingParams
     caption_dropout: float
     min_snr_gamma: float | None

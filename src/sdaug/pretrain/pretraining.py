@@ -52,7 +52,7 @@ def train_vae(
         loop,
         params.vae.steps,
         checkpoint,
-        key=key_of(params.world, params.network, params.vae, params.adversary, params.crop_pixels),
+        key=key_of(params.world, params.network, params.vae, params.crop_pixels),
         every_seconds=params.checkpoint_seconds,
         title="VAE",
     )
