@@ -66,7 +66,7 @@ def read_evidence(args: argparse.Namespace) -> Evidence:
     """Everything that the audit looks at."""
     photos = read_manifest(args.prepared)
     files: dict[str, str] = {}
-    for row in read_csv(args.names):
+    for row in read_csv(args.names, columns=("id", "file")):
         files.setdefault(row["id"], row["file"])  # the kept file comes before its copies: test before train
     images = read_photos(args.prepared, photos)
     generated = [(folder, image) for folder in args.synthetic for image in read_synthetic(folder)]

@@ -14,8 +14,9 @@ from PIL import Image
 from sdaug.base.params import BaseParams
 from sdaug.base.seen import find_seen
 from sdaug.base.source import make_base
+from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv, write_json
+from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
@@ -48,23 +49,28 @@ def main() -> None:
 
     # A loaded base has no curve, but a CSV file needs a row.
     history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
-    with track({"base": asdict(params), "split": asdict(split)}, {"prepared": args.prepared}) as log:
+    knobs, device = {"base": asdict(params), "split": asdict(split)}, prepare_device()
+    inputs = [args.prepared, *([Path(params.model)] if Path(params.model).exists() else [])]
+    with (
+        track(knobs, {"prepared": args.prepared}) as log,
+        resumable_dir(args.out, work_key(knobs, inputs)) as out_dir,
+    ):
 
         def report(step: int, values: Mapping[str, float]) -> None:
             log.metrics(step, values)
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
         # Train or load it.
-        base = make_base(params, images, prepare_device(), report)
-        with fresh_dir(args.out) as out_dir:
-            save_pipeline(base.pipeline, out_dir)
-            if base.source:
-                write_json(out_dir / "source.json", base.source)
-            write_record(out_dir, record_of(params, photos))
-            seen = find_seen(params.model, photos, read_record(out_dir))
-            write_seen(out_dir / SEEN, seen)
+        base = make_base(params, images, device, report, work_dir=out_dir)
+        save_pipeline(base.pipeline, out_dir)
+        if base.source:
+            write_json(out_dir / "source.json", base.source)
+        write_record(out_dir, record_of(params, photos))
+        seen = find_seen(params.model, photos, read_record(out_dir))
+        write_seen(out_dir / SEEN, seen)
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
         log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
+        log.history(history)
     write_csv(args.history, history)
     write_seen(args.seen, seen)
 

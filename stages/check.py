@@ -1,8 +1,9 @@
-"""check: validate all of params.yaml before anything slow starts."""
+"""check: validate all of params.yaml, and that the disk can hold the study, before anything slow starts."""
 
 import argparse
 from pathlib import Path
 
+from sdaug.check.disk import require_space, write_sizes
 from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
 from sdaug.common.device import prepare_device
@@ -15,13 +16,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sizes", type=Path, required=True, help="JSON file for the sizes of classifiers")
     args = parser.parse_args()
     # The file by itself.
     study = check_study(read_params(args.params), args.params)
     # Each model is built: only that shows an unknown option, or an image size that it does not take.
     prepare_device()
-    for recipe in study.recipes():
-        check_model(recipe, study.classes)
+    sizes = {
+        model: max(check_model(recipe, study.classes) for recipe in recipes)
+        for model, recipes in study.recipes().items()
+    }
+    require_space(study, sizes, Path())
+    write_sizes(args.sizes, sizes)
     # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

@@ -1,16 +1,18 @@
 """dreambooth: fine-tune the base on the training photos of one rare class, once for each seed of the generators."""
 
 import argparse
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv
+from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
@@ -43,12 +45,15 @@ def main() -> None:
     seen = class_photos(args.prepared, args.label, settings.split)
     photos = read_photos(args.prepared, seen)
     class_images = read_class_images(args.class_images)
-    # A folder for each draw; plots of one draw are one file.
-    with fresh_dir(args.out) as out_dir, fresh_dir(args.history) as history_dir:
+    # A folder for each draw; plots of one draw are one file. Draws that a stopped run has finished are there already.
+    prepare_device()
+    key = work_key({"label": args.label, **asdict(settings)}, [args.base, args.prepared, args.class_images])
+    with resumable_dir(args.out, key) as out_dir, fresh_dir(args.history) as history_dir:
         for draw in read_section(args.params, "generator_seeds", list[int]):
-            history = train_generator(args.label, draw, settings, photos, class_images, out_dir / str(draw))
-            write_record(out_dir / str(draw), seen)  # in place of the base's, if that was copied along
-            write_csv(history_dir / f"{draw}.csv", history)
+            history_file = out_dir / f".{draw}.json"
+            if not (out_dir / str(draw)).is_dir():
+                train_generator(args.label, draw, settings, photos, class_images, seen, out_dir)
+            write_csv(history_dir / f"{draw}.csv", read_json(history_file)["rows"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,21 +69,22 @@ class Settings:
 
 
 def train_generator(
-    label: str, draw: int, settings: Settings, photos: Images, class_images: Images, out_dir: Path
-) -> list[dict[str, float]]:
-    """Train and save one generator, log it, and return its losses; photos and images are `(N, H, W, 3)`."""
+    label: str,
+    draw: int,
+    settings: Settings,
+    photos: Images,
+    class_images: Images,
+    seen: Sequence[Photo],
+    out_dir: Path,
+) -> None:
+    """Train one generator, log it, and write it to a folder of `out_dir`; photos and images are `(N, H, W, 3)`."""
     params, concept = settings.params, settings.concept
     pipeline = load_pipeline(settings.base_dir, prepare_device())
     # What is logged: curves, and a picture that gets a row per preview.
-    history: list[dict[str, float]] = []
     shown = [("photos", list(photos)), ("base, class prompt", list(class_images))]
     knobs = {"dreambooth": asdict(params), "concept": asdict(concept), "split": asdict(settings.split), "draw": draw}
     data = {"base": settings.base_dir, "prepared": settings.prepared_dir}
     with track(knobs, data, part=f"draw {draw}") as log:
-
-        def report(step: int, values: Mapping[str, float]) -> None:
-            log.metrics(step, values)
-            history.append({"step": step, **values})
 
         def preview(step: int) -> None:
             """Add a row to the logged picture that shows how the class emerges during training."""
@@ -95,7 +101,8 @@ def train_generator(
 
         # Train; the previews before and after show what the training adds.
         preview(0)
-        train_dreambooth(
+        checkpoint = Checkpoint(out_dir / f".{draw}.pt")
+        history = train_dreambooth(
             pipeline,
             photos,
             class_images if params.prior_preservation else None,
@@ -103,14 +110,22 @@ def train_generator(
             concept=concept,
             class_prompt=settings.class_prompt,
             seed=draw,
-            report=report,
+            report=log.metrics,
             preview=preview,
+            checkpoint=checkpoint,
         )
-        out_dir.mkdir()
-        save_generator(pipeline, settings.base_dir, out_dir, params)
+        # The folder gets its name when it is whole, its losses before that.
+        write_json(out_dir / f".{draw}.json", {"rows": history})
+        scratch = out_dir / f".{draw}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        save_generator(pipeline, settings.base_dir, scratch, params)
+        write_record(scratch, seen)  # in place of the base's, if that was copied along
+        scratch.replace(out_dir / str(draw))
+        checkpoint.clear()
         # The pipeline now has the weights that are kept, the moving average if there is one.
         preview(params.training_steps)
-    return history
+        log.history(history)
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,12 +9,15 @@ from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.photos.params import PrepareParams
 from sdaug.photos.prepare import prepare
+from sdaug.photos.summary import describe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--raw", type=Path, required=True, help="folder of class folders, or with train/ and test/")
+    parser.add_argument(
+        "--raw", type=Path, required=True, help="folder of class folders, or with train/, val/ and test/"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and manifest.csv")
     parser.add_argument("--names", type=Path, required=True, help="CSV file for the file name of each id")
     parser.add_argument("--report", type=Path, required=True, help="JSON file for the counts")
@@ -24,6 +27,7 @@ def main() -> None:
     classes = read_section(args.params, "classes", list[str])
     report = prepare(dataclasses.replace(params, raw=args.raw), classes, args.out, names_file=args.names)
     write_json(args.report, report)
+    print(describe(report, classes))
 
 
 if __name__ == "__main__":

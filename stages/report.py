@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sdaug.common.files import write_json
 from sdaug.common.stage import run_stage
+from sdaug.common.tracking import tell_missed
 from sdaug.verdict.inputs import Sources, read_inputs
 from sdaug.verdict.report import write_report
 from sdaug.verdict.results import summarize
@@ -35,6 +36,7 @@ def main() -> None:
     text = write_report(args.out, inputs)
     write_json(args.summary, summarize(inputs.study))
     print(text, f"Page and pictures: {args.out / 'index.html'}", sep="\n")
+    tell_missed()
 
 
 if __name__ == "__main__":

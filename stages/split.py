@@ -2,20 +2,29 @@
 
 import argparse
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from sdaug.common.files import read_csv
 from sdaug.common.manifest import Photo, read_manifest, training_photos
 from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
+from sdaug.common.tables import read_table
 from sdaug.datasets.arms import Example, compose_arm, count_missing, keep_best, synthetic_examples
 from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
 from sdaug.datasets.twins import find_twins
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photos import write_further
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opinion:
+    """The filter's probability that a generated image shows its class; the table has more columns."""
+
+    id: str
+    probability: float
 
 
 def main() -> None:
@@ -35,7 +44,7 @@ def main() -> None:
     photos = read_manifest(args.prepared)
     generated = [example for folder in args.synthetic for example in read_examples(folder, arm.variant)]
     if arm.keep_share < 1:
-        opinions = {row["id"]: float(row["probability"]) for row in read_csv(args.filter)}
+        opinions = {opinion.id: opinion.probability for opinion in read_table(args.filter, Opinion)}
         generated = keep_best(generated, opinions, arm.keep_share)
     # Compose and pack; oracle photos are files only until they are packed.
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,12 @@
 """synthesize: draw the images by which one rare class falls short of the largest class, with each of its generators."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
+from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_json
+from sdaug.common.files import write_json
 from sdaug.common.manifest import count_labels, missing_counts, read_manifest, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.sections import read_section
@@ -45,8 +47,12 @@ def main() -> None:
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
     size_pixels = read_section(args.params, "prepare.size_pixels", int)
     images, counts = list[SyntheticImage](), dict[str, dict[str, dict[str, int]]]()
-    with fresh_dir(args.out) as out_dir:
-        for draw in read_section(args.params, "generator_seeds", list[int]):
+    seeds = read_section(args.params, "generator_seeds", list[int])
+    prepare_device()
+    settings = {"params": asdict(params), "prompt": concept.instance_prompt, "size": size_pixels, "seeds": seeds}
+    key = work_key({"label": args.label, **settings}, [args.generator, args.base, args.prepared])
+    with resumable_dir(args.out, key) as out_dir:
+        for draw in seeds:
             generator = load_generator(args.generator / str(draw), args.base, prepare_device())
             counts[str(draw)] = {}
             for variant, drawing in params.drawings().items():

@@ -1,6 +1,7 @@
 """train: train one classifier on one data set, once for each of its seeds."""
 
 import argparse
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 
 from sdaug.classify.models import save_model
 from sdaug.classify.params import ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_csv, write_json
+from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.packed import Packed, read_packed
 from sdaug.common.params import Square, read_seeds
 from sdaug.common.sections import convert, read_section
@@ -36,16 +38,38 @@ def main() -> None:
     data = read_packed(args.data, classes)
     require_every_class(data, classes, args.data)
 
-    # Train. Each seed has the synthetic images of one draw, so that the seeds' scores vary with both.
-    with fresh_dir(args.out) as out_dir, fresh_dir(args.metrics) as metrics_dir, fresh_dir(args.history) as history_dir:
+    # Train. Each seed has the synthetic images of one draw, so that the seeds' scores vary with both. What a stopped
+    # run has finished is there already.
+    prepare_device(settings.train.num_threads)
+    key = work_key({**asdict(settings), "square": square, "classes": classes, "seeds": seeds}, [args.data])
+    with (
+        resumable_dir(args.out, key) as out_dir,
+        fresh_dir(args.metrics) as metrics_dir,
+        fresh_dir(args.history) as history_dir,
+    ):
         for place, seed in enumerate(seeds):
             draw = data.draws[place % len(data.draws)] if data.draws else None
             run = {"model": args.model, "dataset": args.dataset, "seed": seed, "draw": draw}
-            trained = train_seed(run, settings, data, classes, square, args.data)
-            (out_dir / str(seed)).mkdir()
-            save_model(out_dir / str(seed), trained.weights, trained.card)
-            write_json(metrics_dir / f"{seed}.json", {**run, **describe(trained, data, classes, draw)})
-            write_csv(history_dir / f"{seed}.csv", trained.history)
+            results_file = out_dir / f".{seed}.json"
+            if not (out_dir / str(seed)).is_dir():
+                checkpoint = Checkpoint(out_dir / f".{seed}.pt")
+                trained = train_seed(run, settings, data, classes, square, args.data, checkpoint)
+                found = {**run, **describe(trained, data, classes, draw)}
+                write_json(results_file, {"metrics": found, "history": trained.history})
+                save_whole(out_dir / str(seed), trained)
+                checkpoint.clear()
+            results = read_json(results_file)
+            write_json(metrics_dir / f"{seed}.json", results["metrics"])
+            write_csv(history_dir / f"{seed}.csv", results["history"])
+
+
+def save_whole(folder: Path, trained: Trained) -> None:
+    """Write the model; the folder gets its name when it is whole."""
+    scratch = folder.with_name(f".{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    save_model(scratch, trained.weights, trained.card)
+    scratch.replace(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +102,13 @@ def require_every_class(data: Packed, classes: list[str], where: Path) -> None:
 
 
 def train_seed(
-    run: dict[str, Any], settings: Settings, data: Packed, classes: list[str], square: Square, where: Path
+    run: dict[str, Any],
+    settings: Settings,
+    data: Packed,
+    classes: list[str],
+    square: Square,
+    where: Path,
+    checkpoint: Checkpoint,
 ) -> Trained:
     """Train with one seed on the photos and the synthetic images of one draw, and log it."""
     training, validation = packed_training(data, run["draw"]), data.part("validation", run["draw"])
@@ -96,6 +126,7 @@ def train_seed(
             square=square,
             report=log.metrics,
             title=f"{run['model']} on {run['dataset']}, seed {run['seed']}",
+            checkpoint=checkpoint,
         )
         # What MLflow shows of the kept epoch; with `split.fold: none` there is no validation.
         log.metrics(trained.best_epoch, {f"best_validation_{name}": value for name, value in trained.best.items()})
@@ -103,6 +134,7 @@ def train_seed(
             from sdaug.train.confusion import draw_confusion  # imports matplotlib, which would slow down every start
 
             log.picture("confusion.png", draw_confusion(trained.predicted, validation[1], classes))
+        log.history(trained.history)
     return trained
 
 

@@ -1,8 +1,10 @@
 """Fixtures of several modules."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from line import restore, run_study
 from studies import report, write_study
 
 
@@ -25,3 +27,19 @@ def own_study_dir(tmp_path: Path) -> Path:
     """A small study without a report, which a test may modify."""
     write_study(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was run once, from a folder of photos to its verdict, and committed."""
+    folder = tmp_path_factory.mktemp("line") / "study"
+    run_study(folder)
+    return folder
+
+
+@pytest.fixture
+def clean(study: Path) -> Iterator[Path]:
+    """The study, restored to its committed state before and after the test."""
+    restore(study)
+    yield study
+    restore(study)

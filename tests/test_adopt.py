@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,10 +114,10 @@ def test_adopt_teats_adds_the_stage_that_unpacks_them(checkout: Path) -> None:
     ("counts", "message"),
     [
         ({"only": 9}, "1 class folders, need at least 2"),
-        ({"few": 2, "many": 9}, r"few: 2 photos, need at least 4; add photos"),
+        ({"few": 2, "many": 9}, r"few: 2 photos, need at least 4; leave the class out with --drop few, .*photos-cpu"),
         ({"none": 0, "many": 9}, r"none: no photos"),
         ({"same": 6, "other": 6}, "nothing to balance"),
-        ({"Score-1": 5, "many": 9}, r"need a name of a-z, 0-9 and _ only"),
+        ({"alike": 9, "other": 10}, r"all classes have 9 to 10 photos; nothing to balance with --rare-below 0.8"),
     ],
 )
 def test_adopt_refuses_what_cannot_work_and_writes_nothing(
@@ -169,3 +170,96 @@ def test_arms_of_own_photos_have_no_oracle(checkout: Path, tmp_path: Path) -> No
     params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
     assert "oracle" not in params["datasets"] and "shuffled" in params["datasets"]
     assert "phantom" not in graph["stages"]["split"]["params"]
+
+
+def read_params(checkout: Path) -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load((checkout / "params.yaml").read_text())
+    return params
+
+
+def test_class_names_of_any_kind_get_safe_ids(checkout: Path, tmp_path: Path) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "brains", {"Mild Dementia": 5, "Non-Demented": 9, "Ärger": 5}))])
+    params = read_params(checkout)
+    assert params["classes"] == ["mild_dementia", "non_demented", "arger"]
+    assert params["prepare"]["class_folders"] == {
+        "mild_dementia": "Mild Dementia",
+        "non_demented": "Non-Demented",
+        "arger": "Ärger",
+    }
+
+
+def test_folders_of_train_validation_and_test_are_taken_in_any_case(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, counts in (("Training", (5, 9)), ("Valid", (2, 3)), ("Testing", (2, 3))):
+        make_photos(tmp_path / "set" / part, dict(zip(("few", "many"), counts, strict=True)))
+    cli.main(["adopt", str(tmp_path / "set")])
+    assert read_params(checkout)["prepare"]["split"] == "given"
+    assert "test set given, validation set given (5 photos)" in capsys.readouterr().out
+
+
+def test_without_a_test_set_all_photos_are_pooled(checkout: Path, tmp_path: Path) -> None:
+    for part, counts in (("train", (2, 9)), ("val", (2, 3))):
+        make_photos(tmp_path / "set" / part, dict(zip(("few", "many"), counts, strict=True)))
+    cli.main(["adopt", str(tmp_path / "set")])
+    assert read_params(checkout)["prepare"]["split"] == "made"
+
+
+def test_a_class_is_left_out_on_demand(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"Tiny One": 1, "few": 5, "many": 9})
+    cli.main(["adopt", str(photos), "--drop", "tiny_one"])
+    params = read_params(checkout)
+    assert params["classes"] == ["few", "many"] and params["prepare"]["left_out"] == ["Tiny One"]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_class_to_leave_out_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"--drop none: no such folder; .* contains few, many"):
+        cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9})), "--drop", "none"])
+
+
+@pytest.mark.parametrize(("options", "rare"), [([], ["few"]), (["--rare-below", "1"], ["few", "more"])])
+def test_a_class_that_lacks_little_is_not_rare(
+    checkout: Path, tmp_path: Path, options: list[str], rare: list[str]
+) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 20, "more": 19})
+    cli.main(["adopt", str(photos), *options])
+    assert list(read_params(checkout)["concepts"]) == rare
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    shutil.make_archive(str(archive.with_suffix("")), archive.suffix[1:], folder.parent, folder.name)
+    return archive
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_an_archive_is_unpacked_and_its_only_folder_opened(checkout: Path, tmp_path: Path, suffix: str) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 5, "many": 9})
+    (photos / "few/.DS_Store").touch()
+    (photos / "notes.txt").touch()
+    cli.main(["adopt", str(pack(photos, tmp_path / f"set{suffix}"))])
+    assert read_params(checkout)["prepare"]["raw"] == "data/raw/set/leaves"
+    assert len([path for path in (checkout / "data/raw/set").rglob("*") if path.is_file()]) == 14
+
+
+def test_what_was_unpacked_is_gone_if_the_photos_do_not_fit(checkout: Path, tmp_path: Path) -> None:
+    archive = pack(make_photos(tmp_path / "leaves", {"only": 9}), tmp_path / "set.zip")
+    with pytest.raises(SystemExit, match="1 class folders, need at least 2"):
+        cli.main(["adopt", str(archive)])
+    assert not list((checkout / "data/raw").iterdir())
+
+
+def test_an_archive_replaces_no_folder(checkout: Path, tmp_path: Path) -> None:
+    archive = pack(make_photos(tmp_path / "leaves", {"few": 5, "many": 9}), tmp_path / "set.zip")
+    (checkout / "data/raw/set").mkdir(parents=True)
+    with pytest.raises(SystemExit, match="data/raw/set: exists; adopt that folder, .* --unpack-to"):
+        cli.main(["adopt", str(archive)])
+    cli.main(["adopt", str(archive), "--unpack-to", "data/raw/other"])
+    assert read_params(checkout)["prepare"]["raw"] == "data/raw/other/leaves"
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(SystemExit, match="notes.txt: neither a folder nor a zip or tar archive"):
+        cli.main(["adopt", str(tmp_path / "notes.txt")])

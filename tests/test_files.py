@@ -1,10 +1,13 @@
 """File writing: reproducible bytes and no partial files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sdaug.common.files import fresh_dir, read_csv, read_json, write_csv, write_json
+from sdaug.common.images import read_png, save_png
 
 
 def test_failing_block_leaves_the_old_folder(tmp_path: Path) -> None:
@@ -71,3 +74,12 @@ def test_csv_comes_back_as_text(tmp_path: Path) -> None:
 def test_csv_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no rows to write"):
         write_csv(tmp_path / "a.csv", [])
+
+
+def test_a_picture_that_many_threads_write_at_once_is_whole(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    with ThreadPoolExecutor(16) as pool:
+        for _ in pool.map(lambda _: save_png(tmp_path / "a.png", pixels), range(400)):
+            pass
+    assert np.array_equal(read_png(tmp_path / "a.png"), pixels)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

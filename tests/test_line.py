@@ -2,108 +2,26 @@
 
 import json
 import os
+import random
 import re
+import resource
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
+from chaos import STAGES, kill_at_work, read_lock
 from diffusers import StableDiffusionPipeline
-from PIL import Image
+from line import ROOT, TELLTALE, edit_params, restore, run
+from mlflow.tracking import MlflowClient
 from torchvision.datasets import ImageFolder
 
 from sdaug.common.manifest import read_manifest
 from sdaug.common.record import read_record
-
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-
-
-def run(folder: Path, *words: str, ok: bool = True) -> str:
-    """The output of a command run in a study's folder."""
-    env = {
-        **os.environ,
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
-        "SDAUG_MLFLOW": "off",
-        "GIT_AUTHOR_NAME": "t",
-        "GIT_AUTHOR_EMAIL": "t@t",
-        "GIT_COMMITTER_NAME": "t",
-        "GIT_COMMITTER_EMAIL": "t@t",
-    }
-    result = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    output = result.stdout + result.stderr
-    assert (result.returncode == 0) == ok, output
-    return output
-
-
-def copy_checkout(folder: Path) -> Path:
-    """Copy the tracked and new files of this checkout into a repository of their own."""
-    listed = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in listed:
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    run(folder, "git", "init", "-q")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "study")
-    return folder
-
-
-def edit_params(folder: Path, **values: object) -> None:
-    """Set parameters given as `section__key=value`."""
-    path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    for name, value in values.items():
-        *parents, last = name.split("__")
-        section = params
-        for parent in parents:
-            section = section[parent]
-        section[last] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of 24 photos of squares and 14 of stripes, run once."""
-    folder = tmp_path_factory.mktemp("line") / "study"
-    folder.mkdir()
-    copy_checkout(folder)
-    shutil.rmtree(folder / "metrics", ignore_errors=True)
-    shutil.rmtree(folder / "report", ignore_errors=True)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    photos = folder.parent / "photos"
-    rng = np.random.default_rng(0)
-    for label, count in (("squares", 24), ("stripes", 14)):
-        (photos / label).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 60, (40, 36, 3), dtype=np.uint8)
-            pixels[10:26, 10:26] += 120 if label == "squares" else 0
-            pixels[::4] += 120 if label == "stripes" else 0
-            Image.fromarray(pixels).save(photos / label / f"{index}.jpg")
-    run(folder, "git", "commit", "-qam", "forget results")
-    run(folder, "sdaug", "adopt", str(photos), "--preset", "current", "--subject", "pattern")
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    custom = params["classifiers"]["custom"] | {"steps": 6, "batch_size": 4}
-    params["class_images"]["num_images"] = 2
-    for section in ("class_images", "synthesize"):
-        params[section]["drawing"]["inference_steps"] = 2
-    params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
-    params["fidelity"] |= {"num_images": 2}
-    params["base"] |= {"model": "tiny", "vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
-    params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
-    params["prepare"]["num_folds"] = 3
-    del params["datasets"]["oversampled"]  # two arms show as much as three
-    params["seeds"] = params["generator_seeds"] = [0, 1]
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    run(folder, "sdaug", "grid", "--jobs", "2")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "run")
-    return folder
+from sdaug.common.tracking import md5_of
 
 
 def test_the_line_ends_with_a_summary_of_every_model_and_data_set(study: Path) -> None:
@@ -193,7 +111,16 @@ def push_and_clone(study: Path, folder: Path) -> Path:
 )
 def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: object, message: str) -> None:
     edit_params(study, **{knob: value})
-    output = run(study, sys.executable, "stages/check.py", "--out", "metrics/check.json", ok=False)
+    output = run(
+        study,
+        sys.executable,
+        "stages/check.py",
+        "--out",
+        "metrics/check.json",
+        "--sizes",
+        "metrics/sizes.json",
+        ok=False,
+    )
     run(study, "git", "restore", "params.yaml")
     assert re.search(message, output), output
     assert len(output.strip().splitlines()) == 1
@@ -210,16 +137,6 @@ def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> 
     assert "up to date" in run(study, "dvc", "status")
 
 
-@pytest.fixture
-def clean(study: Path) -> Iterator[Path]:
-    """The study, restored to its committed state before and after the test."""
-    for moment in range(2):
-        run(study, "git", "restore", ".")
-        run(study, "dvc", "checkout", "-q", "--force")
-        if moment == 0:
-            yield study
-
-
 def results(study: Path) -> dict[str, bytes]:
     """The contents of all files of a run that Git tracks."""
     files = [study / "dvc.lock", *(study / "metrics").rglob("*"), *(study / "report").rglob("*")]
@@ -231,8 +148,7 @@ def test_several_at_once_leave_what_one_after_the_other_leaves(clean: Path) -> N
     edit_params(clean, classifiers__other__learning_rate=2.0e-3)
     run(clean, "dvc", "repro")
     wanted = results(clean)
-    run(clean, "git", "restore", ".")
-    run(clean, "dvc", "checkout", "-q", "--force")
+    restore(clean)
     edit_params(clean, classifiers__other__learning_rate=2.0e-3)
     output = run(clean, "sdaug", "grid", "--jobs", "2")
     assert re.search(r"train@other-augmented, evaluate@other-augmented: \d+ s", output)
@@ -262,3 +178,80 @@ def test_a_class_without_training_images_is_named(study: Path) -> None:
     output = run(study, sys.executable, "stages/train.py", *words.split(), "--data", str(packed), ok=False)
     assert output.startswith("error: ") and "no training image of stripes; each class needs one" in output
     assert not (study / "model").exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_is_killed_at_work_goes_on_and_writes_the_same_bytes(clean: Path, stage: str) -> None:
+    name, entry = next((n, entry) for n, entry in read_lock(clean).items() if n.partition("@")[0] == stage)
+    outs = [clean / out["path"] for out in entry["outs"]]
+    before = {out: md5_of(out) for out in outs}
+    for out in outs:
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+    models_or_images = next(out for out in outs if "metrics" not in out.parts)
+    kill_at_work(clean, name, models_or_images, random.Random(0))
+    assert "going on where an earlier run stopped" in run(clean, *shlex.split(entry["cmd"]))
+    assert {out: md5_of(out) for out in outs} == before
+    assert not list(clean.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("stage", ["split", "dreambooth", "train"])
+def test_a_full_disk_leaves_what_there_was_and_the_stage_runs_once_there_is_room(clean: Path, stage: str) -> None:
+    entry = next(entry for name, entry in read_lock(clean).items() if name.partition("@")[0] == stage)
+    outs = [clean / out["path"] for out in entry["outs"]]
+    before = {out: md5_of(out) for out in outs}
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
+    words = [sys.executable, *shlex.split(entry["cmd"])[1:]]
+    env = os.environ | {"SDAUG_MLFLOW": "off"}
+    failed = subprocess.run(words, cwd=clean, env=env, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1 and "error: " in failed.stderr and "the disk is full" in failed.stderr
+    assert "Traceback" not in failed.stderr and {out: md5_of(out) for out in outs} == before
+    run(clean, *words)
+    assert {out: md5_of(out) for out in outs} == before
+
+
+def test_runs_that_mlflow_missed_are_imported_once(clean: Path) -> None:
+    name, entry = next((name, entry) for name, entry in read_lock(clean).items() if name.startswith("train@"))
+    # Two seeds are logged as they are trained; all else was not logged.
+    run(clean, "env", "SDAUG_MLFLOW=", f"DVC_STAGE={name}", *shlex.split(entry["cmd"]))
+    assert "9 run(s) imported, 2 were there" in run(clean, "sdaug", "mlflow-sync")
+    assert "0 run(s) imported, 11 were there" in run(clean, "sdaug", "mlflow-sync")
+    client = MlflowClient(tracking_uri=f"sqlite:///{clean / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("sdaug").experiment_id])
+    live, other = (next(r for r in runs if r.info.run_name == f"{stage} seed 0") for stage in (name, other_arm(name)))
+    assert "imported" in other.data.tags and "imported" not in live.data.tags
+    assert live.data.params.keys() == other.data.params.keys() and live.data.metrics.keys() == other.data.metrics.keys()
+    logged = str([(run.data.params, run.data.tags, run.info.user_id, run.info.run_name) for run in runs]).encode()
+    assert [word for word in telling_words(clean) if word in logged] == []
+    edit_params(clean, classifiers__custom__learning_rate=4.0e-3)
+    assert "passed over, since params, data or code have changed: train@custom" in run(clean, "sdaug", "mlflow-sync")
+
+
+def other_arm(stage: str) -> str:
+    return stage.replace("original", "augmented") if "original" in stage else stage.replace("augmented", "original")
+
+
+def test_no_output_tells_whose_machine_it_was(clean: Path) -> None:
+    folders = [clean / name for name in ("data", "models", "metrics", "report")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 200
+    told = [(path, word) for path in files for word in telling_words(clean) if word in path.read_bytes()]
+    assert told == []
+
+
+def telling_words(study: Path) -> list[bytes]:
+    """What must not be in any output: the names and tokens of the environment, and the folders of study and code."""
+    host = socket.gethostname()
+    folders = [str(study.parent), str(ROOT), sys.prefix]
+    return [word.encode() for word in (TELLTALE, *folders, *([host] if len(host) > 6 else []))]
+
+
+def test_another_clone_user_locale_and_time_zone_write_the_same_bytes(clean: Path, tmp_path: Path) -> None:
+    """Cold, one stage after another, and without the cache of the study, which ran warm and several at once."""
+    clone = tmp_path / "a clone"
+    run(clean, "git", "clone", "-q", ".", str(clone))
+    elsewhere = {"HOME": str(tmp_path), "USER": "other", "LOGNAME": "other", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
+    output = run(clone, "dvc", "repro", "evaluate@custom-augmented", **elsewhere, PYTHONUTF8="0", OMP_NUM_THREADS="1")
+    stages = set(re.findall(r"^Running stage '(\S+)':$", output, re.MULTILINE))
+    assert {"base", "dreambooth@stripes", "synthesize@stripes", "train@custom-augmented"} <= stages
+    mine, theirs = read_lock(clone), read_lock(clean)
+    assert {name: mine[name] for name in stages} == {name: theirs[name] for name in stages}

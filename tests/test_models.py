@@ -59,6 +59,12 @@ def test_unknown_architecture_is_named() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("source", ["hf-hub:someone/theirs", "local-dir:/tmp"])
+def test_architecture_of_another_source_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match=rf"architecture '{source}'.*need one of timm.list_models"):
+        build_model(recipe(architecture=source, options={}), CLASSES, prepared_pixels=32)
+
+
 def test_unknown_option_is_named() -> None:
     with pytest.raises(ValueError, match=r"architecture 'custom' with options \{'depth': 3\}.* cannot be built"):
         build_model(recipe(options={"depth": 3}), CLASSES, prepared_pixels=32)
@@ -133,7 +139,7 @@ def test_damaged_card_is_named(tmp_path: Path) -> None:
     model, card = build_model(recipe(options={"width": 16}), CLASSES, prepared_pixels=32)
     save_model(tmp_path, model.state_dict(), card)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=rf"^{tmp_path}: config.json and .*run `dvc repro train`"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/config.json: not JSON .*`dvc repro` makes it anew"):
         load_model(tmp_path, CPU)
 
 

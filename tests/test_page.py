@@ -178,6 +178,7 @@ def page_of(study: Study) -> str:
         audit=tables[:1],
         settings=name,
         metrics={name: name},
+        class_folders={name: name},
         checklist=build_checklist(
             Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study, base=BASE)
         ),

@@ -18,6 +18,7 @@ from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest
 from sdaug.photos.params import PrepareParams
 from sdaug.photos.prepare import prepare
+from sdaug.photos.summary import describe
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["score_1", "score_2"]
@@ -112,6 +113,32 @@ def test_a_given_split_is_kept(raw_given: Path, tmp_path: Path) -> None:
     assert report["num_test_images_sharing_a_group_with_training"] == 4
 
 
+def test_a_given_validation_set_is_the_first_fold(raw_given: Path, tmp_path: Path) -> None:
+    (raw_given / "train").rename(raw_given / "Training")
+    for k, label in enumerate(CLASSES):
+        write_photos(raw_given / "valid" / label, 2, seed=1000 + 100 * k)
+    noise(0).save(raw_given / "valid/score_1/copy.bmp")  # of a training photo, which has to go
+    report = prepare(section(raw_given, split="given"), CLASSES, tmp_path / "out")
+    by_hash = {hashlib.sha256(p.read_bytes()).hexdigest(): p.parts[-3] for p in raw_given.rglob("*.*")}
+    folds = {(by_hash[photo.sha256], photo.fold) for photo in read_manifest(tmp_path / "out")}
+    assert folds == {("Training", 1), ("Training", 2), ("valid", 0), ("test", -1)}
+    assert report["duplicates"] == {"train.score_1": 1}
+
+
+def test_a_validation_set_without_a_class_is_refused(raw_given: Path, tmp_path: Path) -> None:
+    write_photos(raw_given / "val/score_1", 2, seed=1000)
+    (raw_given / "val/score_2").mkdir()
+    with pytest.raises(ValueError, match=r"val/score_2: 0 images, need at least 1; .* --drop score_2"):
+        prepare(section(raw_given, split="given"), CLASSES, tmp_path / "out")
+
+
+def test_two_folds_of_which_one_is_given(raw_given: Path, tmp_path: Path) -> None:
+    for k, label in enumerate(CLASSES):
+        write_photos(raw_given / "val" / label, 2, seed=1000 + 100 * k)
+    prepare(section(raw_given, split="given", num_folds=2), CLASSES, tmp_path / "out")
+    assert Counter(photo.fold for photo in read_manifest(tmp_path / "out")) == {-1: 4, 0: 4, 1: 12}
+
+
 def test_a_made_split_pools_train_and_test_folders(raw_given: Path, tmp_path: Path) -> None:
     report = prepare(section(raw_given), CLASSES, tmp_path / "out")
     assert [report[f"{s}.{c}"] for s in ("train", "test") for c in CLASSES] == [6, 6, 2, 2]
@@ -143,6 +170,21 @@ def test_dropped_copies_of_a_made_split_are_counted_where_the_kept_photo_is(raw:
     report = prepare(section(raw), CLASSES, tmp_path / "out")
     kept = next(photo for photo in read_manifest(tmp_path / "out") if photo.id == pixel_id(noise(100)))
     assert report["duplicates"] == {f"{kept.split}.score_2": 1} and report["num_training_copies_of_test_photos"] == 0
+
+
+def test_what_was_dropped_is_said_by_part_and_class(raw_given: Path, tmp_path: Path) -> None:
+    noise(100 * 2).save(raw_given / "train/score_1/copy.bmp")
+    (raw_given / "test/score_2/bad.png").write_bytes(b"")
+    (raw_given / "extra").mkdir()
+    options = {"split": "given", "max_broken_fraction": 0.5, "left_out": ["extra"]}
+    report = prepare(section(raw_given, **options), CLASSES, tmp_path / "out")
+    assert describe(report, CLASSES).splitlines() == [
+        "         training  test  copies dropped  unreadable",
+        "score_1         6     2     1 (train 1)           0",
+        "score_2         6     2               0  1 (test 1)",
+        "left out: extra",
+        "unreadable: test/score_2/bad.png: empty file",
+    ]
 
 
 def test_names_are_written_apart_from_the_photos_with_those_of_copies(raw: Path, tmp_path: Path) -> None:
@@ -209,7 +251,7 @@ def test_a_class_that_broken_photos_leave_without_a_test_image_is_refused(raw_gi
 
 
 def test_a_given_split_needs_train_and_test_folders(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="train: no photos, but prepare.split is given; .* made"):
+    with pytest.raises(ValueError, match="train: no photos, but prepare.split in params.yaml is given; .* made"):
         prepare(section(raw, split="given"), CLASSES, tmp_path / "out")
 
 

@@ -160,8 +160,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
     trained: Path, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after so many steps of either training, then run again."""
-    monkeypatch.setattr(loops, "REPORT_STEPS", 1)
-    monkeypatch.setattr(loops, "is_due", lambda *_: True)
+    monkeypatch.setattr(loops.Checkpoint, "is_due", lambda _: True)
     plain, steps = loops._Training.update, iter(range(stop))
 
     def fail(self: loops._Training, loss: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ import timm
 import torch
 from safetensors.torch import save
 
-COMMIT, HUB_ID = "1" * 40, "timm/test_resnet.r160_in1k"
+COMMIT, OLD_COMMIT, HUB_ID = "1" * 40, "2" * 40, "timm/test_resnet.r160_in1k"
 torch.manual_seed(0)
 GIVEN = timm.create_model("test_resnet").state_dict()
 FILES = {"model.safetensors": save(GIVEN), "config.json": json.dumps({"architecture": "test_resnet"}).encode()}
@@ -32,6 +32,7 @@ from sdaug.train.examples import photos_alone
 from sdaug.train.training import train_classifier
 
 recipe = replace(RECIPE, architecture="test_resnet", pretrained=True, freeze_backbone=True, image_size=32, epochs=1)
+recipe = replace(recipe, revision=sys.argv[1] if sys.argv[1:] else None)
 try:
     check_model(recipe, ["a", "b"])
 except ValueError as error:
@@ -52,13 +53,14 @@ print(json.dumps({
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Serves the two files of one model."""
+    """Serves the two files of one model, at its newest commit and at an old one."""
 
     def do_GET(self) -> None:
         name = self.path.rsplit("/", 1)[-1]
         body = FILES.get(name, b"") if HUB_ID in self.path else b""
         self.send_response(200 if body else 404)
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"', "Content-Length": str(len(body))}
+        commit = OLD_COMMIT if f"/{OLD_COMMIT}/" in self.path else COMMIT
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{name}"', "Content-Length": str(len(body))}
         for key, value in headers.items() if body else {"X-Error-Code": "EntryNotFound"}.items():
             self.send_header(key, value)
         self.end_headers()
@@ -71,19 +73,28 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def ask(endpoint: str, cache: Path) -> subprocess.CompletedProcess[str]:
+def ask(endpoint: str, cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
-    return subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", ASK, *words], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(scope="module")
-def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def hub() -> Iterator[str]:
+    """The address of a running hub."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
-    result = ask(f"http://127.0.0.1:{server.server_port}", tmp_path_factory.mktemp("hub"))
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def answer(hub: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    result = ask(hub, tmp_path_factory.mktemp("hub"))
     assert result.returncode == 0, result.stderr
-    yield json.loads(result.stdout)
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
 
 
 def test_weights_are_those_of_the_hub_but_for_the_head(answer: dict[str, Any]) -> None:
@@ -94,6 +105,12 @@ def test_weights_are_those_of_the_hub_but_for_the_head(answer: dict[str, Any]) -
 def test_card_names_the_hub_id_and_the_commit(answer: dict[str, Any]) -> None:
     assert answer["pretrained"] == f"{HUB_ID}@{COMMIT}"
     assert answer["mean"] == pytest.approx(timm.create_model("test_resnet").pretrained_cfg["mean"])
+
+
+def test_a_revision_pins_the_weights(hub: str, tmp_path: Path) -> None:
+    result = ask(hub, tmp_path, OLD_COMMIT)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["pretrained"] == f"{HUB_ID}@{OLD_COMMIT}"
 
 
 def test_frozen_backbone_leaves_all_but_the_head_as_it_was(answer: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.verdict.audit_table import audit_table
+from sdaug.verdict.inputs import without_folders
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.tables import Table
@@ -193,3 +194,18 @@ def test_study_without_validation_has_a_report_of_its_test_scores(own_study_dir:
     assert {row["validation_accuracy"] for row in rows} == {""}
     html = (own_study_dir / "report" / "index.html").read_text()
     assert "nan" not in re.sub(r"data:image/png;base64,[^\"]*", "", html).lower()
+
+
+def test_settings_do_not_tell_whose_machine_it_was() -> None:
+    params = {
+        "raw": "/home/anna/photos",
+        "models": ["~/sd", r"C:\\Users\\anna\\sd"],
+        "caption": "a / b",
+        "rest": "../x",
+    }
+    assert without_folders(params) == {
+        "raw": "…/photos",
+        "models": ["…/sd", "…/sd"],
+        "caption": "a / b",
+        "rest": "../x",
+    }

@@ -12,6 +12,7 @@ from statsmodels.stats.power import TTestPower
 from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
 from sdaug.verdict import sentences
+from sdaug.verdict.audit_table import photo_limits
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.sentences import find_effect, find_limits, find_verdict
 from sdaug.verdict.statistics import Estimate
@@ -75,3 +76,17 @@ def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dic
     )
     ((key, value),) = training.items()
     assert f"remedy differs from original in training, too: {key} {value} instead of plain." in limits
+
+
+def test_photos_that_the_study_does_not_use_are_a_limit_with_their_parts_and_classes() -> None:
+    prepared = {
+        "duplicates": {"test.no_tumor": 200, "train.no_tumor": 194},
+        "broken_of_class": {"train.glioma": 2},
+        "unused": ["a: a link to a folder"],
+        "left_out": [],
+    }
+    assert photo_limits(prepared) == [
+        "Of the photos that were given, the study does not use 394 exact copies (200 test.no_tumor, 194 "
+        "train.no_tumor), 2 unreadable photos (2 train.glioma), 1 links and the like that are not read."
+    ]
+    assert photo_limits({"duplicates": {}, "broken_of_class": {}, "unused": [], "left_out": []}) == []

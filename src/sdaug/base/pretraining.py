@@ -1,7 +1,8 @@
 """Training on the study's own photos with one generic caption: of `tiny` from scratch, or of a loaded base further."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 
 from sdaug.base.params import BaseParams
+from sdaug.common.checkpoint import Checkpoint, Progress
 from sdaug.common.device import torch_stream
 from sdaug.common.loss_monitor import LossMonitor, check_finite
 from sdaug.common.progress import progress
@@ -28,24 +30,34 @@ Report = Callable[[int, Mapping[str, float]], None]
 
 
 def train_base(
-    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
+    pipeline: StableDiffusionPipeline,
+    images: NDArray[np.uint8],
+    params: BaseParams,
+    *,
+    report: Report,
+    work_dir: Path | None = None,
 ) -> None:
-    """Train the VAE and the UNet in place on images `(N, H, W, 3)`.
+    """Train the VAE and the UNet in place on images `(N, H, W, 3)`, from the checkpoints in `work_dir`, if any.
 
     Raises:
         ValueError: a loss is not finite.
     """
-    train_vae(pipeline.vae, images, params, report=report)
+    train_vae(pipeline.vae, images, params, report=report, checkpoint=_checkpoint(work_dir, "vae"))
     whiten_latents(pipeline.vae, encode_images(pipeline.vae, images, flip_horizontal=False))
     latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     pipeline.vae.register_to_config(scaling_factor=round(1.0 / latents.spread(), 6))
     latents = latents.scaled(pipeline.vae.config.scaling_factor)
     plan = UnetPlan(name="unet", steps=params.unet_steps, learning_rate=params.unet_learning_rate)
-    train_unet(pipeline, latents, params, plan, report=report)
+    train_unet(pipeline, latents, params, plan, report=report, checkpoint=_checkpoint(work_dir, plan.name))
 
 
 def adapt_base(
-    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: BaseParams, *, report: Report
+    pipeline: StableDiffusionPipeline,
+    images: NDArray[np.uint8],
+    params: BaseParams,
+    *,
+    report: Report,
+    work_dir: Path | None = None,
 ) -> None:
     """Train the UNet of a loaded base further, in place, on images `(N, H, W, 3)`; VAE and text encoder stay.
 
@@ -55,10 +67,17 @@ def adapt_base(
     latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     latents = latents.scaled(pipeline.vae.config.scaling_factor)
     plan = UnetPlan(name="adapt", steps=params.adapt_steps, learning_rate=params.adapt_learning_rate)
-    train_unet(pipeline, latents, params, plan, report=report)
+    train_unet(pipeline, latents, params, plan, report=report, checkpoint=_checkpoint(work_dir, plan.name))
 
 
-def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], params: BaseParams, *, report: Report) -> None:
+def train_vae(
+    vae: AutoencoderKL,
+    images: NDArray[np.uint8],
+    params: BaseParams,
+    *,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Train the VAE on random crops of images `(N, H, W, 3)`: a crop gives details more weight and costs less."""
     # Setup. beta2 is lower than the usual 0.999, because training has only a few hundred steps.
     stream, device = torch_stream(derive_seed(params.seed, "vae")), vae.device
@@ -67,8 +86,10 @@ def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], params: BaseParams,
         vae.parameters(), lr=params.vae_learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.vae_steps)
+    state = Progress(weights=list(vae.parameters()), optimizer=optimizer, schedule=schedule, stream=stream)
+    log = _Log(state, report, checkpoint, num_steps=params.vae_steps)
 
-    for step in progress(range(1, params.vae_steps + 1), title="VAE", total=params.vae_steps):
+    for step in log.steps(title="VAE"):
         # Encode, sample from the posterior, decode.
         batch = random_crops(images, params, stream).to(device)
         posterior = vae.encode(batch).latent_dist
@@ -87,7 +108,7 @@ def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], params: BaseParams,
         # Report.
         if step % REPORT_STEPS == 0 or step == params.vae_steps:
             check_finite(loss, where=f"base: VAE step {step}")
-            report(step, {"vae_squared_error": float(reconstruction.detach())})
+            log.add(step, {"vae_squared_error": float(reconstruction.detach())})
     vae.eval().requires_grad_(False)
 
 
@@ -143,7 +164,13 @@ class UnetPlan:
 
 
 def train_unet(
-    pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams, plan: UnetPlan, *, report: Report
+    pipeline: StableDiffusionPipeline,
+    latents: Latents,
+    params: BaseParams,
+    plan: UnetPlan,
+    *,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train the UNet on scaled latents; the moving average of its weights is kept.
 
@@ -159,8 +186,17 @@ def train_unet(
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, plan.steps)
     average = EMAModel(unet.parameters(), decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     monitor = LossMonitor([f"{plan.name}_loss"], unet.device)
+    state = Progress(
+        weights=list(unet.parameters()),
+        optimizer=optimizer,
+        schedule=schedule,
+        stream=stream,
+        average=average,
+        monitor=monitor,
+    )
+    log = _Log(state, report, checkpoint, num_steps=plan.steps)
 
-    for step in progress(range(1, plan.steps + 1), title=f"UNet ({plan.name})", total=plan.steps):
+    for step in log.steps(title=f"UNet ({plan.name})"):
         # Denoise a batch. Captions are dropped at random to train the unconditional model for classifier-free guidance.
         chosen = torch.randint(len(latents), (params.unet_batch_size,), generator=stream)
         is_dropped = torch.rand(params.unet_batch_size, generator=stream) < params.caption_dropout
@@ -178,6 +214,38 @@ def train_unet(
 
         # Report.
         if step % REPORT_STEPS == 0 or step == plan.steps:
-            report(step, monitor.means(where="base: UNet", way_out=f"lower base.{plan.name}_learning_rate"))
+            log.add(step, monitor.means(where="base: UNet", way_out=f"lower base.{plan.name}_learning_rate"))
     average.copy_to(unet.parameters())
     unet.eval()
+
+
+class _Log:
+    """The steps of a training, its reported losses, and its checkpoints."""
+
+    def __init__(self, state: Progress, report: Report, checkpoint: Checkpoint | None, *, num_steps: int) -> None:
+        self._state, self._report, self._checkpoint, self._num_steps = state, report, checkpoint, num_steps
+        self._rows = list[tuple[int, dict[str, float]]]()
+
+    def steps(self, *, title: str) -> Iterator[int]:
+        """The numbers of the steps that are left; losses from before a checkpoint are reported first."""
+        done = 0
+        found = self._checkpoint.load() if self._checkpoint else None
+        if found:
+            self._state.restore(found["state"])
+            done = found["step"]
+            for step, values in found["rows"]:
+                self.add(step, values)
+        for step in progress(range(done + 1, self._num_steps + 1), title=title, total=self._num_steps - done):
+            yield step
+            # The last state too: what comes next would else begin with this training.
+            if self._checkpoint and (self._checkpoint.is_due() or step == self._num_steps):
+                self._checkpoint.save({"step": step, "rows": self._rows, "state": self._state.state()})
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Report losses."""
+        self._rows.append((step, dict(values)))
+        self._report(step, values)
+
+
+def _checkpoint(work_dir: Path | None, name: str) -> Checkpoint | None:
+    return Checkpoint(work_dir / f".{name}.pt") if work_dir else None

@@ -22,8 +22,17 @@ class Base:
     source: dict[str, str | None] | None
 
 
-def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.device, report: Report) -> Base:
+def make_base(
+    params: BaseParams,
+    images: NDArray[np.uint8],
+    device: torch.device,
+    report: Report,
+    *,
+    work_dir: Path | None = None,
+) -> Base:
     """The base on `device`: `tiny` is trained on images `(N, H, W, 3)`, any other is loaded, and may adapt to them.
+
+    Checkpoints of a training are in `work_dir`, if it is given.
 
     Raises:
         ValueError: the model cannot be loaded, or the training diverges.
@@ -31,7 +40,7 @@ def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.devic
     model, source = Path(params.model), None
     if params.model == TINY:
         pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
-        train_base(pipeline, images, params, report=report)
+        train_base(pipeline, images, params, report=report, work_dir=work_dir)
     elif model.suffix == ".safetensors" and params.config is not None:
         pipeline = load_checkpoint(model, params.config)
     elif model.is_dir():
@@ -41,5 +50,5 @@ def make_base(params: BaseParams, images: NDArray[np.uint8], device: torch.devic
         source = {"model": params.model, "commit": commit, "variant": params.variant}
     pipeline = pipeline.to(device)
     if params.adapt_steps:
-        adapt_base(pipeline, images, params, report=report)
+        adapt_base(pipeline, images, params, report=report, work_dir=work_dir)
     return Base(pipeline=pipeline, source=source)

@@ -101,12 +101,15 @@ class StudyParams:
         )
         require(is_even, "seeds" if "seeds" not in entry else f"classifiers.{model}.seeds", seeds, rule)
 
-    def recipes(self) -> list[Recipe]:
-        """The distinct training recipes over all classifiers and data sets."""
-        found: list[Recipe] = []
+    def recipes(self) -> dict[str, list[Recipe]]:
+        """The distinct training recipes of each classifier over all data sets."""
+        found: dict[str, list[Recipe]] = {}
         for model, entry in self.classifiers.items():
-            of_model = (resolve_recipe(self.recipe, entry, d, where=f"classifiers.{model}") for d in self.datasets)
-            found += [recipe for recipe in of_model if recipe not in found]
+            of_model = found.setdefault(model, [])
+            for dataset in self.datasets:
+                recipe = resolve_recipe(self.recipe, entry, dataset, where=f"classifiers.{model}")
+                if recipe not in of_model:
+                    of_model.append(recipe)
         return found
 
     def _check_arms(self) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sdaug.classify.params import CUSTOM, Recipe
 from sdaug.classify.vgg_head import spread_small_maps
 from sdaug.common.files import read_json, write_json
 from sdaug.common.params import Square
+from sdaug.common.sections import convert
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
 
@@ -53,8 +53,10 @@ def build_model(
         key: value for key, value in (("drop_rate", recipe.dropout), ("drop_path_rate", recipe.drop_path)) if value
     }
     try:
-        model = create_network(recipe.architecture, len(classes), options, pretrained=recipe.pretrained)
-    except (RuntimeError, TypeError, OSError) as error:
+        model = create_network(
+            recipe.architecture, len(classes), options, pretrained=recipe.pretrained, revision=recipe.revision
+        )
+    except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise ValueError(
             f"params.yaml: classifiers: architecture {recipe.architecture!r} with options {options} and "
             f"pretrained: {recipe.pretrained} cannot be built ({' '.join(str(error).split())[:200]}); "
@@ -79,8 +81,8 @@ def build_model(
     return model, card
 
 
-def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
-    """Check that a model can be built and accepts images of its recipe's size.
+def check_model(recipe: Recipe, classes: Sequence[str]) -> int:
+    """Check that a model can be built and accepts images of its recipe's size; returns the bytes of its weights.
 
     As a side effect, pretrained weights are downloaded to the hub cache.
 
@@ -99,23 +101,50 @@ def check_model(recipe: Recipe, classes: Sequence[str]) -> None:
                 f"{recipe.options} does not accept it ({' '.join(str(error).split())[:200]}); give "
                 "another, or options such as img_size"
             ) from error
+    return sum(weights.nbytes for weights in model.state_dict().values())
 
 
 def create_network(
-    architecture: str, num_classes: int, options: Mapping[str, Any], *, pretrained: bool = False
+    architecture: str,
+    num_classes: int,
+    options: Mapping[str, Any],
+    *,
+    pretrained: bool = False,
+    revision: str | None = None,
 ) -> nn.Module:
-    """The custom network, or a timm model by name."""
+    """The custom network, or a timm model by name; `revision` is that of its pretrained weights on the hub.
+
+    Raises:
+        ValueError: `architecture` has a source prefix, such as `hf-hub:`.
+    """
     model: nn.Module
     if architecture == CUSTOM:
         model = CustomNetwork(num_classes, **options)
     else:
         import timm  # takes seconds, and the custom network does not need it
 
-        options = {**options, **untaken_heads(options)} if pretrained else options
+        if ":" in architecture:  # a trained model could be loaded only where that source can be reached
+            raise ValueError("a name with a source is not taken, need one of timm.list_models()")
+        if pretrained:
+            options = {**options, **untaken_heads(options), **_pinned(architecture, options, revision)}
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **options)
         answer_once_in_evaluation(model)
         spread_small_maps(model)
     return model
+
+
+def _pinned(architecture: str, options: Mapping[str, Any], revision: str | None) -> dict[str, Any]:
+    """The option of `timm.create_model` that takes weights of one revision; empty without one."""
+    if revision is None:
+        return {}
+    import timm
+
+    known = timm.get_pretrained_cfg(architecture)
+    overlay = options.get("pretrained_cfg_overlay", {})
+    hub_id = overlay.get("hf_hub_id") or (known and known.hf_hub_id)
+    if not hub_id:
+        raise ValueError(f"revision {revision!r}: timm has no weights of {architecture} on the hub; leave it out")
+    return {"pretrained_cfg_overlay": {**overlay, "hf_hub_id": f"{hub_id}@{revision}"}}
 
 
 def head_of(model: nn.Module) -> nn.Module:
@@ -128,8 +157,8 @@ def find_origin(pretrained_cfg: Mapping[str, Any]) -> str:
     """The hub id of timm's weights and the commit in the local hub cache: `timm/...@0123abc`."""
     from huggingface_hub import try_to_load_from_cache
 
-    hub_id = str(pretrained_cfg.get("hf_hub_id"))
-    cached = try_to_load_from_cache(hub_id, "model.safetensors")
+    hub_id, _, revision = str(pretrained_cfg.get("hf_hub_id")).partition("@")
+    cached = try_to_load_from_cache(hub_id, "model.safetensors", revision=revision or None)
     # The hub cache keeps a file at `snapshots/<commit>/<file>`.
     return f"{hub_id}@{Path(cached).parent.name}" if isinstance(cached, str) else hub_id
 
@@ -151,11 +180,13 @@ def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard
     for path in (folder / CARD, folder / WEIGHTS):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; give a folder written by stage train")
+    card = convert(read_json(folder / CARD), ModelCard, f"{folder / CARD}:")
     try:
-        card = ModelCard(**read_json(folder / CARD))
         model = create_network(card.architecture, len(card.classes), card.options)
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, TypeError, JSONDecodeError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, SafetensorError) as error:
         # torch lists every missing weight, over many lines.
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder}: {CARD} and {WEIGHTS} do not match ({reason}); run `dvc repro train`") from error

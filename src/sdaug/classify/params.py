@@ -60,12 +60,19 @@ class RecipeParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(RecipeParams):
-    """The recipe of one model: section `recipe` with the overrides of the model's entry in `classifiers`."""
+    """The recipe of one model: section `recipe` with the overrides of the model's entry in `classifiers`.
+
+    `revision` is the branch, tag or commit of its pretrained weights on the hub; the card names the commit that was
+    loaded.
+    """
 
     architecture: str
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        rule = "only pretrained weights have one; set pretrained: true or leave it out"
+        require(self.revision is None or self.pretrained, "revision", self.revision, rule)
         if self.architecture == CUSTOM:
             require(not self.pretrained, "pretrained", True, "custom has no pretrained weights; set pretrained: false")
             for key in ("dropout", "drop_path"):

@@ -1,6 +1,7 @@
 """Reading, writing, resizing and tiling images."""
 
 import textwrap
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,11 @@ PNG_LEVEL = 1  # level 6 takes as long as sampling does, and the files are only 
 
 
 def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write `(H, W, 3)` pixels as a PNG file without metadata."""
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=PNG_LEVEL)
+    """Write `(H, W, 3)` pixels as a PNG file without metadata; the file is whole, or not there."""
+    # Copies of a photo have one name, and several threads may write it at once.
+    scratch = path.with_name(f".{path.name}.{threading.get_native_id()}.partial")
+    Image.fromarray(pixels).save(scratch, format="PNG", compress_level=PNG_LEVEL)
+    scratch.replace(path)
 
 
 def read_png(path: Path) -> NDArray[np.uint8]:

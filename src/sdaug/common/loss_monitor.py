@@ -1,6 +1,7 @@
 """Running mean losses and the first step with a non-finite loss, without a device synchronisation per step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -20,6 +21,16 @@ class LossMonitor:
         is_first = (~torch.isfinite(values)).any() & (self._bad_step == 0)
         self._bad_step = torch.where(is_first, step, self._bad_step)
         self._sums, self._count = self._sums + values * num_images, self._count + num_images
+
+    def state(self) -> dict[str, Any]:
+        """The sums since the last call of `means`."""
+        return {"sums": self._sums, "count": self._count, "bad_step": self._bad_step}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        device = self._sums.device
+        self._sums, self._bad_step = state["sums"].to(device), state["bad_step"].to(device)
+        self._count = state["count"]
 
     def means(self, *, where: str, way_out: str) -> dict[str, float]:
         """The mean of each loss since the last call.

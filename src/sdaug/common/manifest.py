@@ -1,5 +1,6 @@
 """Prepared photos: their pixels and the manifest, the only source of labels, groups and splits."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,11 +10,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.common.files import read_csv, write_csv
+from sdaug.common.files import RESTORE, write_csv
 from sdaug.common.images import read_pngs
 from sdaug.common.params import Fold, SplitParams
+from sdaug.common.sections import require
+from sdaug.common.tables import read_table
 
 Split = Literal["train", "test"]
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,11 @@ class Photo:
     split: Split
     fold: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        # The id becomes a file name.
+        rule = "need letters, digits, `_`, `-` and dots, a letter or digit first"
+        require(bool(ID.fullmatch(self.id)), "id", self.id, rule)
 
     @property
     def file_name(self) -> str:
@@ -42,21 +51,16 @@ def read_manifest(prepared_dir: Path) -> list[Photo]:
 
     Raises:
         FileNotFoundError: the folder has no manifest.
+        ValueError: the manifest is damaged.
     """
     path = prepared_dir / "manifest.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; run `dvc repro prepare`")
-    return [
-        Photo(
-            id=row["id"],
-            label=row["label"],
-            group=row["group"],
-            split="test" if row["split"] == "test" else "train",
-            fold=int(row["fold"]),
-            sha256=row["sha256"],
-        )
-        for row in read_csv(path)
-    ]
+    photos = read_table(path, Photo)
+    twice = [photo_id for photo_id, count in Counter(photo.id for photo in photos).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: id {twice[0]!r}: in several rows; {RESTORE}")
+    return photos
 
 
 def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """A packed data set: one memory-mapped pixel array and a table with one row per image."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.common.files import read_csv, write_csv
+from sdaug.common.files import RESTORE, read_csv, write_csv
 from sdaug.common.images import read_png
 
 IMAGES, EXAMPLES = "images.npy", "examples.csv"
+COLUMNS = ("id", "group", "label", "origin", "part", "draw")
 TWIN: Final = (
     "twin"  # the part of photos as the base's VAE returns them: they only stand in for photos of the training part
 )
@@ -89,17 +91,21 @@ def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
     """Open a packed data set; pixels are memory-mapped and read on access.
 
     Raises:
-        ValueError: the table has a label that is not in `classes`.
+        FileNotFoundError: the folder lacks a file.
+        ValueError: a file is damaged, they do not fit each other, or a label is not in `classes`.
     """
-    rows = read_csv(folder / EXAMPLES)
+    rows = read_csv(folder / EXAMPLES, columns=COLUMNS)
     unknown = sorted({row["label"] for row in rows} - set(classes))
     if unknown:
         raise ValueError(
             f"{folder / EXAMPLES}: class {unknown[0]!r} is not in params.yaml: classes; run `dvc repro split`"
         )
+    wrong = [row["draw"] for row in rows if row["draw"] and not re.fullmatch(r"\d+", row["draw"], re.ASCII)]
+    if wrong:
+        raise ValueError(f"{folder / EXAMPLES}: draw {wrong[0]!r}: not a whole number; {RESTORE}")
     index = {label: number for number, label in enumerate(classes)}
     return Packed(
-        images=np.load(folder / IMAGES, mmap_mode="r"),
+        images=_open_images(folder / IMAGES, num_rows=len(rows)),
         ids=[row["id"] for row in rows],
         groups=[row["group"] for row in rows],
         labels=np.array([index[row["label"]] for row in rows], dtype=np.int64),
@@ -107,3 +113,17 @@ def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
         parts=np.array([row["part"] for row in rows]),
         in_draw=np.array([row["draw"] for row in rows]),
     )
+
+
+def _open_images(path: Path, *, num_rows: int) -> NDArray[np.uint8]:
+    try:
+        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy parses the header as Python, and raises what that may raise
+        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())[:200]}); {RESTORE}") from error
+    shape: tuple[int, ...] = getattr(images, "shape", ())  # an archive of arrays has none
+    if len(shape) != 4 or shape[0] != num_rows or shape[-1] != 3 or images.dtype != np.uint8:
+        kind = f"{getattr(images, 'dtype', 'no array')} of shape {shape}"
+        raise ValueError(f"{path}: {kind}, need uint8 of shape ({num_rows}, H, W, 3), as {EXAMPLES} has it; {RESTORE}")
+    return images

@@ -29,8 +29,10 @@ def read_record(folder: Path) -> list[SeenPhoto]:
 
     Raises:
         FileNotFoundError: the folder has no record.
+        ValueError: the record is damaged.
     """
     path = folder / RECORD
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing, so nobody knows what this generator saw; run `dvc repro -f` on it")
-    return [SeenPhoto(id=row["id"], sha256=row["sha256"]) for row in read_csv(path)]
+    rows = read_csv(path, columns=SeenPhoto._fields)
+    return [SeenPhoto(id=row["id"], sha256=row["sha256"]) for row in rows]

@@ -5,6 +5,7 @@ Sections are frozen dataclasses in the `params.py` modules. Unknown or missing k
 """
 
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -16,7 +17,22 @@ import yaml
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9_]+")
+MAX_DEPTH, MAX_VALUES = 20, 100_000  # of a params file; the presets have 5 levels and some hundreds of values
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader, if available, is eight times as fast
+
+
+class StrictLoader(SAFE_LOADER):  # type: ignore[misc, valid-type]
+    """Refuses a key that stands twice in a mapping; YAML forbids that, but PyYAML keeps the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if len(set(map(str, keys))) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice!r} stands twice; remove one", node.start_mark
+            )
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -29,13 +45,29 @@ def read_params(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run this in the study's folder, or pass --params")
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
-    except yaml.YAMLError as error:
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
+        _check_tree(value, path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         # PyYAML's messages span several lines, and a user error is one line.
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not YAML: a section holds itself, or is nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: need sections such as `prepare:`, got {value!r}")
     return value
+
+
+def _check_tree(value: Any, path: Path) -> None:
+    """Refuse sections that hold themselves, or that take ages to walk through, by way of YAML's aliases."""
+    stack, num_values = [(value, 0)], 0
+    while stack:
+        inner, depth = stack.pop()
+        num_values += 1
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            rule = f"more than {MAX_DEPTH} levels" if depth > MAX_DEPTH else f"more than {MAX_VALUES} values"
+            raise ValueError(f"{path}: {rule}; does an alias (*name) stand inside of what it stands for?")
+        if isinstance(inner, dict | list):
+            stack += [(item, depth + 1) for item in (inner.values() if isinstance(inner, dict) else inner)]
 
 
 def read_section(path: Path, key: str, kind: type[T]) -> T:
@@ -93,7 +125,7 @@ def _convert_section(value: Any, kind: Any, where: str) -> Any:
         )
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}
-    required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
     # Unknown keys first: a misspelt key would otherwise be reported as a missing one.
     for key in value:
         if key not in names:
@@ -129,8 +161,10 @@ def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
     # bool is a subclass of int, and `true` must not pass for 1.
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}: {value!r}, need a finite number")
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     need = {int: "a whole number", float: "a number", str: "string", bool: "true or false", Path: "a path"}

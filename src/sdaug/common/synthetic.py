@@ -1,12 +1,12 @@
 """The manifest of synthetic images: one row per image, enough to regenerate it from the same weights."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdaug.common.files import read_csv, write_csv
 from sdaug.common.params import SynthesisDrawing
-from sdaug.common.sections import convert
+from sdaug.common.tables import parse_row, typed_cells
 
 MANIFEST = "manifest.csv"
 PLAIN = "plain"  # the variant that is `synthesize.drawing` itself
@@ -81,7 +81,7 @@ def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
     """
     manifests = sorted(synthetic_dir.glob(f"*/{MANIFEST}"))
     for path in manifests:
-        for row in read_csv(path):
+        for row in read_csv(path, columns=["id"]):
             if row["id"] == image_id:
                 return _parse(row, where=f"{path}: {image_id}")
     raise ValueError(
@@ -92,19 +92,4 @@ def find_synthetic(synthetic_dir: Path, image_id: str) -> SyntheticImage:
 
 def _parse(row: dict[str, str], *, where: str) -> SyntheticImage:
     """A CSV row as a `SyntheticImage`."""
-    drawing = _typed(row, SynthesisDrawing)
-    values = _typed(row, SyntheticImage) | {"drawing": drawing}
-    image: SyntheticImage = convert(values, SyntheticImage, where)
-    return image
-
-
-def _typed(row: dict[str, str], kind: type[SynthesisDrawing] | type[SyntheticImage]) -> dict[str, object]:
-    """The values in a CSV row for the fields of `kind`, cast to numbers where the field is one."""
-    # Field types are classes here, not strings: this module has no `from __future__ import annotations`.
-    return {field.name: _cast(row[field.name], field.type) for field in fields(kind) if field.name in row}
-
-
-def _cast(text: str, kind: object) -> object:
-    if kind == float | None:
-        return float(text) if text else None
-    return int(text) if kind is int else float(text) if kind is float else text
+    return parse_row(row, SyntheticImage, where=where, drawing=typed_cells(row, SynthesisDrawing))

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
@@ -30,8 +29,12 @@ def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = N
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, variant=variant, use_safetensors=True, local_files_only=True, **NO_CHECKER
         )
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{folder}: a part is damaged ({_short(error)}); copy or create the folder again") from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # an unexpected file makes diffusers and transformers raise many kinds of errors
+        raise ValueError(
+            f"{folder}: a part is damaged, or of another model ({_short(error)}); copy or create the folder again"
+        ) from error
     return _ready(pipeline).to(device)
 
 

@@ -16,6 +16,7 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import nn
 
+from sdaug.common.checkpoint import Checkpoint, Progress, State
 from sdaug.common.device import torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.params import ConceptParams
@@ -57,11 +58,12 @@ def train_dreambooth(
     seed: int,
     report: Report,
     preview: Preview | None = None,
-) -> None:
+    checkpoint: Checkpoint | None = None,
+) -> list[dict[str, float]]:
     """Fine-tune in place on photos `(N, H, W, 3)` of one class; `class_images` are for prior preservation.
 
-    `seed` is that of the draw. `report` receives the mean loss of each term; `preview` is called with the step every
-    `preview_steps`.
+    `seed` is that of the draw. Returns the mean loss of each term by step, and `report` receives each of these rows,
+    also those from before a checkpoint; `preview` is called with the step every `preview_steps`.
 
     Raises:
         ValueError: a loss is not finite; the message names the first such step.
@@ -72,16 +74,30 @@ def train_dreambooth(
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
     loop = Loop(pipeline, halves, params, seed=seed)
 
+    # Go on from the last checkpoint, if any.
+    done, history = 0, list[dict[str, float]]()
+    state = checkpoint.load() if checkpoint else None
+    if state:
+        done, history = state["step"], state["history"]
+        loop.restore(state["loop"])
+        for row in history:
+            report(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+
     last = params.training_steps
-    for step in progress(range(1, last + 1), title="DreamBooth", total=last):
+    for step in progress(range(done + 1, last + 1), title="DreamBooth", total=last - done):
         loop.step(step)
         if step % REPORT_STEPS == 0 or step == last:
-            report(step, loop.report())
+            means = loop.report()
+            history.append({"step": step, **means})
+            report(step, means)
         # Previews before the first and after the last step are drawn by the stage itself.
         if preview and params.preview_steps and step % params.preview_steps == 0 and step < last:
             with loop.ready_to_draw():
                 preview(step)
+        if checkpoint and step < last and checkpoint.is_due():
+            checkpoint.save({"step": step, "history": history, "loop": loop.state()})
     loop.finish()
+    return history
 
 
 class Loop:
@@ -120,6 +136,14 @@ class Loop:
         self._num_skipped_steps = 0
         self._prompts = Prompts(pipeline, halves, params, self._dtype)
         self.monitor = LossMonitor([f"{half.name}_loss" for half in halves], device)
+        self._progress = Progress(
+            weights=self._weights,
+            optimizer=self._optimizer,
+            schedule=self._schedule,
+            stream=self._stream,
+            average=self._average,
+            monitor=self.monitor,
+        )
         self._set_training(is_on=True)
 
     def step(self, step: int) -> None:
@@ -180,6 +204,22 @@ class Loop:
             self._set_training(is_on=True)
             if self._average:
                 self._average.restore(self._weights)
+
+    def state(self) -> State:
+        """All that changes from step to step."""
+        return {
+            **self._progress.state(),
+            "scaler": self._scaler.state_dict(),
+            "num_skipped_steps": self._num_skipped_steps,
+            "random": torch.get_rng_state(),  # of the text encoder's dropout, if it has any
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a saved state."""
+        self._progress.restore(state)
+        self._scaler.load_state_dict(state["scaler"])
+        self._num_skipped_steps = state["num_skipped_steps"]
+        torch.set_rng_state(state["random"])
 
     def finish(self) -> None:
         """Leave the final weights in the pipeline: the moving average, if there is one."""

@@ -13,6 +13,8 @@ MAX_TEST_PARTS = 20  # a test fraction of 0.05 is one part in twenty
 
 def assign_folds(labels: Sequence[str], groups: Sequence[str], *, num_folds: int, seed: int) -> NDArray[np.int64]:
     """The fold of each photo, `(N,)`: stratified by label, no group in two folds."""
+    if num_folds == 1:
+        return np.zeros(len(labels), np.int64)
     folds = np.full(len(labels), -1)
     splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed % 2**32)
     for fold, (_, members) in enumerate(splitter.split(folds, labels, groups)):

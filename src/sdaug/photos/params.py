@@ -1,7 +1,7 @@
 """Section `prepare` of params.yaml."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ class PrepareParams:
     min_images: int
     max_broken_fraction: float
     seed: int
+    class_folders: dict[str, str] = field(default_factory=dict)  # of classes that are not called as their folder
+    left_out: list[str] = field(default_factory=list)  # folders that hold no class of the study
 
     def __post_init__(self) -> None:
         is_size = 32 <= self.size_pixels <= 1024 and self.size_pixels % 8 == 0

@@ -19,7 +19,7 @@ from sdaug.common.manifest import Photo, count_labels, write_manifest
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.photos.decode import UnreadablePhotoError, decode_photo
-from sdaug.photos.folders import SPLITS, Source, count_ignored, find_photos
+from sdaug.photos.folders import Part, Source, count_ignored, find_photos, find_unused, part_folders
 from sdaug.photos.folds import assign_folds, choose_test
 from sdaug.photos.params import PrepareParams
 
@@ -58,11 +58,13 @@ def prepare(
     _check_paths(params.raw, out_dir)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
-    sources = find_photos(params.raw, classes)
+    sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
     _check_given_split(params, sources, classes)
+    unused = find_unused(params.raw)
     # Without a pattern each photo is a group; its id needs pixels, so the path stands in for it.
     groups = [find_group(source.path, params.group_pattern) or str(source.path) for source in sources]
-    _check_training(params, _training_pool(params, sources, groups), classes, kind="images")
+    num_folds = _num_folds(params, sources)
+    _check_training(params, _training_pool(params, sources, groups), classes, kind="images", num_folds=num_folds)
 
     # One pass over the pixels.
     with fresh_dir(out_dir) as scratch:
@@ -72,7 +74,7 @@ def prepare(
         _check_broken(params, broken, num_photos=len(sources))
         kept = drop_duplicates(loaded)
         pool = _training_pool(params, [item.source for item in kept], [item.group for item in kept])
-        _check_training(params, pool, classes, kind="readable, different images")
+        _check_training(params, pool, classes, kind="readable, different images", num_folds=num_folds)
         photos = _split_photos(params, kept)
         _check_split(params, photos, classes)
         write_manifest(scratch / "manifest.csv", photos)
@@ -86,7 +88,10 @@ def prepare(
         **_count_dropped(loaded, kept, photos),
         "num_ignored": count_ignored(params.raw, sources),
         "num_broken": len(broken),
+        "broken_of_class": dict(sorted(Counter(_place(item.source) for item in broken).items())),
         "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
+        "unused": [f"{item.shown}: {item.reason}" for item in unused],
+        "left_out": list(params.left_out),
     }
 
 
@@ -108,13 +113,15 @@ def find_group(path: Path, pattern: str | None) -> str | None:
 
 
 def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
-    """One photo per id, sorted by id; a copy in the test set takes precedence, so no test photo moves to training.
+    """One photo per id, sorted by id; a copy in the test set takes precedence, then one in a given validation set.
+
+    So no photo moves from there to training.
 
     Raises:
         ValueError: two classes have a photo with the same pixels.
     """
     kept: dict[str, Prepared] = {}
-    for item in sorted(loaded, key=lambda item: (item.id, item.source.split != "test", item.sha256, item.source.path)):
+    for item in sorted(loaded, key=lambda item: (item.id, _rank(item.source.part), item.sha256, item.source.path)):
         first = kept.setdefault(item.id, item)
         if first.source.label != item.source.label:
             one, other = sorted([first.source, item.source])
@@ -123,6 +130,10 @@ def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
                 "delete the wrong one"
             )
     return list(kept.values())
+
+
+def _rank(part: Part | None) -> int:
+    return {"test": 0, "val": 1}.get(part or "train", 2)
 
 
 def _load_photos(
@@ -158,15 +169,20 @@ def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo
     # Test set.
     labels = np.array([item.source.label for item in kept])
     groups = np.array([item.group for item in kept])
-    is_test = np.array([item.source.split == "test" for item in kept])
+    parts = np.array([item.source.part or "train" for item in kept])
+    is_test = parts == "test"
     if params.split == "made":
         seed = derive_seed(params.seed, "prepare", "test")
         is_test = choose_test(labels.tolist(), groups.tolist(), test_fraction=params.test_fraction, seed=seed)
-    # Folds of the other photos.
-    train = np.flatnonzero(~is_test)
+    # Folds of the other photos; a validation set that was given is the first one.
     folds = np.full(len(kept), -1)
-    seed = derive_seed(params.seed, "prepare", "folds")
-    folds[train] = assign_folds(labels[train].tolist(), groups[train].tolist(), num_folds=params.num_folds, seed=seed)
+    is_given = (parts == "val") & (params.split == "given")
+    folds[is_given] = 0
+    num_given = int(is_given.any())
+    train = np.flatnonzero(~is_test & ~is_given)
+    num_made, seed = params.num_folds - num_given, derive_seed(params.seed, "prepare", "folds")
+    made = assign_folds(labels[train].tolist(), groups[train].tolist(), num_folds=num_made, seed=seed)
+    folds[train] = made + num_given
     return [
         Photo(
             id=item.id,
@@ -181,9 +197,15 @@ def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo
 
 
 def _training_pool(params: PrepareParams, sources: Sequence[Source], groups: Sequence[str]) -> list[tuple[str, str]]:
-    """Label and group of each photo that can become a training photo."""
+    """Label and group of each photo that can become a training photo, in a fold that is made here."""
     pairs = zip(sources, groups, strict=True)
-    return [(source.label, group) for source, group in pairs if params.split == "made" or source.split == "train"]
+    return [(source.label, group) for source, group in pairs if params.split == "made" or source.part == "train"]
+
+
+def _num_folds(params: PrepareParams, sources: Sequence[Source]) -> int:
+    """The number of folds that are made here: a given validation set is one of `prepare.num_folds`."""
+    is_given = params.split == "given" and any(source.part == "val" for source in sources)
+    return params.num_folds - is_given
 
 
 def _summarize(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, int]:
@@ -207,13 +229,18 @@ def _count_dropped(loaded: Sequence[Prepared], kept: Sequence[Prepared], photos:
     split_of: dict[str, str] = {photo.id: photo.split for photo in photos}
     kept_paths = {item.source.path for item in kept}
     dropped = [item for item in loaded if item.source.path not in kept_paths]
-    counts = Counter(f"{item.source.split or split_of[item.id]}.{item.source.label}" for item in dropped)
+    counts = Counter(f"{item.source.part or split_of[item.id]}.{item.source.label}" for item in dropped)
     return {
         "duplicates": dict(sorted(counts.items())),
         "num_training_copies_of_test_photos": sum(
-            item.source.split == "train" and split_of[item.id] == "test" for item in dropped
+            item.source.part in ("train", "val") and split_of[item.id] == "test" for item in dropped
         ),
     }
+
+
+def _place(source: Source) -> str:
+    """Part and class of a photo, as the report counts them."""
+    return f"{source.part}.{source.label}" if source.part else source.label
 
 
 def _check_paths(raw: Path, out_dir: Path) -> None:
@@ -226,35 +253,50 @@ def _check_paths(raw: Path, out_dir: Path) -> None:
 def _check_given_split(params: PrepareParams, sources: Sequence[Source], classes: Sequence[str]) -> None:
     if params.split == "made":
         return
-    for split in SPLITS:
-        if not any(source.split == split for source in sources):
-            raise ValueError(f"{params.raw / split}: no photos, but prepare.split is given; add some or set it to made")
-    test_labels = {source.label for source in sources if source.split == "test"}
-    for label in classes:
-        if label not in test_labels:
+    held = {(source.part, source.label) for source in sources}
+    parts = {part for part, _ in held}
+    for part in ("train", "test"):
+        if part not in parts:
             raise ValueError(
-                f"{params.raw / 'test' / label}: 0 images, need at least 1; add one or set prepare.split: made"
+                f"{params.raw / part}: no photos, but prepare.split in params.yaml is given; add some or set it to made"
             )
+    held_out: tuple[Part, ...] = ("val", "test") if "val" in parts else ("test",)
+    for part in held_out:
+        for label in classes:
+            if (part, label) not in held:
+                raise ValueError(
+                    f"{_class_folder(params, label, part)}: 0 images, need at least 1; add one, set prepare.split: "
+                    f"made in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
+                )
 
 
 def _check_training(
-    params: PrepareParams, pool: Sequence[tuple[str, str]], classes: Sequence[str], *, kind: str
+    params: PrepareParams, pool: Sequence[tuple[str, str]], classes: Sequence[str], *, kind: str, num_folds: int
 ) -> None:
     """Check that each class has enough images and groups; `pool` holds the label and group of each image."""
     num_images = Counter(label for label, _ in pool)
     num_groups = Counter(label for label, _ in set(pool))
     for label in classes:
-        folder = params.raw / ("train" if params.split == "given" else "") / label
+        folder = _class_folder(params, label, "train")
         if num_images[label] < params.min_images:
             raise ValueError(
-                f"{folder}: {num_images[label]} {kind}, need at least {params.min_images}; "
-                "add images or lower prepare.min_images"
+                f"{folder}: {num_images[label]} {kind}, need at least {params.min_images}; add images, lower "
+                f"prepare.min_images in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
             )
-        if num_groups[label] < params.num_folds:
+        if num_groups[label] < num_folds:
             raise ValueError(
-                f"{folder}: {kind} of {num_groups[label]} groups, need at least {params.num_folds}, one per fold; "
-                "add images or lower prepare.num_folds"
+                f"{folder}: {kind} of {num_groups[label]} groups, need at least {num_folds}, one per fold; add images, "
+                f"lower prepare.num_folds in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
             )
+
+
+def _class_folder(params: PrepareParams, label: str, part: str) -> Path:
+    """The folder of a class, for a message; under `made` photos of all parts are pooled."""
+    folder = params.class_folders.get(label, label)
+    if params.split == "made":
+        return params.raw / folder
+    roots = part_folders(params.raw, classes=params.class_folders.values(), left_out=params.left_out)
+    return next((root for root, found in roots if found == part), params.raw / part) / folder
 
 
 def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos: int) -> None:
@@ -264,20 +306,20 @@ def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos
     more = f" and {len(broken) - NUM_NAMED_FILES} more" if len(broken) > NUM_NAMED_FILES else ""
     raise ValueError(
         f"{params.raw}: {len(broken)} of {num_photos} photos cannot be used: {named}{more}; repair or delete them, "
-        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction})"
+        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction}) in params.yaml"
     )
 
 
 def _check_split(params: PrepareParams, photos: Sequence[Photo], classes: Sequence[str]) -> None:
     """Check that each class is in the test set and in every fold; groups with several classes can prevent that."""
     train = [(photo.label, photo.group) for photo in photos if photo.split == "train"]
-    _check_training(params, train, classes, kind="training images")
+    _check_training(params, train, classes, kind="training images", num_folds=params.num_folds)
     held = {(photo.label, photo.fold) for photo in photos}
     for label in classes:
         for fold in range(-1, params.num_folds):  # -1 is the test set
             if (label, fold) not in held:
                 place = "the test set" if fold < 0 else f"fold {fold}"
                 raise ValueError(
-                    f"{params.raw}: no image of {label} in {place}; add images, lower prepare.num_folds "
-                    "or change prepare.seed"
+                    f"{params.raw}: no image of {label} in {place}; add images, or lower prepare.num_folds or change "
+                    "prepare.seed in params.yaml"
                 )

@@ -3,7 +3,6 @@
 Everything that changes from step to step is in `state`, so an interrupted training gives the bytes of an unbroken one.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import nn
 
+from sdaug.common.checkpoint import Checkpoint, Progress
 from sdaug.common.device import torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.precision import autocast, resolve_precision
@@ -41,48 +41,28 @@ class Loop(Protocol):
 
 
 def run_loop(
-    loop: Loop, num_steps: int, checkpoint: Path, *, key: str, every_seconds: float, title: str
+    loop: Loop, num_steps: int, path: Path, *, key: str, every_seconds: float, title: str
 ) -> list[dict[str, Any]]:
     """Run all steps that are left, and return the mean losses of all; a checkpoint with another key is not taken.
 
     Raises:
         ValueError: a loss is not finite.
     """
-    done, history = _restore(loop, checkpoint, key)
-    saved = time.monotonic()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = Checkpoint(path, every_seconds=every_seconds)
+    done, history = 0, list[dict[str, Any]]()
+    state = checkpoint.load()
+    if state and state["key"] == key:
+        loop.restore(state["state"])
+        done, history = state["step"], state["history"]
     for step in progress(range(done + 1, num_steps + 1), title=title, total=num_steps - done):
         loop.step(step)
         if step % REPORT_STEPS == 0 or step == num_steps:
             means = loop.monitor.means(where=f"pretrain: {title}", way_out="lower its learning_rate")
             history += [{"curve": name, "step": step, "value": value} for name, value in means.items()]
-        # At report steps only, when the monitor is empty.
-        if (step % REPORT_STEPS == 0 and is_due(saved, every_seconds)) or step == num_steps:
-            _save(checkpoint, {"key": key, "step": step, "history": history, "state": loop.state()})
-            saved = time.monotonic()
+        if checkpoint.is_due() or step == num_steps:
+            checkpoint.save({"key": key, "step": step, "history": history, "state": loop.state()})
     return history
-
-
-def is_due(saved: float, every_seconds: float) -> bool:
-    """Whether it is time for the next checkpoint."""
-    return time.monotonic() - saved > every_seconds
-
-
-def _save(checkpoint: Path, values: Mapping[str, Any]) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    scratch = checkpoint.with_suffix(".partial")
-    torch.save(dict(values), scratch)
-    scratch.replace(checkpoint)
-
-
-def _restore(loop: Loop, checkpoint: Path, key: str) -> tuple[int, list[dict[str, Any]]]:
-    """The number of steps that are done already, and their losses."""
-    if not checkpoint.is_file():
-        return 0, []
-    found = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if found["key"] != key:
-        return 0, []
-    loop.restore(found["state"])
-    return int(found["step"]), found.get("history", [])
 
 
 class _Training:
@@ -102,6 +82,17 @@ class _Training:
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, params.warmup_steps, params.schedule_steps)
         self.average = EMAModel(self.weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
 
+    def progress(self, monitor: LossMonitor) -> Progress:
+        """What a checkpoint holds."""
+        return Progress(
+            weights=self.weights,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            stream=self.stream,
+            average=self.average,
+            monitor=monitor,
+        )
+
     def update(self, loss: torch.Tensor) -> None:
         """One optimizer step."""
         self.optimizer.zero_grad()
@@ -117,24 +108,6 @@ class _Training:
         for module in self.modules:
             module.eval().requires_grad_(False)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "weights": [weight.detach() for weight in self.weights],
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "stream": self.stream.get_state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        with torch.no_grad():
-            for weight, value in zip(self.weights, state["weights"], strict=True):
-                weight.copy_(value)
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.stream.set_state(state["stream"])
-
 
 class VaeLoop:
     """Autoencoding of random crops."""
@@ -143,7 +116,8 @@ class VaeLoop:
         self._vae, self._images, self._crop = pipeline.vae, images, params.crop_pixels
         self.training = _Training([pipeline.vae], params.vae, "vae")
         self.monitor = LossMonitor(["vae_squared_error"], self.training.device)
-        self.state, self.restore = self.training.state, self.training.restore
+        kept = self.training.progress(self.monitor)
+        self.state, self.restore = kept.state, kept.restore
 
     def step(self, number: int) -> None:
         """One step; `images` are uint8 `(N, 3, H, W)`."""
@@ -168,7 +142,8 @@ class UnetLoop:
         self._dropout, self._gamma = params.caption_dropout, params.min_snr_gamma
         self.training = _Training([pipeline.unet, pipeline.text_encoder], params.unet, "unet")
         self.monitor = LossMonitor(["unet_loss"], self.training.device)
-        self.state, self.restore = self.training.state, self.training.restore
+        kept = self.training.progress(self.monitor)
+        self.state, self.restore = kept.state, kept.restore
 
     def step(self, number: int) -> None:
         """One step; the last row of `tokens` `(N + 1, T)` is the empty caption."""

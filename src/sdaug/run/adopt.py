@@ -4,59 +4,137 @@ DVC cannot build a list of dependencies from params, so the rare classes appear 
 """
 
 import io
+import shutil
 import subprocess
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from sdaug.common.files import write_text
+from sdaug.common.files import fresh_dir, write_text
 from sdaug.common.manifest import missing_counts
-from sdaug.common.sections import check_name
-from sdaug.photos.folders import SPLITS, find_photos
+from sdaug.photos.archives import archive_stem, is_archive, unpack_photos
+from sdaug.photos.folders import (
+    Unused,
+    class_ids,
+    count_ignored,
+    find_photos,
+    find_unused,
+    folder_names,
+    is_utf8,
+    only_folder,
+    part_folders,
+)
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
-PHANTOM_DIR, TEATS_DIR = Path("data/phantom"), Path("data/teats")
+PHANTOM_DIR, TEATS_DIR, RAW_DIR = Path("data/phantom"), Path("data/teats"), Path("data/raw")
+RARE_BELOW = 0.8  # a class with fewer photos than this share of the largest is rare
 # A stage that no other study has; `adopt` copies it to dvc.yaml.
 TEATS_STAGE = Path("presets/stages/teats.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """The number of training photos per class, in class order, and whether the folder has a test set."""
+    """A folder of photos: the training photos of each class, in class order, and what else is there.
+
+    `class_folders` names the folders of classes that are not called as these. `num_validation` counts the photos of a
+    given validation set; `unused` and `num_ignored` are what no class has.
+    """
 
     folder: Path
     counts: dict[str, int]
     has_test: bool
+    class_folders: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    num_validation: int = 0
+    num_ignored: int = 0
+    unused: tuple[Unused, ...] = ()
+
+    def folder_of(self, label: str) -> Path:
+        """Where the photos of a class are, for a message."""
+        return self.folder / self.class_folders.get(label, label)
 
 
-def survey_folder(folder: Path, order: Sequence[str] | None = None) -> Survey:
+@contextmanager
+def unpacked(photos: Path, target: Path | None) -> Iterator[Path]:
+    """The folder of photos: `photos` itself, or where an archive is unpacked, by default `data/raw/<its name>`.
+
+    What was unpacked is gone again if the block fails.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: it is neither a folder nor an archive, an archive is unsafe, or `target` exists.
+    """
+    if not photos.is_file():
+        if not photos.is_dir():
+            raise FileNotFoundError(f"{photos}: no such folder; give a folder with one subfolder of photos per class")
+        yield only_folder(photos)
+        return
+    if not is_archive(photos):
+        raise ValueError(f"{photos}: neither a folder nor a zip or tar archive; give one with a folder per class")
+    target = target or RAW_DIR / archive_stem(photos)
+    if target.exists():
+        raise ValueError(f"{target}: exists; adopt that folder, delete it, or give another with --unpack-to")
+    with fresh_dir(target) as scratch:
+        unpack_photos(photos, scratch)
+    try:
+        yield only_folder(target)
+    except BaseException:
+        shutil.rmtree(target)
+        raise
+
+
+def survey_folder(folder: Path, order: Sequence[str] | None = None, left_out: Sequence[str] = ()) -> Survey:
     """The classes and photo counts of a folder of class folders, or of its `train/` if it has `train/` and `test/`.
 
-    `order` lists the classes in score order; by default they are sorted by name.
+    `order` lists the folders or ids of the classes in score order; by default they are sorted by name. Those in
+    `left_out` are no classes.
 
     Raises:
         FileNotFoundError: The folder does not exist.
-        ValueError: `order` does not match the class folders, or a class name is not allowed.
+        ValueError: `order` or `left_out` does not match the folders.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give a folder with one subfolder of photos per class")
-    has_test = all((folder / split).is_dir() for split in SPLITS)
-    root = folder / "train" if has_test else folder
-    found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    classes = list(order or found)
-    if sorted(classes) != found:
-        raise ValueError(f"--classes: {', '.join(classes)}; {root} contains {', '.join(found) or '(none)'}")
-    for label in classes:
-        check_name(label, where=str(root))
-    # Only training photos decide which class is rare.
+    # A class may itself be named train or test; then `order` says so.
+    roots = part_folders(folder, classes=order or (), left_out=left_out)
+    parts = {part: root for root, part in roots}
+    root = parts.get("train", roots[0][0])
+    there = [name for name in folder_names(root) if is_utf8(name)]
+    ids = class_ids(there)
+    # Folders may be left out by name or by id, and beside train/ as well.
+    known = {**{label: name for name, label in ids.items()}, **dict.fromkeys(there)}
+    dropped = [known.get(name) or name for name in left_out]
+    for name in dropped:
+        if name not in there and name not in folder_names(folder):
+            raise ValueError(f"--drop {name}: no such folder; {root} contains {', '.join(there) or '(none)'}")
+    found = [name for name in there if name not in dropped]
+    ids = class_ids(found)
+    names = {label: name for name, label in ids.items()}
+    classes = [ids.get(name, name) for name in order or found]
+    if sorted(classes) != sorted(names):
+        raise ValueError(f"--classes: {', '.join(order or [])}; {root} contains {', '.join(found) or '(none)'}")
+    class_folders = {label: names[label] for label in classes if names[label] != label}
+    # Only training photos decide which class is rare; without a test set all photos are pooled.
+    has_test = {"train", "test"} <= set(parts)
+    photos = find_photos(folder, classes, class_folders=class_folders, left_out=dropped)
     counts = dict.fromkeys(classes, 0)
-    for photo in find_photos(folder, classes):
-        counts[photo.label] += photo.split != "test"
-    return Survey(folder=folder, counts=counts, has_test=has_test)
+    for photo in photos:
+        counts[photo.label] += photo.part in ("train", None) or not has_test
+    return Survey(
+        folder=folder,
+        counts=counts,
+        has_test=has_test,
+        class_folders=class_folders,
+        left_out=tuple(dropped),
+        num_validation=sum(photo.part == "val" for photo in photos) if has_test else 0,
+        num_ignored=count_ignored(folder, photos),
+        unused=tuple(find_unused(folder)),
+    )
 
 
 def survey_teats() -> Survey:
@@ -67,32 +145,43 @@ def survey_teats() -> Survey:
     return Survey(folder=TEATS_DIR, counts=counts, has_test=True)
 
 
-def rare_classes(survey: Survey) -> dict[str, int]:
+def rare_classes(survey: Survey, *, rare_below: float = RARE_BELOW) -> dict[str, int]:
     """The number of images by which each rare class falls short of the largest class.
 
+    A class is rare if it has less than `rare_below` times as many photos as the largest.
+
     Raises:
-        ValueError: There are fewer than two classes, a class is empty, or all classes are the same size.
+        ValueError: There are fewer than two classes, a class is empty, or none is rare.
     """
     if len(survey.counts) < 2:
         raise ValueError(f"{survey.folder}: {len(survey.counts)} class folders, need at least 2; use one per class")
     for label, count in survey.counts.items():
         if count == 0:
-            raise ValueError(f"{survey.folder / label}: no photos; add some, or remove the folder")
-    missing = {label: lack for label, lack in missing_counts(survey.counts).items() if lack > 0}
-    if not missing:
-        raise ValueError(f"{survey.folder}: all classes have {max(survey.counts.values())} photos; nothing to balance")
-    return missing
+            raise ValueError(f"{survey.folder_of(label)}: no photos; add some, or leave it out with --drop {label}")
+    largest = max(survey.counts.values())
+    rare = {
+        label: lack
+        for label, lack in missing_counts(survey.counts).items()
+        if survey.counts[label] < rare_below * largest
+    }
+    if not rare:
+        fewest = min(survey.counts.values())
+        raise ValueError(
+            f"{survey.folder}: all classes have {fewest} to {largest} photos; nothing to balance with --rare-below "
+            f"{rare_below:g}"
+        )
+    return rare
 
 
-def generated_classes(survey: Survey, datasets: Mapping[str, Any]) -> list[str]:
+def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below: float) -> list[str]:
     """The classes that get a generator: the rare ones, or all of them if an arm has as many images of each class."""
-    rare = rare_classes(survey)
+    rare = rare_classes(survey, rare_below=rare_below)
     has_all = any(arm["images"].get("per_class") for arm in datasets.values())
     return list(survey.counts) if has_all else list(rare)
 
 
 def adopted_params(
-    preset: Path, survey: Survey, *, subject: str | None, group_pattern: str | None
+    preset: Path, survey: Survey, *, subject: str | None, group_pattern: str | None, rare_below: float = RARE_BELOW
 ) -> MutableMapping[str, Any]:
     """The preset with its comments, filled in with the classes, prompts and layout of the surveyed folder.
 
@@ -100,7 +189,8 @@ def adopted_params(
         ValueError: A class has too few photos for the preset, or there is nothing to balance.
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
-    generated = generated_classes(survey, params["datasets"])  # refuses classes that cannot be balanced
+    # Refuses classes that cannot be balanced.
+    generated = generated_classes(survey, params["datasets"], rare_below=rare_below)
     # What only the phantom has.
     if survey.folder != PHANTOM_DIR:
         params.pop("phantom", None)
@@ -108,17 +198,21 @@ def adopted_params(
         for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
             del params["datasets"][name]  # only the phantom has more true photos
     # With fewer photos than folds, a fold would have none of the class.
-    fewest = min(survey.counts, key=lambda label: survey.counts[label])
     need = max(params["prepare"]["min_images"], params["prepare"]["num_folds"])
-    if survey.counts[fewest] < need:
-        raise ValueError(
-            f"{survey.folder / fewest}: {survey.counts[fewest]} photos, need at least {need}; add photos, or lower "
-            f"prepare.min_images and prepare.num_folds in {preset}"
-        )
+    for label, count in survey.counts.items():
+        if count < need:
+            raise ValueError(
+                f"{survey.folder_of(label)}: {count} photos, need at least {need}; leave the class out with --drop "
+                f"{label}, add photos, or lower prepare.min_images and prepare.num_folds in {preset}"
+            )
     # Classes and layout of the folder.
     _fill(params["classes"], list(survey.counts))
     params["prepare"]["raw"] = survey.folder.as_posix()
     params["prepare"]["group_pattern"] = group_pattern
+    for key, value in (("class_folders", survey.class_folders), ("left_out", list(survey.left_out))):
+        params["prepare"].pop(key, None)
+        if value:
+            params["prepare"][key] = value
     # The slides' own test set is not used: 371 of its 380 photos share an udder photo with a training photo
     # (docs/slides-photos.md).
     params["prepare"]["split"] = "given" if survey.has_test and survey.folder != TEATS_DIR else "made"

@@ -3,7 +3,8 @@
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
 from sdaug.photos.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
     PARAMS,
     PHANTOM_DIR,
+    RARE_BELOW,
     TEATS,
     Survey,
     adopted_graph,
@@ -27,9 +30,11 @@ from sdaug.run.adopt import (
     refuse_unsaved,
     survey_folder,
     survey_teats,
+    unpacked,
     write_adopted,
 )
-from sdaug.run.grid import run_grid
+from sdaug.run.grid import find_changes, run_grid
+from sdaug.run.mlflow_sync import sync_mlflow
 
 PRESETS, CURRENT = Path("presets"), "current"
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
@@ -42,7 +47,12 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     # Setting up a study.
     adopt = commands.add_parser("adopt", help="turn this checkout into a study of your own photos")
-    adopt.add_argument("folder", type=Path, nargs="?", help="folder of class folders, or with train/ and test/ of such")
+    adopt.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="folder of class folders, or with train/, val/ and test/ of such; or a zip or tar archive of it",
+    )
     adopt.add_argument(
         "--preset",
         default="photos-cpu",
@@ -51,11 +61,24 @@ def main(words: Sequence[str] | None = None) -> None:
     adopt.add_argument("--subject", help="what the photos show, used in the prompts, such as 'coffee leaf'")
     adopt.add_argument("--group-pattern", help="regular expression for what file names of one individual share")
     adopt.add_argument("--classes", help="comma-separated classes in score order (default: sorted by name)")
+    adopt.add_argument(
+        "--drop", action="append", default=[], metavar="CLASS", help="leave a class out; may be given several times"
+    )
+    adopt.add_argument(
+        "--rare-below",
+        type=float,
+        default=RARE_BELOW,
+        help="a class is rare, and gets a generator, if it has less than this share of the photos of the largest "
+        f"(default: {RARE_BELOW})",
+    )
+    adopt.add_argument("--unpack-to", type=Path, help="folder for the photos of an archive (default: data/raw/NAME)")
     adopt.set_defaults(run=run_adopt)
     # Running it.
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    sync = commands.add_parser("mlflow-sync", help="import into MLflow what it missed, from the histories on disk")
+    sync.set_defaults(run=run_sync)
     # Using its classifiers and generators.
     predict = commands.add_parser("predict", help="print class probabilities for any photos, as CSV")
     predict.add_argument(
@@ -79,24 +102,32 @@ def main(words: Sequence[str] | None = None) -> None:
     run_stage(lambda: args.run(args))
 
 
+def run_sync(_: argparse.Namespace) -> None:
+    """Import into MLflow the runs that it lacks."""
+    synced = sync_mlflow(PARAMS, Path(), find_changes())
+    print(f"{len(synced.imported)} run(s) imported, {len(synced.present)} were there")
+    if synced.outdated:
+        print(f"passed over, since params, data or code have changed: {', '.join(synced.outdated)}; `dvc repro` first")
+
+
 def run_adopt(args: argparse.Namespace) -> None:
     """Survey the folder, print its counts, check everything, then write params.yaml and dvc.yaml."""
     preset = PARAMS if args.preset == CURRENT else PRESETS / f"{args.preset}.yaml"
     if not preset.is_file():
         known = ", ".join([CURRENT, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
         raise FileNotFoundError(f"{preset}: no such preset; choose from {known} (run in the root of the checkout)")
-    # Read and check everything first, so that a refusal leaves both files as they were.
-    survey = _survey(args)
-    _show(survey)
-    pattern = args.group_pattern or default_group_pattern(survey)
-    params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern)
-    check_study(params, PARAMS)
-    graph = adopted_graph(
-        GRAPH, list(params["concepts"]), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
-    )
-    # Write, but never over changes that are not in Git.
+    # Never over changes that are not in Git.
     refuse_unsaved([PARAMS, GRAPH])
-    write_adopted(params, graph)
+    # Read and check everything first, so that a refusal leaves both files as they were.
+    with _surveyed(args) as survey:
+        _show(survey, args.rare_below)
+        pattern = args.group_pattern or default_group_pattern(survey)
+        params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern, rare_below=args.rare_below)
+        check_study(params, PARAMS)
+        graph = adopted_graph(
+            GRAPH, list(params["concepts"]), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
+        )
+        write_adopted(params, graph)
     print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
 
 
@@ -166,19 +197,36 @@ def run_pretrain(args: argparse.Namespace) -> None:
     print(f"{args.out}: use it as base.model in params.yaml")
 
 
-def _survey(args: argparse.Namespace) -> Survey:
+@contextmanager
+def _surveyed(args: argparse.Namespace) -> Iterator[Survey]:
     if args.preset == TEATS and args.folder is None:
         # Counted from the table of labels: the photos come only when the stage `teats` runs.
-        return survey_teats()
+        yield survey_teats()
+        return
     if args.folder is None:
         raise ValueError("adopt: no folder given; run `sdaug adopt FOLDER`, with one subfolder of photos per class")
-    return survey_folder(args.folder, args.classes.split(",") if args.classes else None)
+    with unpacked(args.folder, args.unpack_to) as folder:
+        yield survey_folder(folder, args.classes.split(",") if args.classes else None, args.drop)
 
 
-def _show(survey: Survey) -> None:
+def _show(survey: Survey, rare_below: float) -> None:
     largest = max(survey.counts.values(), default=0)
-    print(f"{survey.folder}: {len(survey.counts)} classes, test set {'given' if survey.has_test else 'to be made'}")
+    validation = f", validation set given ({survey.num_validation} photos)" if survey.num_validation else ""
+    print(
+        f"{survey.folder}: {len(survey.counts)} classes, test set {'given' if survey.has_test else 'to be made'}"
+        f"{validation}"
+    )
     width = max(map(len, survey.counts), default=0)
     for label, count in survey.counts.items():
-        lack = f"rare, lacks {largest - count}" if count < largest else "the largest"
-        print(f"  {label:{width}}  {count:6} training photos  {lack}")
+        lack = f"lacks {largest - count}"
+        kind = "the largest" if count == largest else f"rare, {lack}" if count < rare_below * largest else lack
+        name = f"  folder {survey.class_folders[label]}" if label in survey.class_folders else ""
+        print(f"  {label:{width}}  {count:6} training photos  {kind}{name}")
+    if survey.left_out:
+        print(f"  left out: {', '.join(survey.left_out)}")
+    if survey.num_ignored:
+        print(f"  not photos of these classes: {survey.num_ignored} files")
+    for item in survey.unused[:NUM_NAMED]:
+        print(f"  not read: {item.shown}: {item.reason}")
+    if len(survey.unused) > NUM_NAMED:
+        print(f"  not read: {len(survey.unused) - NUM_NAMED} more")

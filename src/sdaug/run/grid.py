@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,12 @@ from pathlib import Path
 from queue import Queue
 from typing import TypeVar
 
+from sdaug.check.disk import read_sizes, require_space
+from sdaug.check.study import check_study
+from sdaug.common.sections import read_params
 from sdaug.run.warm import warm_starts
+
+PARAMS, SIZES = Path("params.yaml"), Path("metrics/sizes.json")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,13 +65,19 @@ def run_grid(num_jobs: int) -> None:
     """Bring every stage up to date, training up to `num_jobs` generators or classifiers at a time.
 
     Raises:
-        ValueError: `num_jobs` is below 1, or a stage failed; the other stages of its phase are finished first.
+        ValueError: `num_jobs` is below 1, params.yaml is invalid, the disk cannot hold the study, or a stage failed
+            (the other stages of its phase are finished first).
     """
     if num_jobs < 1:
         raise ValueError(f"grid: --jobs {num_jobs}; need 1 or more")
+    # To be stopped at once: the server then stops the stages.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
+    # The stage `check` does this as well, but in a clone with its results it need not run.
+    study = check_study(read_params(PARAMS), PARAMS)
+    require_space(study, read_sizes(SIZES), Path())
     gpus = list_gpus()
     for phase in PHASES:
         num_seats = 1 if phase.uses_all_cores and not gpus else num_jobs

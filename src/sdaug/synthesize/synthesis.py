@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from diffusers import StableDiffusionPipeline
 
-from sdaug.common.images import save_png
+from sdaug.common.images import read_png, save_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.seeding import derive_seed
@@ -61,6 +61,8 @@ def synthesize(
 ) -> tuple[list[SyntheticImage], dict[str, int]]:
     """Write PNG files, named by seed; returns their records and the rejected ones by reason.
 
+    Files that a stopped run has left in `out_dir` are not drawn again.
+
     Raises:
         ValueError: an image was rejected `MAX_ATTEMPTS` times.
     """
@@ -76,7 +78,7 @@ def synthesize(
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         for attempt in range(MAX_ATTEMPTS):
             again = []
-            for index, image in zip(open_indices, _draw(pipeline, order, open_indices, attempt), strict=True):
+            for index, image in zip(open_indices, _draw(pipeline, order, open_indices, attempt, out_dir), strict=True):
                 reason = find_fault(image, seen)
                 if reason:
                     rejected[reason] += 1
@@ -102,19 +104,28 @@ def synthesize(
 
 
 def _draw(
-    pipeline: StableDiffusionPipeline, order: Order, indices: Sequence[int], attempt: int
+    pipeline: StableDiffusionPipeline, order: Order, indices: Sequence[int], attempt: int, out_dir: Path
 ) -> Iterator[DrawnImage]:
     """One image per index. A seed depends on the index, not on how many images are drawn."""
-    return draw_images(
-        pipeline,
-        order.prompt,
-        order.drawing,
-        [order.seed(index, attempt) for index in indices],
-        height=order.size_pixels,
-        width=order.size_pixels,
-        title=order.label if order.variant == PLAIN else f"{order.label}, {order.variant}",
-        start=order.sources.start(indices) if order.sources else None,
+    seeds = {index: order.seed(index, attempt) for index in indices}
+    files = {index: out_dir / order.record(index, seeds[index], order.drawing).file_name for index in indices}
+    is_there = {index: path.is_file() for index, path in files.items()}
+    missing = [index for index in indices if not is_there[index]]
+    drawn = iter(
+        draw_images(
+            pipeline,
+            order.prompt,
+            order.drawing,
+            [seeds[index] for index in missing],
+            height=order.size_pixels,
+            width=order.size_pixels,
+            title=order.label if order.variant == PLAIN else f"{order.label}, {order.variant}",
+            start=order.sources.start(missing) if order.sources else None,
+        )
     )
+    for index in indices:
+        # A file holds an image that was accepted, so it was finite.
+        yield DrawnImage(seeds[index], read_png(files[index]), True) if is_there[index] else next(drawn)
 
 
 def image_seed(draw: int, label: str, index: int, attempt: int) -> int:

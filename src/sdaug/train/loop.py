@@ -1,6 +1,6 @@
 """The training loop of one phase: epochs of steps, each with a batch, a loss and an update of the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sdaug.classify.inference import predict, to_batch
 from sdaug.classify.models import ModelCard
 from sdaug.classify.params import Recipe, TrainParams
+from sdaug.common.checkpoint import State
 from sdaug.common.device import to_device, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.precision import autocast, resolve_precision
@@ -52,15 +53,19 @@ class Loop:
         self._labels, weights = training.labels, image_weights(training, phase.arm)
         self._weights = None if weights is None else torch.from_numpy(weights)
         # Random streams.
-        self._augmentation = Augmentation(phase.arm, torch_stream(phase.seed(seed, "augmentation")))
-        self._order = torch_stream(phase.seed(seed, "order"))
-        self._softening = torch_stream(phase.seed(seed, "soften"))
+        names = ("augmentation", "order", "soften")
+        self._streams = [torch_stream(phase.seed(seed, name)) for name in names]
+        changes, self._order, self._softening = self._streams
+        self._augmentation = Augmentation(phase.arm, changes)
 
         self._epochs = phase.epochs(training)
         num_batches = self._epochs.num_batches
         self._num_steps = phase.recipe.steps or num_batches * (phase.recipe.epochs or 1)
         self._num_epochs = -(-self._num_steps // num_batches)
         self._step = self.num_epoch_steps = 0  # in total, and in the last epoch
+        # Of the epoch that is under way: its batches, and how many of them are done.
+        self._batches: list[torch.Tensor] | None = None
+        self._monitor, self._num_done = LossMonitor(["loss"], self._device), 0
         self.num_views = np.zeros(len(training), np.int64)
         self._optimizer = build_optimizer(model, phase.recipe)
         self._schedule = build_schedule(self._optimizer, phase.recipe, num_steps=self._num_steps)
@@ -80,28 +85,62 @@ class Loop:
             exposure *= self._weights.numpy()
         return exposure if self._by_class is None else exposure * np.array(self._by_class)[self._labels]
 
-    def numbers(self) -> Iterator[int]:
-        """The numbers of the epochs, from 1, with a progress line."""
-        numbers = range(1, self._num_epochs + 1)
-        yield from progress(numbers, title=self._title, total=self._num_epochs, unit="epoch")
+    def numbers(self, first: int = 1) -> Iterator[int]:
+        """The numbers of the epochs, from 1 or where a stopped run was, with a progress line."""
+        numbers = range(first, self._num_epochs + 1)
+        yield from progress(numbers, title=self._title, total=len(numbers), unit="epoch")
 
-    def train_epoch(self, epoch: int) -> float:
+    def train_epoch(self, epoch: int, tick: Callable[[], None] = lambda: None) -> float:
         """Train for one epoch, or for the remaining steps; returns the mean loss per image.
+
+        `tick` is called after each step, to save the state if it is time to.
 
         Raises:
             ValueError: the loss is not finite.
         """
         set_training(self._model, self._recipe)
-        monitor = LossMonitor(["loss"], self._device)
-        # The last epoch ends as soon as all steps are done.
-        batches = self._epochs.draw(self._order)[: self._num_steps - self._step]
-        for number, chosen in enumerate(batches, start=1):
+        if self._batches is None:  # else a stopped run has begun this epoch
+            # The last epoch ends as soon as all steps are done.
+            self._batches = self._epochs.draw(self._order)[: self._num_steps - self._step]
+            self._monitor, self._num_done = LossMonitor(["loss"], self._device), 0
+        batches = self._batches
+        for number, chosen in enumerate(batches[self._num_done :], start=self._num_done + 1):
             loss = self._train_step(chosen)
-            monitor.add(number, [loss], num_images=len(chosen))
+            self._monitor.add(number, [loss], num_images=len(chosen))
             np.add.at(self.num_views, chosen.numpy(), 1)
+            self._num_done = number
+            tick()
         self._step += len(batches)
-        self.num_epoch_steps = len(batches)
-        return monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
+        self.num_epoch_steps, self._batches = len(batches), None
+        return self._monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
+
+    def state(self) -> State:
+        """All that changes from step to step; batches and the monitor are those of the epoch that is under way."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "average": self._average.state_dict() if self._average else None,
+            "streams": [stream.get_state() for stream in self._streams],
+            "step": self._step,
+            "batches": self._batches,
+            "num_done": self._num_done,
+            "monitor": self._monitor.state(),
+            "num_views": torch.from_numpy(self.num_views),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a saved state."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
+        for stream, saved in zip(self._streams, state["streams"], strict=True):
+            stream.set_state(saved)
+        self._step, self._batches, self._num_done = state["step"], state["batches"], state["num_done"]
+        self._monitor.restore(state["monitor"])
+        self.num_views = state["num_views"].numpy()
 
     def predict(self, images: Images, epoch: int) -> NDArray[np.float64]:
         """Class probabilities `(N, K)` of images `(N, H, W, 3)` from the model that would be kept.

@@ -1,6 +1,6 @@
 """The result of a training run: the best epoch by validation, and the history of all epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from torch import nn
 from sdaug.classify.inception_head import weights_without
 from sdaug.classify.models import ModelCard, create_network
 from sdaug.classify.params import TrainParams
+from sdaug.common.checkpoint import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,28 @@ class Selection:
             self._weights = deepcopy(weights_without(model.state_dict()))
         patience = self._shared.early_stopping_epochs
         return patience is not None and epoch - self._epoch >= patience
+
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """The rows of all epochs so far."""
+        return self._history
+
+    def state(self) -> State:
+        """All that changes from epoch to epoch."""
+        plain = [{name: float(value) for name, value in row.items()} for row in (*self._history, self._scores)]
+        return {
+            "history": plain[:-1],
+            "epoch": self._epoch,
+            "scores": plain[-1],
+            "predicted": None if self._predicted is None else torch.from_numpy(self._predicted),
+            "weights": self._weights,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a saved state."""
+        self._history = [{**row, "epoch": int(row["epoch"])} for row in state["history"]]
+        self._epoch, self._scores, self._weights = state["epoch"], state["scores"], state["weights"]
+        self._predicted = None if state["predicted"] is None else state["predicted"].numpy()
 
     def result(self, card: ModelCard, *, num_views: NDArray[np.int64], exposure: NDArray[np.float64]) -> Trained:
         """The kept epoch and the history."""

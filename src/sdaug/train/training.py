@@ -1,6 +1,7 @@
 """Training one classifier on one data set, with selection of the best epoch by validation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from sdaug.classify.models import build_model
 from sdaug.classify.params import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
+from sdaug.common.checkpoint import Checkpoint, State
 from sdaug.common.params import Square
 from sdaug.common.seeding import derive_seed
 from sdaug.train.examples import BatchReader, Images, Labels, TrainingSet
@@ -33,10 +35,12 @@ def train_classifier(
     square: Square = "crop",
     report: Report | None = None,
     title: str = "epochs",
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train on the images of a training set and keep the best epoch by validation images `(N, H, W, 3)` and labels.
 
-    A pretraining on synthetic images has no epochs that could be kept, and is in no history.
+    A pretraining on synthetic images has no epochs that could be kept, and is in no history. After going on from a
+    checkpoint, `report` receives all epochs again.
 
     Raises:
         ValueError: the batch is larger than the data set, the arm needs images that are not there, or losses or
@@ -51,30 +55,42 @@ def train_classifier(
         prepare_model(model, device, shared)
         reader = BatchReader(training, device)
 
+        found = checkpoint.load() if checkpoint else None
+        first_phase, first_epoch = (found["phase"], found["epoch"]) if found else (0, 1)
+
         # Pretraining: of it, only the weights and the count of views are kept.
-        views_before = np.zeros(len(training), np.int64)
-        for phase in phases[:-1]:
-            loop = Loop(model, card, reader, phase, shared=shared, seed=seed, title=f"{title}, {phase.name}")
-            for epoch in loop.numbers():
-                loop.train_epoch(epoch)
-            views_before += loop.num_views
-
-        loop = Loop(model, card, reader, phases[-1], shared=shared, seed=seed, title=title)
         selection, has_validation = Selection(shared), len(validation[0]) > 0
-        for epoch in loop.numbers():
-            # Train.
-            row = {"train_loss": loop.train_epoch(epoch)}
+        views_before = found["views_before"].numpy() if found else np.zeros(len(training), np.int64)
+        for place, phase in list(enumerate(phases))[first_phase:]:
+            is_last = place == len(phases) - 1
+            named = title if is_last else f"{title}, {phase.name}"
+            loop = Loop(model, card, reader, phase, shared=shared, seed=seed, title=named)
+            if found:
+                loop.restore(found["loop"])
+                selection.restore(found["selection"])
+                _set_random(found["random"], device)
+                _report_again(selection.history, report)
+            for epoch in loop.numbers(first_epoch):
+                # Train.
+                state = partial(_state, loop, selection, views_before, device, phase=place, epoch=epoch)
+                row = {"train_loss": loop.train_epoch(epoch, partial(_save_if_due, checkpoint, state))}
+                if not is_last:
+                    continue
 
-            # Validate. Without a validation set, training images still tell whether the weights are finite.
-            predicted = loop.predict(validation[0] if has_validation else training.images[: recipe.batch_size], epoch)
-            scores = score(predicted, validation[1]) if has_validation else {}
-            row |= {f"validation_{name}": value for name, value in scores.items()}
+                # Validate. Without a validation set, training images still tell whether the weights are finite.
+                shown = validation[0] if has_validation else training.images[: recipe.batch_size]
+                predicted = loop.predict(shown, epoch)
+                scores = score(predicted, validation[1]) if has_validation else {}
+                row |= {f"validation_{name}": value for name, value in scores.items()}
 
-            # Report, and keep the best epoch.
-            if report is not None:
-                report(epoch, row)
-            if selection.add(epoch, row, scores, predicted if has_validation else None, loop.kept):
-                break
+                # Report, and keep the best epoch.
+                if report is not None:
+                    report(epoch, row)
+                if selection.add(epoch, row, scores, predicted if has_validation else None, loop.kept):
+                    break
+            found, first_epoch = None, 1
+            if not is_last:
+                views_before = views_before + loop.num_views
     return selection.result(card, num_views=views_before + loop.num_views, exposure=loop.exposure)
 
 
@@ -85,3 +101,36 @@ def prepare_model(model: nn.Module, device: torch.device, shared: TrainParams) -
     model.to(device).to(memory_format=torch.channels_last)
     if shared.compile:
         model.compile()
+
+
+def _report_again(history: Sequence[Mapping[str, float]], report: Report | None) -> None:
+    if report is None:
+        return
+    for row in history:
+        report(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
+
+
+def _save_if_due(checkpoint: Checkpoint | None, state: Callable[[], State]) -> None:
+    if checkpoint and checkpoint.is_due():
+        checkpoint.save(state())
+
+
+def _state(
+    loop: Loop, selection: Selection, views_before: Labels, device: torch.device, *, phase: int, epoch: int
+) -> State:
+    """All of a training run that changes: `epoch` of `phase` is under way."""
+    return {
+        "phase": phase,
+        "epoch": epoch,
+        "loop": loop.state(),
+        "selection": selection.state(),
+        "views_before": torch.from_numpy(views_before),
+        "random": [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])],
+    }
+
+
+def _set_random(states: Sequence[torch.Tensor], device: torch.device) -> None:
+    """Go on with the random numbers of dropout."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)

@@ -50,6 +50,26 @@ def audit_limits(audit: Mapping[str, Any]) -> list[str]:
     return [f"The data leaks ({'; '.join(leaks)}): scores can be better than on new photos, see the audit's table."]
 
 
+def photo_limits(prepared: Mapping[str, Any]) -> list[str]:
+    """A sentence for the limits of the verdict if `prepare` left out any photos; from metrics/prepare.json."""
+    found = {
+        "exact copies": prepared.get("duplicates", {}),
+        "unreadable photos": prepared.get("broken_of_class", {}),
+        "links and the like that are not read": {"": len(prepared.get("unused", []))},
+        "folders that are no class": {"": len(prepared.get("left_out", []))},
+    }
+    said = [
+        f"{sum(counts.values())} {what}{_by_part(counts)}" for what, counts in found.items() if any(counts.values())
+    ]
+    return [f"Of the photos that were given, the study does not use {', '.join(said)}."] if said else []
+
+
+def _by_part(counts: Mapping[str, int]) -> str:
+    """Counts by part and class, such as ` (3 test.score_1, 1 train.score_2)`."""
+    named = ", ".join(f"{count} {place}" for place, count in counts.items() if place)
+    return f" ({named})" if named else ""
+
+
 def _shown(ids: list[str]) -> str:
     more = f" and {len(ids) - NUM_IDS} more" if len(ids) > NUM_IDS else ""
     return ", ".join(ids[:NUM_IDS]) + more

@@ -37,10 +37,7 @@ def read_pairs(
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; run `dvc repro fidelity`")
-    rows = read_csv(path)
-    missing = [column for column in COLUMNS if rows and column not in rows[0]]
-    if missing:
-        raise ValueError(f"{path}: no column {missing[0]}; need {', '.join(COLUMNS)}; run `dvc repro fidelity`")
+    rows = read_csv(path, columns=COLUMNS)
     rows.sort(key=lambda row: (_ratio(row, path), row["synthetic"], row["photo"]))
 
     def pair(row: Mapping[str, str]) -> Pair:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from sdaug.common.files import read_json
@@ -15,6 +15,7 @@ from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
 
+PATHS = (PurePosixPath, PureWindowsPath)
 ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with none of them is a simple remedy
 
 
@@ -34,6 +35,7 @@ class Sources:
 class Inputs:
     """What the report rests on.
 
+    `params` are those of the study, but for the folders in which absolute paths lie: they tell whose machine it was.
     `photo_files` are those of all photos by id, `generated` the images of each class's first draw. `base` is what the
     base has seen; `prepare`, `fidelity`, `filter` and `audit` are the findings of these stages.
     """
@@ -78,7 +80,7 @@ def read_inputs(sources: Sources) -> Inputs:
     photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
     pairs = sources.closest_pairs
     return Inputs(
-        params=read_params(sources.params),
+        params=without_folders(read_params(sources.params)),
         split=read_section(sources.params, "split", SplitParams),
         selection=read_section(sources.params, "train.selection", str),
         arms=read_section(sources.params, "datasets", dict[str, dict[str, Any]]),
@@ -94,6 +96,17 @@ def read_inputs(sources: Sources) -> Inputs:
         filter=_read_findings(sources.metrics, "filter"),
         audit=_read_findings(sources.metrics, "audit"),
     )
+
+
+def without_folders(value: Any) -> Any:
+    """A copy of params in which an absolute path, or one of a home folder, keeps its last name only."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and (value.startswith("~") or any(kind(value).is_absolute() for kind in PATHS)):
+        return f"…/{PureWindowsPath(value).name}"  # it knows slashes and backslashes
+    return value
 
 
 def _read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:

@@ -9,7 +9,7 @@ from sdaug.common.files import fresh_dir, write_csv, write_text
 from sdaug.common.manifest import count_labels, validation_photos
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures, rows, sentences, tables
-from sdaug.verdict.audit_table import audit_limits, audit_table
+from sdaug.verdict.audit_table import audit_limits, audit_table, photo_limits
 from sdaug.verdict.checklist import Facts, Item, build_checklist
 from sdaug.verdict.dose import find_doses
 from sdaug.verdict.fidelity_table import fidelity_tables
@@ -69,7 +69,7 @@ def _find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[s
         num_validation=count_labels(validating, inputs.study.classes),
         training={name: arm["training"] for name, arm in inputs.arms.items()},
     )
-    return limits + audit_limits(inputs.audit)
+    return limits + photo_limits(inputs.prepare) + audit_limits(inputs.audit)
 
 
 def _draw_pictures(out: Path, inputs: Inputs) -> dict[str, page.Picture]:
@@ -113,6 +113,7 @@ def _build_page(
         metrics=flatten({"prepare": inputs.prepare, "vae": inputs.fidelity["vae"]}),
         checklist=_checklist(inputs),
         audit=audited,
+        class_folders=inputs.params.get("prepare", {}).get("class_folders", {}),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from sdaug.common.files import read_csv, read_json
+from sdaug.common.sections import convert
+from sdaug.common.tables import read_table
 from sdaug.verdict.statistics import Floats, Ints
 
 VALIDATION_METRICS = tuple(f"validation_{score}" for score in ("accuracy", "balanced_accuracy", "macro_f1"))
@@ -17,6 +19,14 @@ TEST_METRICS = tuple(f"test_{score}" for score in ("accuracy", "balanced_accurac
 AT_PRIOR = "test_accuracy_at_prior"
 FURTHER_METRICS = tuple(f"test_{s}" for s in ("quadratic_kappa", "mean_absolute_error", "auroc", "calibration_error"))
 METRICS = (*VALIDATION_METRICS, *TEST_METRICS, AT_PRIOR, *FURTHER_METRICS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """An epoch of a training run; there is no validation accuracy without validation images."""
+
+    epoch: int
+    validation_accuracy: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +107,15 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
 
     train_path, evaluate_path = path_of("train", "json"), path_of("evaluate", "json")
     train, evaluate = read_json(train_path), read_json(evaluate_path)
-    history = read_csv(path_of("history", "csv"))
+    history = read_table(path_of("history", "csv"), EpochRow)
     test, probabilities = _read_predictions(path_of("predictions", "csv"), classes)
-    _require_counts(test, _value(evaluate, "num_test", evaluate_path), path_of("predictions", "csv"), classes)
-    num_validation = _value(train, "num_validation", train_path)
-    prior = np.array([_value(train, "prior", train_path)[label] for label in classes])
+    counts = _value(evaluate, "num_test", dict[str, int], evaluate_path)
+    _require_counts(test, counts, path_of("predictions", "csv"), classes)
+    accuracy = _value(evaluate, "test_accuracy", float, evaluate_path)
+    _require_accuracy(test, probabilities, accuracy, path_of("predictions", "csv"))
+    num_validation = _value(train, "num_validation", int, train_path)
+    shares = _value(train, "prior", dict[str, float], train_path)
+    prior = np.array([_value(shares, label, float, train_path) for label in classes])
     at_prior = _move_prior(probabilities, prior, test.labels)
     scores = {metric: _number(evaluate, metric, evaluate_path) for metric in (*TEST_METRICS, *FURTHER_METRICS)}
     scores |= {
@@ -111,15 +125,15 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
         model=model,
         dataset=dataset,
         seed=seed,
-        draw=_value(train, "draw", train_path),
-        num_train=_value(train, "num_train", train_path),
+        draw=_value(train, "draw", int | None, train_path),
+        num_train=_value(train, "num_train", int, train_path),
         num_validation=num_validation,
-        num_views=_value(train, "num_views", train_path),
-        num_real_views=_value(train, "num_real_views", train_path),
-        best_epoch=_value(train, "best_epoch", train_path),
+        num_views=_value(train, "num_views", dict[str, int], train_path),
+        num_real_views=_value(train, "num_real_views", dict[str, int], train_path),
+        best_epoch=_value(train, "best_epoch", int, train_path),
         scores=scores | {AT_PRIOR: float(np.mean(at_prior == test.labels))},
-        epochs=np.array([int(row["epoch"]) for row in history]),
-        validation_curve=np.array([float(row.get("validation_accuracy", "nan")) for row in history]),
+        epochs=np.array([row.epoch for row in history]),
+        validation_curve=np.array([row.validation_accuracy for row in history]),
         test=test,
         predicted=probabilities.argmax(axis=1),
         predicted_at_prior=at_prior,
@@ -127,7 +141,7 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
 
 
 def _read_predictions(path: Path, classes: Sequence[str]) -> tuple[TestSet, Floats]:
-    rows = read_csv(path)
+    rows = read_csv(path, columns=("id", "group", "label"))
     columns = [f"p_{label}" for label in classes]
     found = [column for column in (rows[0] if rows else {}) if column.startswith("p_")]
     if found != columns:
@@ -142,7 +156,19 @@ def _read_predictions(path: Path, classes: Sequence[str]) -> tuple[TestSet, Floa
         groups=tuple(row["group"] for row in rows),
         labels=np.array([index[row["label"]] for row in rows]),
     )
-    return test, np.array([[float(row[column]) for column in columns] for row in rows])
+    if len(set(test.ids)) < len(test.ids):
+        raise ValueError(f"{path}: an image stands in two rows; run `dvc repro evaluate`")
+    return test, np.array([[_probability(row, column, path) for column in columns] for row in rows])
+
+
+def _probability(row: Mapping[str, str], column: str, path: Path) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"{path}: {row['id']}: {column} {row[column]!r}: need 0 to 1; run `dvc repro evaluate`")
+    return value
 
 
 def _require_counts(test: TestSet, counts: Mapping[str, int], path: Path, classes: Sequence[str]) -> None:
@@ -152,6 +178,16 @@ def _require_counts(test: TestSet, counts: Mapping[str, int], path: Path, classe
             raise ValueError(
                 f"{path}: {counted[label]} images of {label}, but `evaluate` counted {count}; run `dvc repro evaluate`"
             )
+
+
+def _require_accuracy(test: TestSet, probabilities: Floats, accuracy: float, path: Path) -> None:
+    """Check that the predictions are those that `evaluate` scored, as far as six digits of a probability tell."""
+    best = probabilities.max(axis=1, keepdims=True)
+    num_ties = np.count_nonzero((probabilities == best).sum(axis=1) > 1)
+    found = float(np.mean(probabilities.argmax(axis=1) == test.labels))
+    if abs(found - accuracy) > num_ties / len(test.labels) + 1e-6:
+        rule = f"but `evaluate` counted {accuracy:.6f}; was one of the two edited?"
+        raise ValueError(f"{path}: accuracy {found:.6f}, {rule} run `dvc repro evaluate`")
 
 
 def _move_prior(probabilities: Floats, prior: Floats, labels: Ints) -> Ints:
@@ -167,11 +203,11 @@ def _move_prior(probabilities: Floats, prior: Floats, labels: Ints) -> Ints:
 
 def _number(values: Mapping[str, Any], key: str, path: Path) -> float:
     """A score; NaN where it could not be computed, as AUROC of a single class."""
-    value = _value(values, key, path)
+    value = _value(values, key, float | None, path)
     return math.nan if value is None else float(value)
 
 
-def _value(values: Mapping[str, Any], key: str, path: Path) -> Any:
+def _value(values: Mapping[str, Any], key: str, kind: Any, path: Path) -> Any:
     if key not in values:
         raise ValueError(f"{path}: {key}: missing; run `dvc repro evaluate`")
-    return values[key]
+    return convert(values[key], kind, f"{path}: {key}")

@@ -73,7 +73,7 @@ def read_examples(
         return known[image_id]
 
     found: dict[str, list[Example]] = {label: [] for label in classes}
-    for row in read_csv(path):
+    for row in read_csv(path, columns=("label", "photo", "reconstructed", "base", "synthetic")):
         if row["label"] not in found:
             raise ValueError(f"{path}: label {row['label']}: not one of {', '.join(classes)}; run `dvc repro fidelity`")
         example = Example(
