@@ -306,7 +306,7 @@ def test_classes_that_differ_in_case_only_stay_apart(raw: Path, tmp_path: Path) 
 
 
 PARAMS_BYTES: dict[str, tuple[bytes, str]] = {
-    "a key twice": (b"seeds: [0]\nseeds: [1]\n", "'seeds' stands twice; remove one .*line 1"),
+    "a key twice": (b"seeds: [0]\nseeds: [1]\n", 'line 2: found duplicate key "seeds" .*; remove one'),
     "a value that holds itself": (b"seeds: &a [*a]\n", "does an alias .* stand inside of what it stands for"),
     "a tree of aliases that doubles at each line": (
         b"a: &a [1, 1]\n" + b"".join(b"%c: &%c [*%c, *%c]\n" % (c, c, c - 1, c - 1) for c in range(98, 114)),

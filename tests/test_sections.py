@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import parse_yaml
+from ruamel.yaml import YAML
 
 from sdaug.common.sections import convert, read_params, read_section, require
 
@@ -33,7 +35,10 @@ GOOD: dict[str, Any] = {
 }
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"speed": 1}, r"models\.small\.speed: unknown key \(value 1\); allowed keys: .*rate.*steps"),
-    ({"rate": "1e-4"}, r"models\.small\.rate: '1e-4' is a string, need a number; write it like 1\.0e-4"),
+    (
+        {"rate": "1e-4"},
+        r"models\.small\.rate: '1e-4' is a string, need a number; write it without quotes, like 1\.0e-4",
+    ),
     ({"steps": True}, r"models\.small\.steps: True is a boolean, need a whole number"),
     ({"steps": 3.0}, r"models\.small\.steps: 3\.0 is a number, need a whole number"),
     ({"rate": False}, r"models\.small\.rate: False is a boolean, need a number"),
@@ -49,7 +54,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 def write_knobs(folder: Path, changes: dict[str, Any]) -> Path:
     path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump({"models": {"small": {**GOOD, **changes}}}))
+    YAML(typ="safe").dump({"models": {"small": {**GOOD, **changes}}}, path)
     return path
 
 
@@ -102,3 +107,23 @@ def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"params\.yaml: not YAML: ") as caught:
         read_params(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_and_words_are_read_as_dvc_reads_and_writes_them(tmp_path: Path) -> None:
+    """YAML 1.2; PyYAML takes `5e-06` for text and `yes` for true."""
+    rates, classes = "rates: [5e-6, 5e-06, 1e-4, 1.0e-4, 2E3]", "classes: [yes, no, on, off, y]"
+    text = f"{rates}\n{classes}\nflags: [true, false]\nnumbers: [010, 0]"
+    (tmp_path / "params.yaml").write_text(text)
+    values = read_params(tmp_path / "params.yaml")
+    assert convert(values["rates"], list[float], "rates") == [5e-6, 5e-6, 1e-4, 1e-4, 2000]
+    assert values["classes"] == ["yes", "no", "on", "off", "y"]
+    assert values["flags"] == [True, False] and values["numbers"] == [10, 0]
+    assert values == parse_yaml(text, "params.yaml")
+
+
+def test_values_that_dvc_sets_are_read_as_they_were_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run -S` rewrites the whole file."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("rate: 1.0e-4 # of the optimizer\nclasses: [a, b]\n")
+    apply_overrides("params.yaml", ["rate=5e-6", "classes=[yes,no]"])
+    assert read_params(Path("params.yaml")) == {"rate": 5e-6, "classes": ["yes", "no"]}

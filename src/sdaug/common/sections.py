@@ -13,30 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9_]+")
 MAX_DEPTH, MAX_VALUES = 20, 100_000  # of a params file; the presets have 5 levels and some hundreds of values
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader, if available, is eight times as fast
-
-
-class StrictLoader(SAFE_LOADER):  # type: ignore[misc, valid-type]
-    """Refuses a key that stands twice in a mapping; YAML forbids that, but PyYAML keeps the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if len(set(map(str, keys))) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice!r} stands twice; remove one", node.start_mark
-            )
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
 
 
 def read_params(path: Path) -> dict[str, Any]:
     """A whole params file as nested dictionaries.
+
+    It is read as DVC reads it, by YAML 1.2: `5e-06`, which `dvc exp run -S` writes, is a number, and `yes` is text.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,10 +34,12 @@ def read_params(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run this in the study's folder, or pass --params")
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
+        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         _check_tree(value, path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # PyYAML's messages span several lines, and a user error is one line.
+    except DuplicateKeyError as error:
+        raise ValueError(f"{path}: line {error.problem_mark.line + 1}: {error.problem}; remove one") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        # Messages of YAML readers span several lines, and a user error is one line.
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise ValueError(f"{path}: not YAML: a section holds itself, or is nested too deeply") from error
@@ -168,8 +159,7 @@ def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     need = {int: "a whole number", float: "a number", str: "string", bool: "true or false", Path: "a path"}
-    # YAML 1.1 reads 1e-4, without a point, as text.
-    hint = "; write it like 1.0e-4" if kind is float and isinstance(value, str) else ""
+    hint = "; write it without quotes, like 1.0e-4" if kind is float and isinstance(value, str) else ""
     raise ValueError(f"{where}: {_said(value)}, need {need.get(kind, kind.__name__)}{hint}")
 
 
