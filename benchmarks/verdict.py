@@ -5,6 +5,10 @@ luck of each training run, images that are hard for every run, and images that s
 has generators, whose draws have a luck of their own that all models share. Luck and effects are added to the
 probability of being right, so that the true difference in balanced accuracy is known exactly.
 
+The second kind of study was made to disagree with the first: images in groups of one to six, an effect that differs by
+image and by group, luck of runs and draws that differs by class, in some with heavy tails (three degrees of freedom),
+and in some with ten test images of the rarest class.
+
 Prints a line per design and one JSON object: `coverage` (wanted: 0.95), `called` (how often an effect is claimed: at
 most 0.05 where there is none) and `power` (how often an effect is found that is as large as the studies say, on
 average, they would detect with 80 % power).
@@ -43,7 +47,21 @@ class Design:
     draw_luck: float = 0.0
 
 
-DESIGNS = (
+@dataclass(frozen=True, kw_only=True)
+class Varied:
+    """A study of the second kind; effects that differ by image and by group have standard deviations of 0.1."""
+
+    num_seeds: int = 3
+    effect: float = 0.0
+    run_luck: float = 0.05
+    draw_luck: float = 0.05
+    has_draws: bool = True
+    has_heavy_tails: bool = False
+    num_test: tuple[int, ...] = (110, 110, 80, 80)
+
+
+RARE = (149, 163, 62, 10)
+DESIGNS: tuple[Design | Varied, ...] = (
     Design(num_models=1, num_seeds=3, effect=0.0, run_luck=0.05),
     Design(num_models=2, num_seeds=3, effect=0.0, run_luck=0.05),
     Design(num_models=6, num_seeds=3, effect=0.0, run_luck=0.05),
@@ -51,6 +69,16 @@ DESIGNS = (
     Design(num_models=2, num_seeds=10, effect=-0.05, run_luck=0.05),
     Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
     Design(num_models=3, num_seeds=5, effect=0.05, run_luck=0.05, draw_luck=0.05),
+    Varied(),
+    Varied(effect=0.06),
+    Varied(num_seeds=5),
+    Varied(has_draws=False),
+    Varied(run_luck=0.02, draw_luck=0.02),
+    Varied(draw_luck=0.08),
+    Varied(has_heavy_tails=True),
+    Varied(num_test=RARE),
+    Varied(num_test=RARE, has_heavy_tails=True),
+    Varied(num_test=RARE, num_seeds=5),
 )
 
 
@@ -81,10 +109,45 @@ def draw_test_set(stream: np.random.Generator) -> tuple[NDArray[np.int64], NDArr
     return labels, np.searchsorted(ends, np.arange(len(labels)), side="right")
 
 
-def measure(design: Design, num_studies: int, *, seed: int = 0) -> dict[str, float]:
+# Of a study of the second kind: models, class probabilities, and limits that keep all probabilities within 0 and 1.
+VARIED_SKILL, VARIED_RIGHT, LIMIT = (-0.04, 0.0, 0.04), (0.65, 0.60, 0.55, 0.50), 0.15
+
+
+def simulate_varied(design: Varied, stream: np.random.Generator) -> Study:
+    """Gains `(M, S, N)`, labels, groups and draws of one study of the second kind."""
+    labels = np.repeat(np.arange(len(design.num_test)), design.num_test)
+    labels = labels[np.argsort(labels + stream.normal(0, 0.3, len(labels)), kind="stable")]
+    ends = np.cumsum(stream.integers(1, 7, size=len(labels)))
+    group_of = np.searchsorted(ends, np.arange(len(labels)), side="right")
+    M, S, N, K = len(VARIED_SKILL), design.num_seeds, len(labels), len(design.num_test)
+
+    def luck(shape: tuple[int, ...], deviation: float, *, is_heavy: bool = False) -> NDArray[np.float64]:
+        drawn = stream.standard_t(3, shape) / np.sqrt(3) if is_heavy else stream.normal(size=shape)
+        return np.clip(deviation * drawn, -LIMIT, LIMIT)
+
+    hardness = np.sqrt(0.3) * stream.normal(size=N) + np.sqrt(0.2) * stream.normal(size=group_of.max() + 1)[group_of]
+    right = []
+    for is_treated in (False, True):
+        chance = np.array(VARIED_RIGHT)[labels] + np.array(VARIED_SKILL)[:, None, None]
+        chance = chance + luck((M, S, K), design.run_luck, is_heavy=design.has_heavy_tails)[..., labels]
+        if is_treated:
+            chance = chance + design.effect + luck((N,), 0.1) + luck((group_of.max() + 1,), 0.1)[group_of]
+            if design.has_draws:
+                chance = chance + luck((1, S, K), design.draw_luck, is_heavy=design.has_heavy_tails)[..., labels]
+        own = np.sqrt(0.5) * stream.normal(size=(M, S, N))
+        right.append(ndtr(hardness + own) < chance)
+    draws = list(range(S)) if design.has_draws else None
+    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws
+
+
+def measure(design: Design | Varied, num_studies: int, *, seed: int = 0) -> dict[str, float]:
     """What the intervals of so many studies cover and claim, and the effect that they would detect."""
     stream = np.random.default_rng(seed)
-    found = [estimate_runs(*simulate(design, stream))[METRIC] for _ in range(num_studies)]
+    studies = (
+        simulate_varied(design, stream) if isinstance(design, Varied) else simulate(design, stream)
+        for _ in range(num_studies)
+    )
+    found = [estimate_runs(*study)[METRIC] for study in studies]
     result = {
         "coverage": np.mean([estimate.low <= design.effect <= estimate.high for estimate in found]),
         "called": np.mean([is_called(estimate) for estimate in found]),

@@ -89,7 +89,7 @@ def test_uncertainty_is_claimed_only_where_it_is_known(study: Study) -> None:
     question, size = "Intervals, and what they hold", "Is the study large enough?"
     assert answers(study)[question].startswith("No intervals") and answers(study)[size].startswith("Not known")
     (contrast,) = study.contrasts
-    estimate = replace(contrast.mean[PRIMARY], standard_error=0.02, degrees_of_freedom=20.0)
+    estimate = replace(contrast.mean[PRIMARY], standard_error=0.02, critical_value=2.086)
     known = replace(study, contrasts=(replace(contrast, mean=contrast.mean | {PRIMARY: estimate}), contrast))
     assert answers(known)[question].startswith("1 of 2 mean differences")
     assert f"effects of {100 * estimate.detectable:.1f} points" in answers(known)[size]

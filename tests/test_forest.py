@@ -57,7 +57,7 @@ def test_forest_of_many_arms_shows_means_alone(study: Study, tmp_path: Path) -> 
 def test_forest_shows_an_interval_only_where_it_is_known(study: Study, tmp_path: Path) -> None:
     """Two runs per model give none; a hollow diamond has less ink than a filled one with its line."""
     (contrast,) = study.contrasts
-    estimate = replace(contrast.mean[PRIMARY], standard_error=0.02, degrees_of_freedom=20.0)
+    estimate = replace(contrast.mean[PRIMARY], standard_error=0.02, critical_value=2.086)
     known = replace(study, contrasts=(replace(contrast, mean=contrast.mean | {PRIMARY: estimate}),))
     assert not contrast.mean[PRIMARY].is_known
     assert count_blue(draw(known, tmp_path / "known.png")) > 2 * count_blue(draw(study, tmp_path / "unknown.png")) > 0

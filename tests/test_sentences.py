@@ -15,7 +15,7 @@ from sdaug.verdict import sentences
 from sdaug.verdict.audit_table import photo_limits
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.sentences import find_effect, find_limits, find_verdict
-from sdaug.verdict.statistics import Estimate
+from sdaug.verdict.statistics import Estimate, quantile
 
 
 def three_seeds(metrics_dir: Path, leaning: float) -> Study:
@@ -23,6 +23,8 @@ def three_seeds(metrics_dir: Path, leaning: float) -> Study:
     for model, (d, dataset), seed in product(MODELS, enumerate(("original", "remedy")), range(3)):
         probabilities = predict(MODELS.index(model), d, seed)
         probabilities[np.arange(len(LABELS)), LABELS] += leaning * d
+        probabilities = np.clip(probabilities, 0, None)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
         write_run(metrics_dir, f"{model}-{dataset}", seed, probabilities, validation=0.5)
     arms = ["original", "remedy"]
     return read_study(metrics_dir, classes=CLASSES, seeds=dict.fromkeys(MODELS, range(3)), datasets=arms, remedies=arms)
@@ -54,7 +56,7 @@ def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, 
 def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error: float, verdict: str) -> None:
     study = three_seeds(tmp_path, 0.0)
     (contrast,) = study.contrasts
-    estimate = Estimate(value=0.0, standard_error=error, degrees_of_freedom=12.0)
+    estimate = Estimate(value=0.0, standard_error=error, critical_value=quantile(12.0))
     power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
     assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict
     assert power == pytest.approx(0.8, abs=0.01)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
-from verdict import Design, measure
+from verdict import RARE, Design, Varied, measure
 
 from sdaug.verdict.statistics import (
     correct_for_many,
@@ -93,6 +93,20 @@ def test_detectable_effect_is_that_of_a_t_test() -> None:
     assert power == pytest.approx(0.8, abs=0.01)
 
 
+def test_luck_known_from_few_runs_keeps_their_quantile() -> None:
+    """Where runs alone differ, the interval is that of a t test of the three runs; where images alone do, of these."""
+    runs = np.stack([np.full(400, score) for score in (0.1, 0.3, 0.2)])[None]
+    of_runs = estimate_runs(runs, np.zeros(400, dtype=np.int64), alone(400))["test_accuracy"]
+    assert (of_runs.low, of_runs.high) == pytest.approx(
+        stats.t.interval(0.95, 2, 0.2, stats.sem([0.1, 0.3, 0.2])), abs=0.02
+    )
+    values = np.random.default_rng(0).normal(size=25)
+    of_images = estimate_runs(three_times(values), np.zeros(25, dtype=np.int64), alone(25))["test_accuracy"]
+    assert (of_images.low, of_images.high) == pytest.approx(
+        stats.t.interval(0.95, 24, values.mean(), stats.sem(values))
+    )
+
+
 def test_draw_that_all_models_share_is_not_averaged_out() -> None:
     """Four models that all follow the luck of their draw are no more certain than one."""
     stream, labels = np.random.default_rng(0), np.arange(400) % 2
@@ -145,10 +159,12 @@ def test_correction_is_that_of_holm() -> None:
 DESIGNS = (
     Design(num_models=2, num_seeds=3, effect=0.05, run_luck=0.08),
     Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
+    Varied(draw_luck=0.08),
+    Varied(num_test=RARE, has_heavy_tails=True),
 )
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws"))
-def test_intervals_cover_the_true_effect(design: Design) -> None:
+@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws", "varied draws", "rare class"))
+def test_intervals_cover_the_true_effect(design: Design | Varied) -> None:
     """300 simulated studies; `benchmarks/verdict.py` simulates 2,000 of each design."""
     assert 0.92 <= measure(design, 300)["coverage"] <= 0.98

@@ -2,8 +2,8 @@
 
 Test images and training runs are crossed random effects: every run is tested on the same images. Runs are nested in
 draws: models that were trained on images of one draw share its luck. Variances come from the influence of each group of
-images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317) and of each run; degrees of freedom are
-Satterthwaite's. `benchmarks/verdict.py` measures what the intervals cover.
+images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317) and of each run; each keeps its own quantile of
+the t distribution (Banerjee, Sankhya 23, 1961). docs/statistics.md derives it, and says what the intervals cover.
 """
 
 import math
@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 
 CONFIDENCE, POWER = 0.95, 0.80
 ROUNDING = 1.0e-15  # what is left of a variance of equal values; one run that differs on one image gives 1e-9
-MAX_DEGREES = 1000.0  # from here on, a t distribution is a normal one
+DEGREES = (1.0, 1000.0)  # of freedom; from the larger on, a t distribution is a normal one
 MIN_RUNS = 3  # training runs per model, or draws: with fewer, their variation is a guess (two cover 89 %, not 95 %)
 
 
@@ -37,11 +37,11 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A score or difference, its standard error and degrees of freedom; both are NaN where they are not known."""
+    """A score or difference, its standard error, and how many of these the interval reaches; NaN where not known."""
 
     value: float
     standard_error: float
-    degrees_of_freedom: float
+    critical_value: float
 
     @property
     def is_known(self) -> bool:
@@ -61,14 +61,20 @@ class Estimate:
         """The smallest true effect that a study like this one detects with 80 % power (noncentral t distribution)."""
         if not self.is_known:
             return math.nan
-        df = min(self.degrees_of_freedom, MAX_DEGREES)
-        limit = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df))
+        limit = self.critical_value
+        # The t distribution that has this quantile.
+        df = brentq(lambda df: float(quantile(df)) - limit, *DEGREES) if limit > quantile(DEGREES[1]) else DEGREES[1]
         shift = brentq(lambda shift: float(stats.nct.sf(limit, df, shift)) - POWER, 0.0, 2 * limit + 5)
         return float(shift) * self.standard_error
 
     @property
     def _half_width(self) -> float:
-        return float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.degrees_of_freedom) * self.standard_error)
+        return self.critical_value * self.standard_error
+
+
+def quantile(degrees: float) -> float:
+    """The two-sided quantile of the t distribution for `CONFIDENCE`."""
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
 
 
 def estimate_runs(
@@ -96,7 +102,7 @@ def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
     M, S, _ = values.shape
     scores = np.array([[_mean(run, strata) for run in of_model] for of_model in values])
     if S < MIN_RUNS:
-        return Estimate(value=float(scores.mean()), standard_error=math.nan, degrees_of_freedom=math.nan)
+        return Estimate(value=float(scores.mean()), standard_error=math.nan, critical_value=math.nan)
 
     # Variation between images, of the mean over runs; and between runs of one model, on these images.
     of_images, image_degrees = image_variance(values.mean(axis=(0, 1)), strata, groups)
@@ -107,11 +113,12 @@ def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
     interaction = sum(_interaction(of_model, strata, groups) for of_model in values) / M**2
     of_runs = max(0.0, of_runs - interaction)
 
-    # Satterthwaite's degrees of freedom of the sum.
+    # Each variance keeps the quantile of its own degrees of freedom: the luck of three draws, known with two, does not
+    # borrow those of the images.
     variance = of_images + of_runs
-    spread = of_images**2 / image_degrees + of_runs**2 / run_degrees
-    degrees = variance**2 / spread if spread > 0 else math.inf
-    return Estimate(value=float(scores.mean()), standard_error=math.sqrt(variance), degrees_of_freedom=degrees)
+    squared = of_images * quantile(image_degrees) ** 2 + of_runs * quantile(run_degrees) ** 2
+    critical = math.sqrt(squared / variance) if variance > 0 else quantile(image_degrees)
+    return Estimate(value=float(scores.mean()), standard_error=math.sqrt(variance), critical_value=critical)
 
 
 def estimate_recall(correct: Floats, groups: Sequence[str], draws: Sequence[int] | None = None) -> Interval | None:
