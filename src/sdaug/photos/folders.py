@@ -21,11 +21,12 @@ PART_FOLDERS: dict[Part, tuple[str, ...]] = {
 
 
 class Source(NamedTuple):
-    """A raw photo; `part` is None if the folder is not divided into `train/` and others."""
+    """A raw photo; `part` is None if the folder is not divided into `train/` and others, `group` if none is known."""
 
     path: Path
     label: str
     part: Part | None
+    group: str | None = None
 
 
 class Unused(NamedTuple):

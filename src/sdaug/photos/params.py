@@ -23,6 +23,8 @@ class PrepareParams:
     min_images: int
     max_broken_fraction: float
     seed: int
+    groups: Path | None = None  # a table of groups, in place of a pattern
+    group_copies: bool = True  # photos that look alike are one group
     class_folders: dict[str, str] = field(default_factory=dict)  # of classes that are not called as their folder
     left_out: list[str] = field(default_factory=list)  # folders that hold no class of the study
 
@@ -35,6 +37,8 @@ class PrepareParams:
         rule = f"need at least num_folds ({self.num_folds}), one image per fold"
         require(self.min_images >= self.num_folds, "min_images", self.min_images, rule)
         require(0 <= self.max_broken_fraction <= 1, "max_broken_fraction", self.max_broken_fraction, "need 0 to 1")
+        rule = "the table prepare.groups already says it; leave one of the two empty"
+        require(self.groups is None or not self.group_pattern, "group_pattern", self.group_pattern, rule)
         try:
             re.compile(self.group_pattern or "")
         except re.error as error:

@@ -62,7 +62,8 @@ def prepare(
     _check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
     # Without a pattern each photo is a group; its id needs pixels, so the path stands in for it.
-    groups = [find_group(source.path, params.group_pattern) or str(source.path) for source in sources]
+    said = find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups)
+    groups = [group or str(source.path) for source, group in zip(sources, said, strict=True)]
     num_folds = _num_folds(params, sources)
     _check_training(params, _training_pool(params, sources, groups), classes, kind="images", num_folds=num_folds)
 
@@ -93,23 +94,6 @@ def prepare(
         "unused": [f"{item.shown}: {item.reason}" for item in unused],
         "left_out": list(params.left_out),
     }
-
-
-def find_group(path: Path, pattern: str | None) -> str | None:
-    """The group in a file name: the pattern's first capture group, or its whole match; None without a pattern.
-
-    Raises:
-        ValueError: the pattern finds no group in the name.
-    """
-    if pattern is None:
-        return None
-    match = re.search(pattern, path.name)
-    text = match and match[min(1, match.re.groups)]
-    if not text:
-        raise ValueError(
-            f"{path}: prepare.group_pattern {pattern!r} finds no group in the name; rename the file or edit the pattern"
-        )
-    return text
 
 
 def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
