@@ -29,6 +29,15 @@ def decode_photo(content: bytes, *, size_pixels: int, square: Square) -> NDArray
     Raises:
         UnreadablePhotoError: the file is empty, damaged, of another format, too small or too large.
     """
+    return to_square(open_photo(content), size_pixels=size_pixels, square=square)
+
+
+def open_photo(content: bytes) -> Image.Image:
+    """The first image in a file, EXIF-rotated, in RGB and in full size; colour profiles are ignored.
+
+    Raises:
+        UnreadablePhotoError: the file is empty, damaged, of another format, too small or too large.
+    """
     if not content:
         raise UnreadablePhotoError("empty file")
     try:
@@ -38,7 +47,7 @@ def decode_photo(content: bytes, *, size_pixels: int, square: Square) -> NDArray
             if min(upright.size) < MIN_SIDE_PIXELS:
                 width, height = upright.size
                 raise UnreadablePhotoError(f"{width} x {height} pixels, need at least {MIN_SIDE_PIXELS} on each side")
-            return np.asarray(_to_square(_to_rgb(upright), size_pixels=size_pixels, square=square))
+            return _to_rgb(upright)
     except UnidentifiedImageError as error:
         raise UnreadablePhotoError("not a JPEG, PNG, WebP, TIFF or BMP image") from error
     except UnreadablePhotoError:
@@ -66,13 +75,14 @@ def _narrow(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.rint(values / 257).astype(np.uint8)  # 65535 / 255
 
 
-def _to_square(image: Image.Image, *, size_pixels: int, square: Square) -> Image.Image:
+def to_square(image: Image.Image, *, size_pixels: int, square: Square) -> NDArray[np.uint8]:
+    """An image in RGB as square pixels `(H, W, 3)` with H = W = `size_pixels`."""
     size, method = (size_pixels, size_pixels), Image.Resampling.LANCZOS
     if square == "crop":
-        return ImageOps.fit(image, size, method=method)
+        return np.asarray(ImageOps.fit(image, size, method=method))
     if square == "pad":
-        return ImageOps.pad(image, size, method=method, color=_edge_colour(image))
-    return image.resize(size, method)
+        return np.asarray(ImageOps.pad(image, size, method=method, color=_edge_colour(image)))
+    return np.asarray(image.resize(size, method))
 
 
 def _edge_colour(image: Image.Image) -> tuple[int, ...]:

@@ -35,7 +35,9 @@ def _of_class(counts: Mapping[str, int], label: str) -> str:
 
 
 def _remarks(report: Mapping[str, Any]) -> list[str]:
-    said = []
+    said = [f"groups: {report['num_groups']}, the largest of {report['largest_group']} photos"]
+    if report["num_near_copies"]:
+        said.append(f"near copies: {report['num_near_copies']} pairs of photos that look alike")
     if report["left_out"]:
         said.append(f"left out: {', '.join(report['left_out'])}")
     if report["num_ignored"]:
