@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sdaug.common.seeding import derive_seed
 
-NUM_SEEDS = 10_000  # that are tried
+NUM_SEEDS = 10_000  # of which the best is chosen
+MOST_DRAWS = 100_000_000  # seeds times groups: if none of these seeds will do, the first further one that does
 SEEDS_AT_ONCE = 256  # bounds the memory for many photos
 TEST = -1  # the place of test photos, among those of the folds
 
@@ -38,7 +39,6 @@ def choose_seed(
     num_folds: int,
     test_fraction: float | None,
     min_training: int = 0,
-    num_seeds: int = NUM_SEEDS,
 ) -> int | None:
     """The seed from 0 on by which classes are nearest to their shares in test set and folds; None if there is none.
 
@@ -56,8 +56,10 @@ def choose_seed(
     expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
 
     numbers, best = _numbers(names), (np.inf, -1)
-    for start in range(0, num_seeds, SEEDS_AT_ONCE):
-        places = _places(numbers, range(start, min(start + SEEDS_AT_ONCE, num_seeds)), num_folds, test_fraction)
+    for start in range(0, max(NUM_SEEDS, MOST_DRAWS // len(names)), SEEDS_AT_ONCE):
+        if start >= NUM_SEEDS and np.isfinite(best[0]):
+            break
+        places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
         parts = range(0 if test_fraction is None else TEST, num_folds)
         counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
         num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
