@@ -50,7 +50,7 @@ def test_adopt_writes_the_rare_classes_to_both_files(checkout: Path, tmp_path: P
     params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
     assert params["classes"] == ["few", "many", "some"]
     assert list(params["concepts"]) == ["few", "some"]
-    for stage in ("audit", "split", "fidelity", "report"):
+    for stage in ("audit_images", "split", "fidelity", "report"):
         listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
         assert listed == ["data/synthetic/few", "data/synthetic/some"]
         assert all(dep in graph["stages"][stage]["cmd"].split() for dep in listed)
@@ -160,7 +160,7 @@ def test_an_arm_of_one_number_gives_the_largest_class_a_generator(checkout: Path
     cli.main(["adopt", str(photos), "--preset", "arms", "--subject", "leaf"])
     params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
     assert params["concepts"]["many"]["instance_prompt"] == "a photo of a zwb leaf"
-    for stage in ("audit", "split", "fidelity", "report"):
+    for stage in ("audit_images", "split", "fidelity", "report"):
         listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
         assert listed == ["data/synthetic/few", "data/synthetic/many"]
 

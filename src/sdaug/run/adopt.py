@@ -233,9 +233,9 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
     # Folders of synthetic images and generators, at the place of those of the old rare classes.
-    for name in ("filter", "audit", "split", "fidelity", "report"):
+    for name in ("filter", "audit_images", "split", "fidelity", "report"):
         _list_folders(stages[name], "data/synthetic", rare, option="--synthetic")
-    _list_folders(stages["audit"], "models/dreambooth", rare, option="--generators")
+    _list_folders(stages["audit_images"], "models/dreambooth", rare, option="--generators")
     # Without the phantom, `split` has no oracle photos to draw, and `audit` knows no true scores.
     if not is_phantom:
         stages.pop("phantom", None)

@@ -33,6 +33,7 @@ from sdaug.run.adopt import (
     unpacked,
     write_adopted,
 )
+from sdaug.run.compare import compare
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
 
@@ -77,6 +78,9 @@ def main(words: Sequence[str] | None = None) -> None:
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    other = commands.add_parser("compare", help="scores here and in another revision, if both have one test set")
+    other.add_argument("revision", help="a branch, tag or commit of the study")
+    other.set_defaults(run=lambda args: print(compare(args.revision)))
     sync = commands.add_parser("mlflow-sync", help="import into MLflow what it missed, from the histories on disk")
     sync.set_defaults(run=run_sync)
     # Using its classifiers and generators.
