@@ -17,7 +17,8 @@ from sdaug.common.files import read_csv
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest
 from sdaug.photos.params import PrepareParams
-from sdaug.photos.prepare import prepare
+from sdaug.photos.prepare import CopyLimits
+from sdaug.photos.prepare import prepare as prepare_within
 from sdaug.photos.summary import describe
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +32,13 @@ KNOBS: dict[str, Any] = {
     "num_folds": 3,
     "min_images": 3,
     "max_broken_fraction": 0.0,
-    "seed": 0,
+    "seed": 7,
 }
+LIMITS = CopyLimits(hash_distance=12, copy_correlation=0.9)
+
+
+def prepare(params: PrepareParams, classes: list[str], out_dir: Path, **options: Any) -> dict[str, Any]:
+    return prepare_within(params, classes, out_dir, limits=LIMITS, **options)
 
 
 def section(raw: Path, **changes: Any) -> PrepareParams:
@@ -64,7 +70,7 @@ def raw_given(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_each_photo_is_prepared_once_and_named_by_its_pixels(raw: Path, tmp_path: Path) -> None:
+def test_each_photo_is_prepared_once_and_named_by_its_file(raw: Path, tmp_path: Path) -> None:
     prepare(section(raw), CLASSES, tmp_path / "out")
     photos = read_manifest(tmp_path / "out")
     assert len({photo.id for photo in photos}) == 32
@@ -72,7 +78,7 @@ def test_each_photo_is_prepared_once_and_named_by_its_pixels(raw: Path, tmp_path
     for photo in photos:
         pixels = read_png(tmp_path / "out/images" / photo.file_name)
         assert pixels.shape == (32, 32, 3)
-        assert photo.id == photo.group == hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+        assert photo.id == photo.group == photo.sha256[:12]
 
 
 def test_sha256_is_that_of_the_source_file(raw: Path, tmp_path: Path) -> None:
@@ -81,11 +87,65 @@ def test_sha256_is_that_of_the_source_file(raw: Path, tmp_path: Path) -> None:
     assert {(photo.label, photo.sha256) for photo in read_manifest(tmp_path / "out")} == sources
 
 
-def test_a_made_split_and_its_folds_are_stratified(raw: Path, tmp_path: Path) -> None:
+def places(out_dir: Path) -> dict[str, tuple[str, int]]:
+    return {photo.sha256: (photo.split, photo.fold) for photo in read_manifest(out_dir)}
+
+
+@pytest.mark.parametrize("change", [{"size_pixels": 64}, {"square": "pad"}, {"square": "stretch"}])
+def test_another_size_or_square_moves_no_photo_and_changes_no_id(
+    raw: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    noise(100, 48, 64).save(raw / "score_1/wide.png")
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    prepare(section(raw, **change), CLASSES, tmp_path / "other")
+    for name in ("manifest.csv", "copies.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_ten_more_photos_move_no_photo(raw: Path, tmp_path: Path) -> None:
+    prepare(section(raw), CLASSES, tmp_path / "out")
+    write_photos(raw / "score_2", 10, seed=900, name="new_{}.png")
+    prepare(section(raw), CLASSES, tmp_path / "more")
+    before, after = places(tmp_path / "out"), places(tmp_path / "more")
+    assert {sha256: after[sha256] for sha256 in before} == before and len(after) == len(before) + 10
+
+
+def test_photos_that_are_equal_only_when_small_are_two(raw: Path, tmp_path: Path) -> None:
+    pixels = np.asarray(noise(500, 320, 320)).copy()
+    for n in range(2):
+        pixels[160, 160] = n
+        Image.fromarray(pixels).save(raw / f"score_1/large_{n}.png")
     report = prepare(section(raw), CLASSES, tmp_path / "out")
-    assert [report[f"{s}.{c}"] for s in ("train", "test") for c in CLASSES] == [18, 6, 6, 2]
-    counts = Counter((photo.label, photo.fold) for photo in read_manifest(tmp_path / "out") if photo.split == "train")
-    assert counts == {(label, fold): n for label, n in (("score_1", 6), ("score_2", 2)) for fold in range(3)}
+    assert report["num_duplicates"] == 0 and report["num_near_copies"] == 1
+    assert len({photo.group for photo in read_manifest(tmp_path / "out")}) == 33  # of 34 photos
+
+
+def smooth(seed: int) -> Image.Image:
+    return noise(seed, 8, 8).resize((64, 64), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_photos_that_look_alike_are_one_group(raw: Path, tmp_path: Path, is_on: bool) -> None:
+    for n in range(8):
+        smooth(700 + n).save(raw / f"score_1/smooth_{n}.jpg", quality=95)
+        smooth(700 + n).rotate(90 * (n % 2)).save(raw / f"score_1/again_{n}.jpg", quality=50)
+    report = prepare(section(raw, group_copies=is_on), CLASSES, tmp_path / "out", names_file=tmp_path / "names.csv")
+    files = {row["id"]: row["file"][-5] for row in read_csv(tmp_path / "names.csv") if "/photo_" not in row["file"]}
+    photos = [photo for photo in read_manifest(tmp_path / "out") if photo.id in files]
+    assert report["num_near_copies"] == 8 and len({photo.group for photo in photos}) == (8 if is_on else 16)
+    crossing = len({(files[photo.id], photo.split, photo.fold) for photo in photos}) - 8
+    assert (crossing == 0) == is_on and report["largest_group"] == (2 if is_on else 1)
+
+
+def test_looks_and_names_make_one_group_together(tmp_path: Path) -> None:
+    write_photos(tmp_path / "raw/score_2", 8, seed=0, name="d{}_.png")
+    write_photos(tmp_path / "raw/score_1", 8, seed=100, name="c{}_.png")
+    smooth(1).save(tmp_path / "raw/score_1/a_1.png")
+    smooth(1).save(tmp_path / "raw/score_1/b_1.jpg", quality=60)
+    smooth(2).save(tmp_path / "raw/score_1/b_2.png")
+    prepare(section(tmp_path / "raw", group_pattern="^([a-z]+[0-9]*)_"), CLASSES, tmp_path / "out")
+    groups = Counter(photo.group for photo in read_manifest(tmp_path / "out"))
+    assert groups[hashlib.sha256(b"a").hexdigest()[:8]] == 3 and len(groups) == 17
 
 
 def test_no_group_crosses_a_fold_or_the_test_set(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sdaug.common.seeding import derive_seed
 
 NUM_SEEDS = 10_000  # of which the best is chosen
-MOST_DRAWS = 100_000_000  # seeds times groups: if none of these seeds will do, the first further one that does
+# If none of these will do, the first further one that does; the search ends after so many seeds, or seeds times groups.
+MOST_SEEDS, MOST_DRAWS = 500_000, 100_000_000
 SEEDS_AT_ONCE = 256  # bounds the memory for many photos
 TEST = -1  # the place of test photos, among those of the folds
 
@@ -56,7 +57,9 @@ def choose_seed(
     expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
 
     numbers, best = _numbers(names), (np.inf, -1)
-    for start in range(0, max(NUM_SEEDS, MOST_DRAWS // len(names)), SEEDS_AT_ONCE):
+    if (np.count_nonzero(sizes, axis=0) < len(shares)).any():
+        return None  # a class with fewer groups than parts
+    for start in range(0, max(NUM_SEEDS, min(MOST_SEEDS, MOST_DRAWS // len(names))), SEEDS_AT_ONCE):
         if start >= NUM_SEEDS and np.isfinite(best[0]):
             break
         places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
