@@ -54,7 +54,7 @@ def test_with_the_chosen_seed_each_class_has_nearly_its_share_of_each_part(fract
     found = place_groups(KEYS, seed=seed, num_folds=4, test_fraction=fraction)
     counts = Counter(zip(LABELS, found.tolist(), strict=True))
     for label, total in (("a", 100), ("b", 40)):
-        shares = {fold: (1 - (fraction or 0)) / 4 for fold in range(4)} | ({TEST: fraction} if fraction else {})
+        shares = dict.fromkeys(range(4), (1 - (fraction or 0)) / 4) | ({TEST: fraction} if fraction else {})
         for part, share in shares.items():
             assert counts[label, part] == pytest.approx(total * share, abs=0.07 * total)
 
