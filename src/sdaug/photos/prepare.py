@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,20 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, count_labels, write_manifest
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
-from sdaug.photos.decode import UnreadablePhotoError, decode_photo
-from sdaug.photos.folders import Part, Source, count_ignored, find_photos, find_unused, part_folders
+from sdaug.photos.decode import open_photo, to_square
+from sdaug.photos.folders import Part, Source, count_ignored, find_photos, find_unread, find_unused, part_folders
 from sdaug.photos.folds import assign_folds, choose_test
+from sdaug.photos.formats import UnreadablePhotoError, describe_unread
+from sdaug.photos.losses import check_depth, check_losses
 from sdaug.photos.params import PrepareParams
 
 NUM_DECODERS = 2  # threads, because Pillow decodes without holding the GIL
-NUM_NAMED_FILES = 3  # in an error message that could list hundreds
 
 
 class Prepared(NamedTuple):
@@ -34,6 +33,8 @@ class Prepared(NamedTuple):
     id: str
     group: str
     sha256: str
+    sixteen_bit_peak: int | None = None
+    has_broken_profile: bool = False
 
 
 class Broken(NamedTuple):
@@ -61,6 +62,8 @@ def prepare(
     sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
     _check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
+    unread = find_unread(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    check_losses(params, sources, broken=[], unread=unread)
     # Without a pattern each photo is a group; its id needs pixels, so the path stands in for it.
     groups = [find_group(source.path, params.group_pattern) or str(source.path) for source in sources]
     num_folds = _num_folds(params, sources)
@@ -71,7 +74,8 @@ def prepare(
         images_dir = scratch / "images"
         images_dir.mkdir()
         loaded, broken = _load_photos(params, sources, images_dir)
-        _check_broken(params, broken, num_photos=len(sources))
+        check_losses(params, sources, broken=broken, unread=unread)
+        check_depth(params, [(item.source.path, item.sixteen_bit_peak) for item in loaded])
         kept = drop_duplicates(loaded)
         pool = _training_pool(params, [item.source for item in kept], [item.group for item in kept])
         _check_training(params, pool, classes, kind="readable, different images", num_folds=num_folds)
@@ -91,6 +95,8 @@ def prepare(
         "broken_of_class": dict(sorted(Counter(_place(item.source) for item in broken).items())),
         "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
         "unused": [f"{item.shown}: {item.reason}" for item in unused],
+        "unread": describe_unread(unread),
+        "num_broken_profiles": sum(item.has_broken_profile for item in loaded),
         "left_out": list(params.left_out),
     }
 
@@ -141,8 +147,7 @@ def _load_photos(
 ) -> tuple[list[Prepared], list[Broken]]:
     """Decode every photo and write its pixels; results are in the order of `sources`."""
     load = partial(_load_photo, params, images_dir)
-    with warnings.catch_warnings(), ThreadPoolExecutor(NUM_DECODERS) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns up to twice its limit
+    with ThreadPoolExecutor(NUM_DECODERS) as pool:
         results = list(progress(pool.map(load, sources), title="prepare", total=len(sources), unit="photo"))
     loaded = [result for result in results if isinstance(result, Prepared)]
     return loaded, [result for result in results if isinstance(result, Broken)]
@@ -151,18 +156,20 @@ def _load_photos(
 def _load_photo(params: PrepareParams, images_dir: Path, source: Source) -> Prepared | Broken:
     try:
         content = source.path.read_bytes()
-        pixels = decode_photo(content, size_pixels=params.size_pixels, square=params.square)
+        opened = open_photo(content, sixteen_bit_maximum=params.sixteen_bit_maximum)
     except UnreadablePhotoError as error:
         return Broken(source, str(error))
     except OSError as error:
         return Broken(source, error.strerror or type(error).__name__)
+    pixels = to_square(opened.image, size_pixels=params.size_pixels, square=params.square)
     # Not the file name, which may carry the label, as `_C3_` does in the published teats. 12 hex digits: among 10,000
     # photos, the odds of two with one id are 1 in 5.6 million.
     photo_id = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
     save_png(images_dir / f"{photo_id}.png", pixels)
     group = find_group(source.path, params.group_pattern)
     group_id = photo_id if group is None else hashlib.sha256(group.encode()).hexdigest()[:8]
-    return Prepared(source, photo_id, group_id, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Prepared(source, photo_id, group_id, sha256, opened.sixteen_bit_peak, opened.has_broken_profile)
 
 
 def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo]:
@@ -297,17 +304,6 @@ def _class_folder(params: PrepareParams, label: str, part: str) -> Path:
         return params.raw / folder
     roots = part_folders(params.raw, classes=params.class_folders.values(), left_out=params.left_out)
     return next((root for root, found in roots if found == part), params.raw / part) / folder
-
-
-def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos: int) -> None:
-    if len(broken) <= params.max_broken_fraction * num_photos:
-        return
-    named = ", ".join(f"{item.source.path} ({item.reason})" for item in broken[:NUM_NAMED_FILES])
-    more = f" and {len(broken) - NUM_NAMED_FILES} more" if len(broken) > NUM_NAMED_FILES else ""
-    raise ValueError(
-        f"{params.raw}: {len(broken)} of {num_photos} photos cannot be used: {named}{more}; repair or delete them, "
-        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction}) in params.yaml"
-    )
 
 
 def _check_split(params: PrepareParams, photos: Sequence[Photo], classes: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from sdaug.photos.folders import (
     class_ids,
     count_ignored,
     find_photos,
+    find_unread,
     find_unused,
     folder_names,
     is_utf8,
@@ -134,6 +135,7 @@ def survey_folder(folder: Path, order: Sequence[str] | None = None, left_out: Se
         num_validation=sum(photo.part == "val" for photo in photos) if has_test else 0,
         num_ignored=count_ignored(folder, photos),
         unused=tuple(find_unused(folder)),
+        unread=tuple(describe_unread(find_unread(folder, classes, class_folders=class_folders, left_out=dropped))),
     )
 
 

@@ -15,7 +15,8 @@ from sdaug.common.params import Square
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
-from sdaug.photos.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.decode import decode_photo
+from sdaug.photos.formats import NAMES, UnreadablePhotoError
 from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
@@ -84,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> None:
     predict.add_argument(
         "model", type=Path, help="folder of trained weights, such as models/classifiers/vit-augmented/0"
     )
-    predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
+    predict.add_argument("photos", type=Path, nargs="+", help=f"{NAMES} files")
     predict.set_defaults(run=run_predict)
     redraw = commands.add_parser("redraw", help="draw a synthetic image again from its manifest row")
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
