@@ -23,7 +23,7 @@ FREE_PIXELS, MAX_PIXELS, MAX_PIXELS_PER_BYTE = 89_478_485, 500_000_000, 50
 # Exceptions that Pillow's decoders let through for damaged files, besides its own errors.
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, MemoryError),
-    *(RuntimeError, OverflowError, struct.error, zlib.error, Image.DecompressionBombError),
+    *(RuntimeError, OverflowError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 # Tags of TIFF.
 EXTRA_SAMPLES, NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE = 338, 254, 255
@@ -91,8 +91,8 @@ def _open_image(content: bytes, sixteen_bit_maximum: int | None) -> Opened:
         formats = ("HEIF",)
     try:
         with Image.open(io.BytesIO(content), formats=formats) as image:
-            _check_size(image, len(content))
             _seek_only_page(image)
+            _check_size(image, len(content))
             return _read(image, content, sixteen_bit_maximum)
     except UnidentifiedImageError as error:
         raise UnreadablePhotoError(_unidentified(content)) from error

@@ -29,6 +29,7 @@ from sdaug.photos.folders import (
     only_folder,
     part_folders,
 )
+from sdaug.photos.formats import describe_unread
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
@@ -43,7 +44,8 @@ class Survey:
     """A folder of photos: the training photos of each class, in class order, and what else is there.
 
     `class_folders` names the folders of classes that are not called as these. `num_validation` counts the photos of a
-    given validation set; `unused` and `num_ignored` are what no class has.
+    given validation set; `unused` and `num_ignored` are what no class has, `unread` says which files of a class are no
+    photos.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Survey:
     num_validation: int = 0
     num_ignored: int = 0
     unused: tuple[Unused, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def folder_of(self, label: str) -> Path:
         """Where the photos of a class are, for a message."""

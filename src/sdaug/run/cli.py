@@ -227,6 +227,8 @@ def _show(survey: Survey, rare_below: float) -> None:
         print(f"  left out: {', '.join(survey.left_out)}")
     if survey.num_ignored:
         print(f"  not photos of these classes: {survey.num_ignored} files")
+    for line in survey.unread:
+        print(f"  in class folders, but no photos: {line}")
     for item in survey.unused[:NUM_NAMED]:
         print(f"  not read: {item.shown}: {item.reason}")
     if len(survey.unused) > NUM_NAMED:
