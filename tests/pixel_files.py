@@ -58,7 +58,9 @@ def png(values: NDArray[Any], *, kind: int, bits: int = 16, **chunks: bytes) -> 
     lines = b"".join(b"\0" + line.tobytes() for line in data)
     head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     extra = b"".join(chunk(name.encode(), data) for name, data in chunks.items())
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    )
 
 
 def tiff(
@@ -120,7 +122,7 @@ def icc(matrix: NDArray[Any] | None, gamma: float) -> bytes:
         table += name + struct.pack(">II", place + len(body), len(data))
         body += data + bytes(-len(data) % 4)
     space = b"GRAY" if matrix is None else b"RGB "
-    head = bytes(4) + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp"
+    head = bytes(8) + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp"
     head = head.ljust(68, b"\0") + fixed(0.9642, 1, 0.8249)
     whole = head.ljust(128, b"\0") + struct.pack(">I", len(parts)) + table + body
     return struct.pack(">I", len(whole)) + whole[4:]
@@ -128,15 +130,31 @@ def icc(matrix: NDArray[Any] | None, gamma: float) -> bytes:
 
 def shown_in_srgb(pixels: NDArray[Any], matrix: NDArray[Any], gamma: float) -> NDArray[Any]:
     """By the formulae of ICC and of IEC 61966-2-1, without a library."""
-    linear = np.clip((pixels / 255) ** gamma @ (np.linalg.inv(SRGB) @ matrix).T, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(encoded * 255))
+    return encoded((pixels / 255) ** gamma @ (np.linalg.inv(SRGB) @ matrix).T)
+
+
+def encoded(linear: NDArray[Any]) -> NDArray[Any]:
+    """Linear values as sRGB."""
+    linear = np.clip(linear, 0, 1)
+    return np.asarray(np.rint(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255))
+
+
+def lab_in_srgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """By the formulae of CIE, from what Pillow calls LAB: 255 is L* = 100, a* and b* are signed bytes."""
+    light, a, b = np.moveaxis(pixels.astype(float), 2, 0)
+    a, b = (band.astype(np.uint8).view(np.int8).astype(float) for band in (a, b))
+    y = (light / 255 * 100 + 16) / 116
+    roots = np.stack([y + a / 500, y, y - b / 200], axis=-1)
+    xyz = np.where(roots > 6 / 29, roots**3, 3 * (6 / 29) ** 2 * (roots - 4 / 29)) * [0.9642, 1, 0.8249]
+    return encoded(xyz @ np.linalg.inv(SRGB).T)
 
 
 # DICOM.
 
 
-def dicom(values: NDArray[Any], *, bits: int, photometric: str = "MONOCHROME2", compress: Any = None, **tags: Any) -> bytes:
+def dicom(
+    values: NDArray[Any], *, bits: int, photometric: str = "MONOCHROME2", compress: Any = None, **tags: Any
+) -> bytes:
     data, meta = Dataset(), FileMetaDataset()
     meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
@@ -168,6 +186,7 @@ def lut(entries: NDArray[Any], *, first: int, bits: int) -> Any:
 
 def windowed(values: NDArray[Any], centre: float, width: float, *, function: str = "LINEAR") -> NDArray[Any]:
     """By the formulae of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    values = np.asarray(values, float)
     if function == "SIGMOID":
         return np.rint(255 / (1 + np.exp(-4 * (values - centre) / width)))
     if function == "LINEAR":
@@ -215,7 +234,9 @@ def _grey_cases() -> dict[str, Callable[[], Case]]:
     for order, name in (("<", "little"), (">", "big")):
         options: dict[str, Any] = {"order": order}
         cases |= {
-            f"tiff grey 16, {name}": lambda o=options: Case(tiff(full.astype(u2), photometric=1, **o), scaled(full, 65535)),
+            f"tiff grey 16, {name}": lambda o=options: Case(
+                tiff(full.astype(u2), photometric=1, **o), scaled(full, 65535)
+            ),
             f"tiff MaxSampleValue, {name}": lambda o=options: Case(
                 tiff(twelve.astype(u2), photometric=1, tags={281: 4095}, **o), scaled(twelve, 4095)
             ),
@@ -255,12 +276,12 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
     four = np.dstack([pixels, ramp().astype(np.uint8)])
     quantized = image.quantize(64)
     ycc = image.convert("YCbCr")
-    small = {"subifds": None}
-    del small
     return {
         "jpeg": lambda: Case(saved(image, "JPEG", quality=100, subsampling=0), pixels, 3),
         "mpo, first": lambda: Case(
-            saved(image, "MPO", save_all=True, append_images=[grey.convert("RGB")], quality=100, subsampling=0), pixels, 3
+            saved(image, "MPO", save_all=True, append_images=[grey.convert("RGB")], quality=100, subsampling=0),
+            pixels,
+            3,
         ),
         "bmp": lambda: Case(saved(image, "BMP"), pixels),
         "webp": lambda: Case(saved(image, "WEBP", lossless=True), pixels),
@@ -282,16 +303,15 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
         "tiff lzw": lambda: Case(saved(image, "TIFF", compression="tiff_lzw"), pixels),
         "tiff four bands": lambda: Case(tiff(four, photometric=2), pixels),
         "tiff four bands, unspecified": lambda: Case(tiff(four, photometric=2, tags={338: 0}), pixels),
-        "tiff opacity": lambda: Case(
-            tiff(np.asarray(clear), photometric=2, tags={338: 2}), over_white, 1
-        ),
+        "tiff opacity": lambda: Case(tiff(np.asarray(clear), photometric=2, tags={338: 2}), over_white, 1),
         "tiff opacity, multiplied": lambda: Case(
             tiff(np.dstack([pixels // 2, np.full((SIDE, SIDE), 128, np.uint8)]), photometric=2, tags={338: 1}),
-            np.rint(pixels // 2 + 127.0), 2,
+            np.rint(pixels // 2 + 127.0),
+            2,
         ),
         "tiff with a thumbnail": lambda: Case(with_thumbnail(image, first=False), pixels),
         "tiff after its thumbnail": lambda: Case(with_thumbnail(image, first=True), pixels),
-        "tiff lab": lambda: Case(saved(lab_of(image), "TIFF"), pixels, 4),
+        "tiff lab": lambda: Case(saved(lab_of(image), "TIFF"), lab_in_srgb(np.asarray(lab_of(image))), 2),
     }
 
 
@@ -313,6 +333,12 @@ def with_thumbnail(image: Image.Image, *, first: bool) -> bytes:
     return stream.getvalue()
 
 
+def lossy(content: bytes, matrix: NDArray[Any], gamma: float) -> Case:
+    """Its pixels are those of a decoder that does not know of profiles, then managed."""
+    plain = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    return Case(content, shown_in_srgb(plain, matrix, gamma), 3)
+
+
 def _profile_cases() -> dict[str, Callable[[], Case]]:
     image, pixels = Image.fromarray(colours()), colours()
     grey = Image.fromarray(ramp().astype(np.uint8))
@@ -324,26 +350,27 @@ def _profile_cases() -> dict[str, Callable[[], Case]]:
             f"png {name}": lambda p=profile, s=shown: Case(saved(image, "PNG", icc_profile=p), s, 2),
             f"tiff {name}": lambda p=profile, s=shown: Case(saved(image, "TIFF", icc_profile=p), s, 2),
             f"webp {name}": lambda p=profile, s=shown: Case(saved(image, "WEBP", lossless=True, icc_profile=p), s, 2),
-            f"jpeg {name}": lambda p=profile, s=shown: Case(
-                saved(image, "JPEG", quality=100, subsampling=0, icc_profile=p), s, 6
+            f"jpeg {name}": lambda p=profile, m=matrix: lossy(
+                saved(image, "JPEG", quality=95, icc_profile=p), m, 2.19921875
             ),
             f"heic {name}": lambda p=profile, s=shown: Case(heif(image, icc_profile=p), s, 3),
-            f"avif {name}": lambda p=profile, s=shown: Case(
-                saved(image, "AVIF", quality=100, subsampling="4:4:4", icc_profile=p), s, 8
+            f"avif {name}": lambda p=profile, m=matrix: lossy(
+                saved(image, "AVIF", quality=90, icc_profile=p), m, 2.19921875
             ),
             f"png rgb 16 {name}": lambda p=profile, s=shown: Case(
                 png(deep(65535), kind=2, iCCP=b"p\0\0" + zlib.compress(p)), s, 2
             ),
             f"png clear {name}": lambda p=profile, s=shown: Case(
-                saved(Image.merge("RGBA", [*image.split(), Image.new("L", image.size, 255)]), "PNG", icc_profile=p), s, 2
+                saved(Image.merge("RGBA", [*image.split(), Image.new("L", image.size, 255)]), "PNG", icc_profile=p),
+                s,
+                2,
             ),
         }
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     curve = icc(None, 1.0)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     cases |= {
         "png srgb": lambda: Case(saved(image, "PNG", icc_profile=srgb), pixels),
-        "png grey, linear": lambda: Case(saved(grey, "PNG", icc_profile=curve), np.rint(encoded * 255), 2),
+        "png grey, linear": lambda: Case(saved(grey, "PNG", icc_profile=curve), encoded(linear), 2),
         "png grey, profile of colours": lambda: Case(saved(grey, "PNG", icc_profile=srgb), ramp()),
         "png broken profile": lambda: Case(saved(image, "PNG", icc_profile=b"broken" * 40), pixels),
         "png profile of other pixels": lambda: Case(saved(image, "PNG", icc_profile=curve), pixels),
@@ -355,12 +382,14 @@ def _dicom_cases() -> dict[str, Callable[[], Case]]:
     twelve, signed = ramp(0, 4095).astype(np.uint16), ramp(-1000, 1000).astype(np.int16)
     pixels, byte = colours(), ramp().astype(np.uint8)
     table = np.rint(np.sqrt(np.arange(4096) / 4095) * 1023)
-    third = np.rint(np.arange(4096) / 3)
+    third = np.arange(4096) * 5
     syntaxes = {"rle": pydicom.uid.RLELossless, "jpeg 2000": pydicom.uid.JPEG2000Lossless}
     return {
         "dicom 12": lambda: Case(dicom(twelve, bits=12), scaled(twelve, 4095)),
         "dicom 8": lambda: Case(dicom(byte, bits=8), byte),
-        "dicom monochrome1": lambda: Case(dicom(twelve, bits=12, photometric="MONOCHROME1"), scaled(4095 - twelve.astype(int), 4095)),
+        "dicom monochrome1": lambda: Case(
+            dicom(twelve, bits=12, photometric="MONOCHROME1"), scaled(4095 - twelve.astype(int), 4095)
+        ),
         "dicom monochrome1, said twice": lambda: Case(
             dicom(twelve, bits=12, photometric="MONOCHROME1", PresentationLUTShape="INVERSE"),
             scaled(4095 - twelve.astype(int), 4095),
@@ -373,26 +402,31 @@ def _dicom_cases() -> dict[str, Callable[[], Case]]:
         ),
         "dicom exact window": lambda: Case(
             dicom(twelve, bits=12, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="LINEAR_EXACT"),
-            windowed(twelve, 2000, 1000, function="LINEAR_EXACT"), 1,
+            windowed(twelve, 2000, 1000, function="LINEAR_EXACT"),
+            1,
         ),
         "dicom sigmoid window": lambda: Case(
             dicom(twelve, bits=12, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="SIGMOID"),
-            windowed(twelve, 2000, 1000, function="SIGMOID"), 1,
+            windowed(twelve, 2000, 1000, function="SIGMOID"),
+            1,
         ),
         "dicom monochrome1 window": lambda: Case(
             dicom(twelve, bits=12, photometric="MONOCHROME1", WindowCenter=2000, WindowWidth=1000),
-            255 - windowed(twelve, 2000, 1000), 1,
+            255 - windowed(twelve, 2000, 1000),
+            1,
         ),
         "dicom rescaled window": lambda: Case(
             dicom(twelve, bits=12, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400),
-            windowed(twelve.astype(int) - 1024, 40, 400), 1,
+            windowed(twelve.astype(int) - 1024, 40, 400),
+            1,
         ),
         "dicom falling slope": lambda: Case(
             dicom(twelve, bits=12, RescaleSlope=-1, RescaleIntercept=4095), scaled(4095 - twelve.astype(int), 4095)
         ),
         "dicom falling slope, window": lambda: Case(
             dicom(twelve, bits=12, RescaleSlope=-1, RescaleIntercept=4095, WindowCenter=2000, WindowWidth=1000),
-            windowed(4095 - twelve.astype(int), 2000, 1000), 1,
+            windowed(4095 - twelve.astype(int), 2000, 1000),
+            1,
         ),
         "dicom signed window": lambda: Case(
             dicom(signed, bits=16, WindowCenter=0, WindowWidth=500), windowed(signed, 0, 500), 1
@@ -401,7 +435,7 @@ def _dicom_cases() -> dict[str, Callable[[], Case]]:
             dicom(twelve, bits=12, VOILUTSequence=lut(table, first=0, bits=10)), scaled(table[twelve], 1023)
         ),
         "dicom modality lut": lambda: Case(
-            dicom(twelve, bits=12, ModalityLUTSequence=lut(third, first=0, bits=12)), scaled(third[twelve], 4095)
+            dicom(twelve, bits=12, ModalityLUTSequence=lut(third, first=0, bits=16)), scaled(third[twelve], 65535)
         ),
         "dicom rgb": lambda: Case(dicom(pixels, bits=8, photometric="RGB"), pixels),
         **{

@@ -6,9 +6,11 @@ import numpy as np
 from PIL import Image, ImageCms
 
 # The image mode for each colour space that a profile can be of, as bytes 16 to 20 of its header call it.
-SPACES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
+SPACES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC  # keeps the colours that both spaces have
 FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+# LittleCMS interpolates between few points to be fast, which makes dark grey of a linear profile wrong by 10 of 255.
+EXACT = FLAGS | ImageCms.Flags.NOOPTIMIZE
 # Profiles of sRGB by different makers differ by rounding; pixels with one of these stay as they are.
 MAX_SRGB_DIFFERENCE = 2
 PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
@@ -73,7 +75,8 @@ def _convert(image: Image.Image, profile: bytes) -> Image.Image:
 
 def _transform(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    changed = ImageCms.profileToProfile(image, source, srgb, renderingIntent=INTENT, outputMode="RGB", flags=FLAGS)
+    flags = FLAGS if image.mode == "RGB" else EXACT
+    changed = ImageCms.profileToProfile(image, source, srgb, renderingIntent=INTENT, outputMode="RGB", flags=flags)
     assert changed is not None  # it is None only for a change in place
     return changed
 

@@ -23,7 +23,14 @@ FREE_PIXELS, MAX_PIXELS, MAX_PIXELS_PER_BYTE = 89_478_485, 500_000_000, 50
 # Exceptions that Pillow's decoders let through for damaged files, besides its own errors.
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, MemoryError),
-    *(RuntimeError, OverflowError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+    *(
+        RuntimeError,
+        OverflowError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ),
 )
 # Tags of TIFF.
 EXTRA_SAMPLES, NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE = 338, 254, 255

@@ -25,7 +25,15 @@ class Deep(NamedTuple):
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether pixels have more than 8 bits; call it before they are loaded."""
+    """Whether pixels have more than 8 bits; call it before they are loaded.
+
+    Raises:
+        UnreadablePhotoError: these are in separate planes, whose two bytes Pillow takes for two pixels.
+    """
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    bits = tags.get(BITS_PER_SAMPLE, (8,))
+    if tags.get(PLANAR) == 2 and len(bits) > 1 and max(bits) > 8:
+        raise UnreadablePhotoError("TIFF with 16 bits in separate planes; save it with the bands of a pixel together")
     return image.mode.startswith("I") or ";16" in _raw_mode(image)
 
 
@@ -77,8 +85,6 @@ def _whole_values(image: Image.Image, content: bytes) -> NDArray[Any]:
     if image.mode.startswith("I"):
         image.load()
         return np.asarray(ImageOps.exif_transpose(image))
-    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(PLANAR) == 2:
-        raise UnreadablePhotoError("TIFF with 16 bits in separate planes; save it with the bands of a pixel together")
     again = _open_again(image, content)
     if image.format == "PNG" and raw_mode == "LA;16B":  # two bytes of grey, two of opacity
         _set_raw_mode(again, "RGBA")

@@ -50,7 +50,9 @@ def read_dicom(content: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
 
 def _check_frame(dataset: Any, max_pixels: int) -> None:
     if "PixelData" not in dataset:
-        kind = "floating-point pixels" if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset else "no pixels"
+        kind = (
+            "floating-point pixels" if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset else "no pixels"
+        )
         raise UnreadablePhotoError(f"DICOM: {kind}; need an image with stored integer values")
     num_frames = int(dataset.get("NumberOfFrames") or 1)
     if num_frames != 1:

@@ -8,7 +8,27 @@ from pathlib import Path
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
 NAMES = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or DICOM"
 PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .avif .heic .heif .hif .jp2 .j2k .jpx .dcm .dicom".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".dcm",
+        ".dicom",
+    ]
 )
 # Pictures and volumes: a class that loses these loses photos, unlike notes and tables beside photos.
 LOST_SUFFIXES = frozenset(

@@ -60,4 +60,6 @@ def _name_lost(label: str, broken: Sequence[tuple[Source, str]], unread: Counter
     named = [f"{source.path} ({reason})" for source, reason in broken if source.label == label]
     more = [f"{len(named) - NUM_NAMED_FILES} more"] * (len(named) > NUM_NAMED_FILES)
     kinds = [f"{n} {suffix}" for (found, suffix), n in unread.items() if found == label and suffix in LOST_SUFFIXES]
-    return ", ".join([*named[:NUM_NAMED_FILES], *more, *([f"{' and '.join(kinds)}, which are not read"] if kinds else [])])
+    return ", ".join(
+        [*named[:NUM_NAMED_FILES], *more, *([f"{' and '.join(kinds)}, which are not read"] if kinds else [])]
+    )
