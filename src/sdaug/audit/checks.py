@@ -80,7 +80,6 @@ def check_all_names(photos: Sequence[Photo], files: Mapping[str, str], params: A
     groups = [photo.group for photo in photos]
     carried = [f"{photo.id} {photo.group}" for photo in photos]
     file_names = [PurePosixPath(files[photo.id]).name for photo in photos]
-    skill = {"name_skill": params.name_skill}
     return [
         check_names(
             carried,
@@ -90,10 +89,16 @@ def check_all_names(photos: Sequence[Photo], files: Mapping[str, str], params: A
             kind="ids and groups",
             severity="leak",
             way_out="choose another prepare.group_pattern or prepare.groups, whose groups are not classes",
-            **skill,
+            name_skill=params.name_skill,
         ),
         check_names(
-            file_names, labels, groups, check="labels_in_file_names", kind="file names", severity="warning", **skill
+            file_names,
+            labels,
+            groups,
+            check="labels_in_file_names",
+            kind="file names",
+            severity="warning",
+            name_skill=params.name_skill,
         ),
     ]
 

@@ -10,7 +10,6 @@ from sdaug.photos.folders import Part, Source, part_folders
 from sdaug.photos.folds import TEST
 from sdaug.photos.params import PrepareParams
 
-NUM_NAMED_FILES = 3  # in an error message that could list hundreds
 PARTS = {"made": "one for the test set and one per fold", "given": "one per fold"}
 
 
@@ -78,18 +77,6 @@ def class_folder(params: PrepareParams, label: str, part: str) -> Path:
         return params.raw / folder
     roots = part_folders(params.raw, classes=params.class_folders.values(), left_out=params.left_out)
     return next((root for root, found in roots if found == part), params.raw / part) / folder
-
-
-def check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos: int) -> None:
-    """Check that few enough photos are unreadable."""
-    if len(broken) <= params.max_broken_fraction * num_photos:
-        return
-    named = ", ".join(f"{item.source.path} ({item.reason})" for item in broken[:NUM_NAMED_FILES])
-    more = f" and {len(broken) - NUM_NAMED_FILES} more" if len(broken) > NUM_NAMED_FILES else ""
-    raise ValueError(
-        f"{params.raw}: {len(broken)} of {num_photos} photos cannot be used: {named}{more}; repair or delete them, "
-        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction}) in params.yaml"
-    )
 
 
 def check_split(

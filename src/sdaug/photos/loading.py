@@ -1,7 +1,6 @@
 """Reading raw photos: each is decoded once, written square and small, and described by what identifies it."""
 
 import hashlib
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from sdaug.common.copies import Look, look_at_one
 from sdaug.common.images import save_png
 from sdaug.common.progress import progress
 from sdaug.photos.checks import Broken
-from sdaug.photos.decode import UnreadablePhotoError, open_photo, to_square
+from sdaug.photos.decode import open_photo, to_square
 from sdaug.photos.folders import Part, Source
+from sdaug.photos.formats import UnreadablePhotoError
 from sdaug.photos.params import PrepareParams
 
 NUM_DECODERS = 2  # threads, because Pillow decodes without holding the GIL
@@ -34,6 +32,8 @@ class Loaded(NamedTuple):
     sha256: str
     pixels: str
     look: Look
+    sixteen_bit_peak: int | None
+    has_broken_profile: bool
 
 
 def load_photos(
@@ -41,8 +41,7 @@ def load_photos(
 ) -> tuple[list[Loaded], list[Broken]]:
     """Decode every photo and write its pixels; results are in the order of `sources`."""
     load = partial(_load_photo, params, images_dir)
-    with warnings.catch_warnings(), ThreadPoolExecutor(NUM_DECODERS) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns up to twice its limit
+    with ThreadPoolExecutor(NUM_DECODERS) as pool:
         results = list(progress(pool.map(load, sources), title="prepare", total=len(sources), unit="photo"))
     loaded = [result for result in results if isinstance(result, Loaded)]
     return loaded, [result for result in results if isinstance(result, Broken)]
@@ -89,13 +88,21 @@ def _rank(part: Part | None) -> int:
 def _load_photo(params: PrepareParams, images_dir: Path, source: Source) -> Loaded | Broken:
     try:
         content = source.path.read_bytes()
-        image = open_photo(content)
+        opened = open_photo(content, sixteen_bit_maximum=params.sixteen_bit_maximum)
     except UnreadablePhotoError as error:
         return Broken(source, str(error))
     except OSError as error:
         return Broken(source, error.strerror or type(error).__name__)
-    sha256 = hashlib.sha256(content).hexdigest()
+    image, sha256 = opened.image, hashlib.sha256(content).hexdigest()
     pixels = to_square(image, size_pixels=params.size_pixels, square=params.square)
     save_png(images_dir / f"{file_id(sha256)}.png", pixels)
     whole = hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).hexdigest()
-    return Loaded(source, file_id(sha256), sha256, whole, look_at_one(image))
+    return Loaded(
+        source,
+        file_id(sha256),
+        sha256,
+        whole,
+        look_at_one(image),
+        sixteen_bit_peak=opened.sixteen_bit_peak,
+        has_broken_profile=opened.has_broken_profile,
+    )

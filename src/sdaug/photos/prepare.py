@@ -11,16 +11,17 @@ from sdaug.common.copies import Copy, PhotoCopy, find_copies, join_looks, shared
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.manifest import Photo, count_labels, write_manifest
 from sdaug.photos.checks import (
-    check_broken,
     check_given_split,
     check_paths,
     check_split,
     check_training,
 )
-from sdaug.photos.folders import Source, count_ignored, find_photos, find_unused
+from sdaug.photos.folders import Source, count_ignored, find_photos, find_unread, find_unused
 from sdaug.photos.folds import TEST, choose_seed, place_groups
+from sdaug.photos.formats import describe_unread
 from sdaug.photos.groups import find_groups, group_sizes, join_groups
 from sdaug.photos.loading import Loaded, file_id, find_same, load_photos
+from sdaug.photos.losses import check_depth, check_losses
 from sdaug.photos.params import PrepareParams
 
 
@@ -54,6 +55,8 @@ def prepare(
     sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
     check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
+    unread = find_unread(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    check_losses(params, sources, broken=[], unread=unread)
     said = find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups)
     group_of = dict(zip([source.path for source in sources], said, strict=True))
     # The key of a photo alone needs its bytes, so the path stands in for it.
@@ -66,7 +69,8 @@ def prepare(
         images_dir = scratch / "images"
         images_dir.mkdir()
         loaded, broken = load_photos(params, sources, images_dir)
-        check_broken(params, broken, num_photos=len(sources))
+        check_losses(params, sources, broken=broken, unread=unread)
+        check_depth(params, [(item.source.path, item.sixteen_bit_peak) for item in loaded])
         same = find_same(loaded)
         kept = [items[0] for items in same]
         for photo_id in {item.id for item in loaded} - {item.id for item in kept}:
@@ -93,6 +97,8 @@ def prepare(
         "broken_of_class": dict(sorted(Counter(_place(item.source) for item in broken).items())),
         "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
         "unused": [f"{item.shown}: {item.reason}" for item in unused],
+        "unread": describe_unread(unread),
+        "num_broken_profiles": sum(item.has_broken_profile for item in loaded),
         "left_out": list(params.left_out),
     }
 

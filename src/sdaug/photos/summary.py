@@ -42,7 +42,9 @@ def _remarks(report: Mapping[str, Any]) -> list[str]:
         said.append(f"left out: {', '.join(report['left_out'])}")
     if report["num_ignored"]:
         said.append(f"not photos of these classes: {report['num_ignored']} files")
-    for key, title in (("unused", "not read"), ("broken", "unreadable")):
+    if report["num_broken_profiles"]:
+        said.append(f"colour profiles that could not be used: {report['num_broken_profiles']} photos, read as sRGB")
+    for key, title in (("unread", "in class folders, but no photos"), ("unused", "not read"), ("broken", "unreadable")):
         named = report[key][:NUM_NAMED]
         more = f"; {len(report[key]) - NUM_NAMED} more in metrics/prepare.json" * (len(report[key]) > NUM_NAMED)
         if named:

@@ -15,7 +15,8 @@ from sdaug.common.params import Square
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
-from sdaug.photos.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.decode import decode_photo
+from sdaug.photos.formats import NAMES, UnreadablePhotoError
 from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
@@ -88,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> None:
     predict.add_argument(
         "model", type=Path, help="folder of trained weights, such as models/classifiers/vit-augmented/0"
     )
-    predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
+    predict.add_argument("photos", type=Path, nargs="+", help=f"{NAMES} files")
     predict.set_defaults(run=run_predict)
     redraw = commands.add_parser("redraw", help="draw a synthetic image again from its manifest row")
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
@@ -230,6 +231,8 @@ def _show(survey: Survey, rare_below: float) -> None:
         print(f"  left out: {', '.join(survey.left_out)}")
     if survey.num_ignored:
         print(f"  not photos of these classes: {survey.num_ignored} files")
+    for line in survey.unread:
+        print(f"  in class folders, but no photos: {line}")
     for item in survey.unused[:NUM_NAMED]:
         print(f"  not read: {item.shown}: {item.reason}")
     if len(survey.unused) > NUM_NAMED:
