@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from sdaug.common.files import csv_text, write_text
+from sdaug.common.sections import require
 from sdaug.common.tables import read_table
 
 Images = NDArray[np.uint8]
@@ -60,6 +61,9 @@ class PhotoCopy:
     distance: int
     correlation: float
     view: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.view < len(VIEWS), "view", self.view, f"need 0 to {len(VIEWS) - 1}")
 
     def __str__(self) -> str:
         return describe_copy(self.distance, self.correlation, self.view)
