@@ -1,23 +1,23 @@
-"""audit: look for leaks and faults of the data, so that a leak stops the run before any classifier trains."""
+"""audit: look for leaks and faults of the photos, so that a leak stops the run before anything slow."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sdaug.audit.checks import Evidence, audit_as_json, doubts_as_json, run_checks
+from sdaug.audit.checks import PhotoEvidence, audit_as_json, check_photos
 from sdaug.audit.findings import leak_message
-from sdaug.audit.label_errors import doubt_labels
+from sdaug.audit.label_errors import doubt_labels, doubts_as_json
 from sdaug.audit.params import AuditParams
+from sdaug.common.copies import read_copies
 from sdaug.common.device import prepare_device
-from sdaug.common.files import read_csv, read_json, write_json
-from sdaug.common.images import read_png
-from sdaug.common.manifest import Photo, label_indices, read_manifest, read_photos
+from sdaug.common.files import read_json, write_json
+from sdaug.common.manifest import Photo, label_indices, read_manifest, read_names, read_photos
 from sdaug.common.params import SplitParams
-from sdaug.common.record import RECORD, read_record
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.stage import run_stage
-from sdaug.common.synthetic import read_synthetic
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.teats import plan_teats
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     # Checks that can stop the run.
     evidence = read_evidence(args)
-    checks = run_checks(evidence, split=split, params=params)
+    checks = check_photos(evidence, split=split, params=params)
 
     # Doubted labels of training photos, for a person to look at.
     prepare_device(NUM_THREADS)
@@ -46,7 +46,7 @@ def main() -> None:
     report = audit_as_json(checks, evidence, split, params)
     write_json(args.metrics, {**report, "label_errors": doubts_as_json(doubts, train, evidence.files, classes, truth)})
     if report["verdict"] == "leak" and params.on_leak == "fail":
-        raise ValueError(leak_message(checks, evidence.files))
+        raise ValueError(leak_message(checks, evidence.files, listed_in=args.metrics.as_posix()))
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,39 +55,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--names", type=Path, required=True, help="CSV file with the file name of each id")
     parser.add_argument("--report", type=Path, required=True, help="what prepare reports of the photos")
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--generators", type=Path, nargs="*", default=[], help="a folder per class")
-    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
     parser.add_argument("--metrics", type=Path, required=True)
     return parser.parse_args()
 
 
-def read_evidence(args: argparse.Namespace) -> Evidence:
+def read_evidence(args: argparse.Namespace) -> PhotoEvidence:
     """Everything that the audit looks at."""
     photos = read_manifest(args.prepared)
-    files: dict[str, str] = {}
-    for row in read_csv(args.names, columns=("id", "file")):
-        files.setdefault(row["id"], row["file"])  # the kept file comes before its copies: test before train
-    images = read_photos(args.prepared, photos)
-    generated = [(folder, image) for folder in args.synthetic for image in read_synthetic(folder)]
-    pixels = [read_png(folder / image.file_name) for folder, image in generated]
-    # A class may have several generators, each in a folder of its own.
-    folders = [path.parent for root in args.generators for path in sorted(root.rglob(RECORD))]
-    for root in args.generators:
-        if not any(folder.is_relative_to(root) for folder in folders):
-            raise FileNotFoundError(f"{root}: no {RECORD}, so nobody knows what it saw; run `dvc repro -f dreambooth`")
-    return Evidence(
+    return PhotoEvidence(
         photos=photos,
-        images=images,
-        files=files,
-        synthetic_ids=[image.id for _, image in generated],
-        synthetic=np.stack(pixels) if pixels else images[:0],
-        records={folder.as_posix(): read_record(folder) for folder in (args.base, *folders)},
+        images=read_photos(args.prepared, photos),
+        files=read_names(args.names),
+        copies=read_copies(args.prepared),
         prepared=read_json(args.report),
+        flips=read_flips(args.params),
     )
 
 
-def read_truth(params: Path, photos: list[Photo], files: dict[str, str]) -> dict[str, str] | None:
+def read_flips(params: Path) -> list[str]:
+    """The settings that mirror photos in training."""
+    keys = ["base.flip_horizontal", "dreambooth.flip_horizontal"]
+    found = [key for key in keys if read_section(params, key, bool)]
+    arms = read_section(params, "datasets", dict[str, dict[str, Any]])
+    mirrored = [name for name, arm in arms.items() if (arm.get("training") or {}).get("flip_horizontal")]
+    return found + [f"datasets.{name}.training.flip_horizontal" for name in mirrored]
+
+
+def read_truth(params: Path, photos: Sequence[Photo], files: Mapping[str, str]) -> dict[str, str] | None:
     """The class that each phantom photo shows, which label noise hides; None for any other photos."""
     if "phantom" not in read_params(params):
         return None

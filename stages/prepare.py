@@ -8,7 +8,7 @@ from sdaug.common.files import write_json
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.photos.params import PrepareParams
-from sdaug.photos.prepare import prepare
+from sdaug.photos.prepare import CopyLimits, prepare
 from sdaug.photos.summary import describe
 
 
@@ -25,7 +25,12 @@ def main() -> None:
 
     params = read_section(args.params, "prepare", PrepareParams)
     classes = read_section(args.params, "classes", list[str])
-    report = prepare(dataclasses.replace(params, raw=args.raw), classes, args.out, names_file=args.names)
+    limits = CopyLimits(
+        hash_distance=read_section(args.params, "audit.hash_distance", int),
+        copy_correlation=read_section(args.params, "audit.copy_correlation", float),
+    )
+    params = dataclasses.replace(params, raw=args.raw)
+    report = prepare(params, classes, args.out, limits=limits, names_file=args.names)
     write_json(args.report, report)
     print(describe(report, classes))
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.files import write_json
+from sdaug.common.manifest import name_test_set
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import tell_missed
 from sdaug.verdict.inputs import Sources, read_inputs
@@ -34,7 +35,7 @@ def main() -> None:
         )
     )
     text = write_report(args.out, inputs)
-    write_json(args.summary, summarize(inputs.study))
+    write_json(args.summary, summarize(inputs.study) | {"test_set": name_test_set(inputs.photos)})
     print(text, f"Page and pictures: {args.out / 'index.html'}", sep="\n")
     tell_missed()
 

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from sdaug.classify.models import load_model
+from sdaug.common.copies import PhotoCopy, read_copies, write_copies
 from sdaug.common.device import prepare_device
 from sdaug.common.files import read_json, write_csv
 from sdaug.common.manifest import Photo, read_manifest, write_manifest
@@ -28,6 +29,8 @@ def write_stage_files(folder: Path) -> None:
         for n in range(6)
     ]
     write_manifest(folder / "prepared" / "manifest.csv", photos)
+    copy = PhotoCopy(first=photos[0].id, second=photos[1].id, distance=4, correlation=0.95, view=0)
+    write_copies(folder / "prepared", [copy])
     rows = [{"id": photo.id, "sha256": photo.sha256} for photo in photos]
     write_csv(folder / "record" / "photos.csv", rows)
     drawing = read_params(PARAMS)["synthesize"]["drawing"]
@@ -58,6 +61,7 @@ def write_stage_files(folder: Path) -> None:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "prepared/manifest.csv": lambda path: read_manifest(path.parent),
+    "prepared/copies.csv": lambda path: read_copies(path.parent),
     "record/photos.csv": lambda path: read_record(path.parent),
     "synthetic/manifest.csv": lambda path: read_synthetic(path.parent),
     "packed/examples.csv": lambda path: read_packed(path.parent, CLASSES).draws,

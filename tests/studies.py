@@ -117,6 +117,7 @@ def write_study(root: Path) -> None:
     write_json(root / "metrics" / "fidelity.json", fidelity_metrics())
     write_json(root / "metrics" / "filter.json", {"classes": {label: filter_metrics() for label in MISSING}})
     write_json(root / "metrics" / "audit.json", AUDIT)
+    write_json(root / "metrics" / "audit_images.json", {"verdict": "ok", "on_leak": "report", "checks": {}})
     write_seen(root / "metrics" / "seen.json", BASE)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")

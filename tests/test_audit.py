@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from sdaug.audit.checks import Evidence, audit_as_json, run_checks
+from sdaug.audit.checks import ImageEvidence, PhotoEvidence, audit_as_json, check_images, check_photos
 from sdaug.audit.findings import Check, Finding, leak_message, overall_verdict
 from sdaug.audit.params import AuditParams
+from sdaug.audit.seen import Records
 from sdaug.audit.sides import check_groups, photos_with_siblings
+from sdaug.common.copies import PhotoCopy, find_copies, look_at, shared_detail
 from sdaug.common.manifest import Photo, training_photos
 from sdaug.common.params import Protocol, SplitParams
 from sdaug.common.record import SeenPhoto, read_record, write_record
@@ -23,7 +25,7 @@ from sdaug.common.sections import read_section
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.photo import draw_photo
 from sdaug.phantom.teats import plan_teats
-from sdaug.photos.folds import assign_folds
+from sdaug.photos.folds import place_groups
 from sdaug.photos.teats import read_labels
 from sdaug.verdict.published import ROWS
 from sdaug.verdict.siblings import sibling_scores
@@ -32,7 +34,50 @@ Pixels = NDArray[np.uint8]
 ROOT = Path(__file__).parents[1]
 PARAMS = read_section(ROOT / "params.yaml", "audit", AuditParams)
 CLEAN = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
+FLIPS = ("base.flip_horizontal",)
 PREPARED: dict[str, Any] = {"duplicates": {}, "num_training_copies_of_test_photos": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What both audits look at."""
+
+    photos: list[Photo]
+    images: Pixels
+    files: dict[str, str]
+    synthetic_ids: list[str]
+    synthetic: Pixels
+    records: Records
+    prepared: dict[str, Any]
+    flips: Sequence[str] = FLIPS
+
+    @property
+    def of_photos(self) -> PhotoEvidence:
+        look = look_at(self.images)
+        limits = {"hash_distance": PARAMS.hash_distance, "copy_correlation": PARAMS.copy_correlation}
+        copies = find_copies(look, look, shared=shared_detail(look), **limits)  # type: ignore[arg-type]
+        rows = [
+            PhotoCopy(**{**copy._asdict(), "first": self.photos[copy.first].id, "second": self.photos[copy.second].id})
+            for copy in copies
+        ]
+        return PhotoEvidence(
+            photos=self.photos,
+            images=self.images,
+            files=self.files,
+            copies=rows,
+            prepared=self.prepared,
+            flips=self.flips,
+        )
+
+    @property
+    def of_images(self) -> ImageEvidence:
+        return ImageEvidence(
+            photos=self.photos,
+            images=self.images,
+            synthetic_ids=self.synthetic_ids,
+            synthetic=self.synthetic,
+            records=self.records,
+        )
 
 
 def draw_evidence() -> Evidence:
@@ -45,7 +90,7 @@ def draw_evidence() -> Evidence:
     teats = plan_teats(phantom)
     images = np.stack([draw_photo(teat, phantom) for teat in teats])
     train = [teat for teat in teats if teat.split == "train"]
-    folds = assign_folds([teat.label for teat in train], [teat.udder for teat in train], num_folds=4, seed=0)
+    folds = place_groups([teat.udder for teat in train], seed=0, num_folds=4, test_fraction=None)
     fold_of = dict(zip([teat.index for teat in train], folds.tolist(), strict=True))
     photos, files = [], {}
     for teat, pixels in zip(teats, images, strict=True):
@@ -81,7 +126,9 @@ def sound() -> Evidence:
 
 
 def audit(evidence: Evidence, split: SplitParams = CLEAN) -> dict[str, Check]:
-    return {check.name: check for check in run_checks(evidence, split=split, params=PARAMS)}
+    photos = check_photos(evidence.of_photos, split=split, params=PARAMS)
+    images = check_images(evidence.of_images, split=split, params=PARAMS)
+    return {check.name: check for check in (*photos, *images)}
 
 
 def with_photo(evidence: Evidence, source: int, target: int, change: Callable[[Pixels], Pixels]) -> Evidence:
@@ -278,17 +325,66 @@ def test_folds_are_no_sides_where_all_photos_are_pooled(sound: Evidence, protoco
     assert len(check_groups(photos, replace(CLEAN, protocol=protocol)).findings) == num_leaks
 
 
-def test_the_message_names_the_first_images_by_file(sound: Evidence) -> None:
+def test_the_message_names_the_first_images_by_file_and_a_way_out(sound: Evidence) -> None:
     ids: Sequence[str] = [photo.id for photo in sound.photos[:5]]
     findings = tuple(Finding((photo_id,), "bad") for photo_id in ids)
-    message = leak_message([Check(name="groups", compared="", severity="leak", findings=findings)], sound.files)
-    assert sound.files[ids[0]] in message and "and 2 more" in message and "audit.on_leak" in message
+    check = Check(name="groups", compared="", severity="leak", findings=findings, way_out="set this")
+    message = leak_message([check], sound.files, listed_in="metrics/audit.json")
+    assert sound.files[ids[0]] in message and "and 2 more: set this" in message and "audit.on_leak" in message
     assert "\n" not in message
+
+
+WAYS_OUT = {
+    "groups": "prepare.split: made",
+    "exact_copies": "prepare.split: made",
+    "near_copies": "prepare.group_copies: true",
+    "labels_of_copies": "prepare.ignore",
+    "mirrored_classes": "sdaug adopt --no-flip",
+    "labels_in_ids": "prepare.group_pattern",
+    "seen_photos": "dvc repro -f base",
+    "synthetic_copies": "generator_seeds",
+}
+
+
+def test_the_way_out_of_each_leak_is_a_command_or_a_setting(sound: Evidence) -> None:
+    checks = audit(sound)
+    assert {name for name, check in checks.items() if check.severity == "leak"} == set(WAYS_OUT)
+    assert [name for name, way_out in WAYS_OUT.items() if way_out not in checks[name].way_out] == []
+
+
+def mirrored_classes(evidence: Evidence, count: int) -> Evidence:
+    """The evidence with mirrored photos of one class in another, all in one fold."""
+    for _ in range(count):
+        one = find(evidence, split="train", label="score_2", fold=1)
+        other = find(evidence, split="train", label="score_3", fold=1)
+        evidence = with_photo(evidence, one, other, mirrored)
+        photos = list(evidence.photos)
+        photos[one], photos[other] = (replace(photos[place], fold=2) for place in (one, other))
+        evidence = replace(evidence, photos=photos)
+    return evidence
+
+
+def test_mirrored_pairs_across_classes_name_the_switches_that_mirror(sound: Evidence) -> None:
+    check = audit(mirrored_classes(sound, 2))["mirrored_classes"]
+    assert check.verdict == "leak" and len(check.ids) == 4
+    assert check.findings[0].note == "2 photos of score_2 are mirrored photos of score_3"
+    assert "set base.flip_horizontal to false" in check.way_out
+
+
+def test_mirrored_pairs_across_classes_are_no_leak_where_nothing_is_mirrored(sound: Evidence) -> None:
+    checks = audit(replace(mirrored_classes(sound, 2), flips=()))
+    names = ("mirrored_classes", "labels_of_copies", "near_copies")
+    assert [checks[name].verdict for name in names] == ["warning", "ok", "ok"]
+
+
+def test_a_single_mirrored_pair_is_a_slip(sound: Evidence) -> None:
+    checks = audit(mirrored_classes(sound, 1))
+    assert checks["mirrored_classes"].findings == () and checks["labels_of_copies"].verdict == "leak"
 
 
 def test_what_is_written_names_every_image(sound: Evidence) -> None:
     check = Check(name="groups", compared="all", severity="leak", findings=(Finding((sound.photos[0].id,), "bad"),))
-    written = audit_as_json([check], sound, CLEAN, PARAMS)
+    written = audit_as_json([check], sound.of_photos, CLEAN, PARAMS)
     assert written["verdict"] == "leak" and written["num_photos"]["test"] == 48
     assert written["checks"]["groups"]["ids"] == [sound.photos[0].id]
     assert written["checks"]["groups"]["details"] == [f"{sound.files[sound.photos[0].id]}: bad"]

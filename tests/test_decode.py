@@ -125,4 +125,4 @@ def test_a_reason_is_one_line_and_the_same_each_time() -> None:
         with pytest.raises(UnreadablePhotoError) as caught:
             decode_photo(b"not a picture", size_pixels=32, square="crop")
         reasons.add(str(caught.value))
-    assert reasons == {"not a JPEG, PNG, WebP, TIFF or BMP image"}
+    assert reasons == {"not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or DICOM image"}

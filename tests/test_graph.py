@@ -130,7 +130,7 @@ def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
         assert is_made or is_given or is_kept, f"{name}: {dep}"
 
 
-@pytest.mark.parametrize("name", ["filter", "audit", "split", "fidelity", "report"])
+@pytest.mark.parametrize("name", ["filter", "audit_images", "split", "fidelity", "report"])
 def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     wanted = {f"data/synthetic/{label}" for label in PARAMS["concepts"]}
     in_deps = {dep for dep in entries(STAGES[name], "deps") if dep.startswith("data/synthetic/")}
@@ -140,13 +140,25 @@ def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
 
 def test_audited_generators_are_those_of_the_concepts() -> None:
     wanted = {f"models/dreambooth/{label}" for label in PARAMS["concepts"]}
-    in_deps = {dep for dep in entries(STAGES["audit"], "deps") if dep.startswith("models/dreambooth/")}
-    assert in_deps == set(re.findall(r"models/dreambooth/\S+", STAGES["audit"]["cmd"])) == wanted
+    in_deps = {dep for dep in entries(STAGES["audit_images"], "deps") if dep.startswith("models/dreambooth/")}
+    assert in_deps == set(re.findall(r"models/dreambooth/\S+", STAGES["audit_images"]["cmd"])) == wanted
 
 
-@pytest.mark.parametrize("name", ["split", "holdout"])
-def test_a_leak_stops_the_run_before_data_is_packed(name: str) -> None:
-    assert "metrics/audit.json" in entries(STAGES[name], "deps")
+@pytest.mark.parametrize(
+    ("name", "gate"),
+    [("base", "metrics/audit.json"), ("split", "metrics/audit_images.json"), ("holdout", "metrics/audit_images.json")],
+)
+def test_a_leak_stops_the_run_before_anything_slow_and_before_data_is_packed(name: str, gate: str) -> None:
+    assert gate in entries(STAGES[name], "deps")
+
+
+def test_photos_are_audited_before_any_generator() -> None:
+    made = {out for name in ("base", "dreambooth", "synthesize") for out in entries(STAGES[name], "outs")}
+    assert made.isdisjoint(entries(STAGES["audit"], "deps"))
+
+
+def test_the_audit_of_photos_starts_without_a_diffusion_library() -> None:
+    assert "src/sdaug/diffusion" not in entries(STAGES["audit"], "deps")  # which are what it reaches
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from sdaug.audit.params import OnLeak
+
 Verdict = Literal["ok", "warning", "leak"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "warning", "leak")  # from harmless to bad
 NUM_NAMED = 3  # findings in an error message that could list hundreds
@@ -18,12 +20,13 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check: what it compared, what it found, and how bad any finding is."""
+    """One check: what it compared, what it found, how bad any finding is, and the setting or command that helps."""
 
     name: str
     compared: str
     severity: Verdict
     findings: tuple[Finding, ...] = ()
+    way_out: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -41,7 +44,7 @@ def overall_verdict(checks: Iterable[Check]) -> Verdict:
 
 
 def check_as_json(check: Check, files: Mapping[str, str]) -> dict[str, Any]:
-    """One check for metrics/audit.json; `files` has the file of each photo's id."""
+    """One check in a file of metrics; `files` has the file of each photo's id."""
     return {
         "compared": check.compared,
         "verdict": check.verdict,
@@ -57,15 +60,24 @@ def describe(finding: Finding, files: Mapping[str, str]) -> str:
     return f"{', '.join(names)}: {finding.note}" if names else finding.note
 
 
-def leak_message(checks: Sequence[Check], files: Mapping[str, str]) -> str:
-    """The error of a run with leaks: the first findings of each, in one line."""
+def leak_message(checks: Sequence[Check], files: Mapping[str, str], *, listed_in: str) -> str:
+    """The error of a run with leaks: the first findings of each and its way out, in one line."""
     parts = []
     for check in checks:
         if check.verdict == "leak":
             named = "; ".join(describe(finding, files) for finding in check.findings[:NUM_NAMED])
             more = f"; and {len(check.findings) - NUM_NAMED} more" if len(check.findings) > NUM_NAMED else ""
-            parts.append(f"{check.name}: {named}{more}")
+            parts.append(f"{check.name}: {named}{more}{f': {check.way_out}' if check.way_out else ''}")
     return (
-        f"audit: {' | '.join(parts)}; mend the photos or their groups (docs/own-photos.md), or set audit.on_leak: "
-        "report to go on and have the report say so; metrics/audit.json lists all"
+        f"audit: {' | '.join(parts)} | or set audit.on_leak: report to go on and have the report say so; {listed_in} "
+        "lists all"
     )
+
+
+def verdict_as_json(checks: Sequence[Check], files: Mapping[str, str], on_leak: OnLeak) -> dict[str, Any]:
+    """The verdict and all checks, as both audits write them."""
+    return {
+        "verdict": overall_verdict(checks),
+        "on_leak": on_leak,
+        "checks": {check.name: check_as_json(check, files) for check in checks},
+    }

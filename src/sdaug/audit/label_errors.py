@@ -1,6 +1,6 @@
 """Labels that a classifier doubts, by confident learning (Northcutt et al., arXiv 1911.00068): a list for a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sdaug.audit.params import AuditParams
 from sdaug.classify.inference import predict
 from sdaug.classify.params import ArmTraining
+from sdaug.common.manifest import Photo
 from sdaug.common.progress import progress
 from sdaug.train.examples import photos_alone
 from sdaug.train.probe import TRAINING, fitted_recipe
@@ -79,3 +80,27 @@ def score_doubts(doubted: Sequence[bool], wrong: Sequence[bool]) -> dict[str, An
         "precision": hits / sum(doubted) if any(doubted) else None,
         "recall": hits / sum(wrong) if any(wrong) else None,
     }
+
+
+def doubts_as_json(
+    doubts: Doubts,
+    photos: Sequence[Photo],
+    files: Mapping[str, str],
+    classes: Sequence[str],
+    truth: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Doubted labels of training photos for metrics/audit.json; `truth` has the true class of each id where known."""
+    doubted = [photos[index] for index in doubts.indices]
+    pairs = zip(doubted, doubts.guesses, strict=True)
+    found = {
+        "compared": f"labels of {len(photos)} training photos with the out-of-fold probabilities of a small classifier",
+        "accuracy_of_classifier": doubts.accuracy,
+        "num_found": len(doubted),
+        "ids": [photo.id for photo in doubted],
+        "details": [f"{files[photo.id]}: labelled {photo.label}, looks like {classes[k]}" for photo, k in pairs],
+    }
+    if truth is None:
+        return found
+    chosen = {photo.id for photo in doubted}
+    wrong = [truth[photo.id] != photo.label for photo in photos]
+    return found | score_doubts([photo.id in chosen for photo in photos], wrong)

@@ -64,6 +64,7 @@ def check_names(
     kind: str,
     severity: Verdict,
     name_skill: float,
+    way_out: str = "",
 ) -> Check:
     """Whether names of one kind, such as `file names`, give labels away."""
     found = read_labels_from(names, labels, groups)
@@ -76,6 +77,7 @@ def check_names(
         compared=f"{len(names)} {kind}: skill {found.skill:.2f}, where 0 is chance and 1 is every label",
         severity=severity,
         findings=(Finding((), note),) if is_readable else (),
+        way_out=way_out,
     )
 
 

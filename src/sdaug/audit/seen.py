@@ -26,6 +26,7 @@ def check_seen(records: Records, photos: Sequence[Photo], split: SplitParams) ->
         compared=f"{_count(records)} photos that {len(records)} generators saw, with {len(hidden)} held-out photos",
         severity="leak",
         findings=tuple(findings),
+        way_out="train them anew: `dvc repro -f base` (or name a base that has not seen these photos)",
     )
 
 

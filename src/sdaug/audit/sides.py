@@ -46,4 +46,5 @@ def check_groups(photos: Sequence[Photo], split: SplitParams) -> Check:
         compared=f"{len(members)} groups; {num_shared} of {num_test} test photos share theirs with training",
         severity="leak",
         findings=tuple(findings),
+        way_out="set prepare.split: made, a new test set of whole groups",
     )

@@ -157,25 +157,27 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def read_csv(path: Path, *, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+def read_csv(path: Path, *, columns: Sequence[str] = (), remedy: str = RESTORE) -> list[dict[str, str]]:
     """The rows of a CSV file, all values as strings; there may be more columns than those asked for.
+
+    `remedy` ends the message about a file that no stage has written.
 
     Raises:
         ValueError: it is no table, lacks a column, or a row has more or fewer values than there are columns.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel writes a mark first
             reader = csv.DictReader(stream, strict=True)
             rows, header = list(reader), list(reader.fieldnames or ())
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a table ({error}); {RESTORE}") from error
+        raise ValueError(f"{path}: not a table ({error}); {remedy}") from error
     missing = [name for name in columns if name not in header]
     if missing:
-        raise ValueError(f"{path}: no column {missing[0]}; need {', '.join(columns)}; {RESTORE}")
+        raise ValueError(f"{path}: no column {missing[0]}; need {', '.join(columns)}; {remedy}")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             count = len(row[None]) + len(header) if None in row else sum(value is not None for value in row.values())
-            raise ValueError(f"{path}: line {line}: {count} values, need {len(header)}; {RESTORE}")
+            raise ValueError(f"{path}: line {line}: {count} values, need {len(header)}; {remedy}")
     return rows
 
 

@@ -1,5 +1,6 @@
 """Prepared photos: their pixels and the manifest, the only source of labels, groups and splits."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.common.files import RESTORE, write_csv
+from sdaug.common.files import RESTORE, read_csv, write_csv
 from sdaug.common.images import read_pngs
 from sdaug.common.params import Fold, SplitParams
 from sdaug.common.sections import require
@@ -61,6 +62,20 @@ def read_manifest(prepared_dir: Path) -> list[Photo]:
     if twice:
         raise ValueError(f"{path}: id {twice[0]!r}: in several rows; {RESTORE}")
     return photos
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """The file of each photo's id, below the raw folder, from the table of names that `prepare` writes."""
+    files: dict[str, str] = {}
+    for row in read_csv(path, columns=("id", "file")):
+        files.setdefault(row["id"], row["file"])  # the kept file comes before its copies
+    return files
+
+
+def name_test_set(photos: Iterable[Photo]) -> str:
+    """Eight hex digits that tell the test sets of studies apart, by the bytes of their photos and by their labels."""
+    lines = sorted(f"{photo.sha256} {photo.label}\n" for photo in photos if photo.split == "test")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:8]
 
 
 def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8]:

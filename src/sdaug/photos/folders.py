@@ -2,13 +2,14 @@
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sdaug.common.sections import NAME
+from sdaug.photos.formats import PHOTO_SUFFIXES, unread_suffixes
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # Windows and macOS write them beside photos
 
 Part = Literal["train", "val", "test"]
@@ -21,11 +22,12 @@ PART_FOLDERS: dict[Part, tuple[str, ...]] = {
 
 
 class Source(NamedTuple):
-    """A raw photo; `part` is None if the folder is not divided into `train/` and others."""
+    """A raw photo; `part` is None if the folder is not divided into `train/` and others, `group` if none is known."""
 
     path: Path
     label: str
     part: Part | None
+    group: str | None = None
 
 
 class Unused(NamedTuple):
@@ -46,16 +48,34 @@ def find_photos(
         FileNotFoundError: there is no such folder.
         ValueError: the class folders do not match `classes`, or a folder lies beside `train/` and the others.
     """
+    files = _class_files(raw, classes, class_folders, left_out)
+    # File systems list files in different orders.
+    return sorted(filter(_is_photo_source, files), key=lambda source: source.path.relative_to(raw).as_posix())
+
+
+def find_unread(
+    raw: Path, classes: Sequence[str], *, class_folders: Mapping[str, str] | None = None, left_out: Collection[str] = ()
+) -> Counter[tuple[str, str]]:
+    """How many files in class folders are no photos by their suffix, by class and suffix.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_photos`.
+    """
+    files = _class_files(raw, classes, class_folders, left_out)
+    return unread_suffixes((source.label, source.path) for source in files)
+
+
+def _class_files(
+    raw: Path, classes: Sequence[str], class_folders: Mapping[str, str] | None, left_out: Collection[str]
+) -> list[Source]:
     if not raw.is_dir():
         raise FileNotFoundError(f"{raw}: no such folder; set prepare.raw to a folder of class folders")
     wanted = {label: (class_folders or {}).get(label, label) for label in classes}
-    sources = []
+    files = []
     for root, part in part_folders(raw, classes=wanted.values(), left_out=left_out):
         for label, folder in _match_folders(root, wanted, left_out, raw=raw).items():
-            photos = [path for path in _walk_files(root / folder) if _is_photo(path)]
-            sources += [Source(path, label, part) for path in photos]
-    # File systems list files in different orders.
-    return sorted(sources, key=lambda source: source.path.relative_to(raw).as_posix())
+            files += [Source(path, label, part) for path in _walk_files(root / folder)]
+    return files
 
 
 def part_folders(
@@ -209,6 +229,10 @@ def _walk_files(root: Path) -> Iterator[Path]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def _is_photo_source(source: Source) -> bool:
+    return _is_photo(source.path)
 
 
 def _is_photo(path: Path) -> bool:

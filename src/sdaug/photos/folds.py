@@ -1,30 +1,97 @@
-"""Test set and folds, stratified by class and without splitting groups."""
+"""Test set and folds: each group has a place of its own, which no other photo can change.
 
-from collections import Counter
+A group is drawn by a hash of the seed and its key, so neither further photos nor other sizes move any photo. In a
+stratified shuffle, which is usual, each place depends on all photos. The price is that shares are met by luck: a seed
+is chosen with which each class is in all parts, near its share.
+"""
+
+import hashlib
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
-MAX_TEST_PARTS = 20  # a test fraction of 0.05 is one part in twenty
+from sdaug.common.seeding import derive_seed
 
+NUM_SEEDS = 10_000  # of which the best is chosen
+# If none of these will do, the first further one that does; the search ends after so many seeds, or seeds times groups.
+MOST_SEEDS, MOST_DRAWS = 500_000, 100_000_000
+SEEDS_AT_ONCE = 256  # bounds the memory for many photos
+TEST = -1  # the place of test photos, among those of the folds
 
-def assign_folds(labels: Sequence[str], groups: Sequence[str], *, num_folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each photo, `(N,)`: stratified by label, no group in two folds."""
-    if num_folds == 1:
-        return np.zeros(len(labels), np.int64)
-    folds = np.full(len(labels), -1)
-    splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed % 2**32)
-    for fold, (_, members) in enumerate(splitter.split(folds, labels, groups)):
-        folds[members] = fold
-    return folds
+Places = NDArray[np.int64]
 
 
-def choose_test(labels: Sequence[str], groups: Sequence[str], *, test_fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A mask `(N,)` of the test photos: some of several stratified parts, no more parts than any class has groups."""
-    groups_of_class = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
-    num_parts = min(MAX_TEST_PARTS, *groups_of_class.values())
-    share = Fraction(test_fraction).limit_denominator(num_parts) or Fraction(1, num_parts)
-    return assign_folds(labels, groups, num_folds=share.denominator, seed=seed) < share.numerator
+def place_groups(keys: Sequence[str], *, seed: int, num_folds: int, test_fraction: float | None) -> Places:
+    """The fold of each photo, `(N,)`, by the key of its group alone; -1 for photos of a test set that is made.
+
+    Args:
+        test_fraction: the chance of a group to be in the test set; None if the test set is given.
+    """
+    names, index = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    places: Places = _places(_numbers(names), [seed], num_folds, test_fraction)[0][index]
+    return places
+
+
+def choose_seed(
+    labels: Sequence[str],
+    keys: Sequence[str],
+    *,
+    num_folds: int,
+    test_fraction: float | None,
+    min_training: int = 0,
+) -> int | None:
+    """The seed from 0 on by which classes are nearest to their shares in test set and folds; None if there is none.
+
+    No class misses the test set or a fold, and each has at least `min_training` photos in all folds together.
+
+    Args:
+        labels: the class of each photo, keys: that of its group; of training photos alone if the test set is given.
+    """
+    names, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    classes, label = np.unique(np.array(labels, dtype=object), return_inverse=True)
+    sizes = np.zeros((len(names), len(classes)))
+    np.add.at(sizes, (group, label), 1)
+    share = test_fraction or 0.0
+    shares = np.array([share, *([(1 - share) / num_folds] * num_folds)])[test_fraction is None :]
+    expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
+
+    numbers, best = _numbers(names), (np.inf, -1)
+    if (np.count_nonzero(sizes, axis=0) < len(shares)).any():
+        return None  # a class with fewer groups than parts
+    for start in range(0, max(NUM_SEEDS, min(MOST_SEEDS, MOST_DRAWS // len(names))), SEEDS_AT_ONCE):
+        if start >= NUM_SEEDS and np.isfinite(best[0]):
+            break
+        places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
+        parts = range(0 if test_fraction is None else TEST, num_folds)
+        counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
+        num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
+        is_fit = (counts.min(axis=(1, 2)) > 0) & (num_training.min(axis=1) >= min_training)
+        misfit = np.where(is_fit, ((counts - expected) ** 2 / expected).sum(axis=(1, 2)), np.inf)
+        best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
+    return best[1] if np.isfinite(best[0]) else None
+
+
+def _places(numbers: NDArray[np.uint64], seeds: Sequence[int], num_folds: int, test_fraction: float | None) -> Places:
+    """The place of each group by each seed, `(seeds, groups)`."""
+    places: Places = (_draws(numbers, seeds, "folds") * num_folds).astype(np.int64)
+    if test_fraction is not None:
+        places[_draws(numbers, seeds, "test") < test_fraction] = TEST
+    return places
+
+
+def _draws(numbers: NDArray[np.uint64], seeds: Sequence[int], purpose: str) -> NDArray[np.float64]:
+    """A number from 0 to below 1 for each seed and group, `(seeds, groups)`."""
+    starts = np.array([derive_seed(seed, "prepare", purpose) for seed in seeds], dtype=np.uint64)
+    mixed = numbers[None, :] ^ starts[:, None]
+    # The finaliser of SplitMix64 (Steele et al., doi 10.1145/2660193.2660195), which numpy computes for all at once.
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    draws: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53  # a double has 53 bits
+    return draws
+
+
+def _numbers(keys: Sequence[str] | NDArray[np.object_]) -> NDArray[np.uint64]:
+    """A 64-bit number for each key, the same on every machine."""
+    return np.array([int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") for key in keys], dtype=np.uint64)

@@ -23,8 +23,11 @@ class PrepareParams:
     min_images: int
     max_broken_fraction: float
     seed: int
+    groups: Path | None = None  # a table of groups, in place of a pattern
+    group_copies: bool = True  # photos that look alike are one group
     class_folders: dict[str, str] = field(default_factory=dict)  # of classes that are not called as their folder
     left_out: list[str] = field(default_factory=list)  # folders that hold no class of the study
+    sixteen_bit_maximum: int | None = None  # the 16-bit value that is white, in files that do not state it
 
     def __post_init__(self) -> None:
         is_size = 32 <= self.size_pixels <= 1024 and self.size_pixels % 8 == 0
@@ -35,6 +38,11 @@ class PrepareParams:
         rule = f"need at least num_folds ({self.num_folds}), one image per fold"
         require(self.min_images >= self.num_folds, "min_images", self.min_images, rule)
         require(0 <= self.max_broken_fraction <= 1, "max_broken_fraction", self.max_broken_fraction, "need 0 to 1")
+        rule = "the table prepare.groups already says it; leave one of the two empty"
+        require(self.groups is None or not self.group_pattern, "group_pattern", self.group_pattern, rule)
+        is_maximum = self.sixteen_bit_maximum is None or 255 <= self.sixteen_bit_maximum <= 65535
+        rule = "need 255 to 65535 (4095 for photos of 12 bits)"
+        require(is_maximum, "sixteen_bit_maximum", self.sixteen_bit_maximum, rule)
         try:
             re.compile(self.group_pattern or "")
         except re.error as error:

@@ -1,52 +1,46 @@
 """Preparing a folder of raw photos: checked, square, anonymous images and their manifest."""
 
 import hashlib
-import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
+from sdaug.common.copies import Copy, PhotoCopy, find_copies, join_looks, shared_detail, write_copies
 from sdaug.common.files import fresh_dir, write_csv
-from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, count_labels, write_manifest
-from sdaug.common.progress import progress
-from sdaug.common.seeding import derive_seed
-from sdaug.photos.decode import UnreadablePhotoError, decode_photo
-from sdaug.photos.folders import Part, Source, count_ignored, find_photos, find_unused, part_folders
-from sdaug.photos.folds import assign_folds, choose_test
+from sdaug.photos.checks import (
+    check_given_split,
+    check_paths,
+    check_split,
+    check_training,
+)
+from sdaug.photos.folders import Source, count_ignored, find_photos, find_unread, find_unused
+from sdaug.photos.folds import TEST, choose_seed, place_groups
+from sdaug.photos.formats import describe_unread
+from sdaug.photos.groups import find_groups, group_sizes, join_groups
+from sdaug.photos.loading import Loaded, file_id, find_same, load_photos
+from sdaug.photos.losses import check_depth, check_losses
 from sdaug.photos.params import PrepareParams
 
-NUM_DECODERS = 2  # threads, because Pillow decodes without holding the GIL
-NUM_NAMED_FILES = 3  # in an error message that could list hundreds
 
+class CopyLimits(NamedTuple):
+    """From when on photos look alike: `hash_distance` and `copy_correlation` of section `audit`."""
 
-class Prepared(NamedTuple):
-    """A photo whose pixels are written, but which is not yet assigned to a split."""
-
-    source: Source
-    id: str
-    group: str
-    sha256: str
-
-
-class Broken(NamedTuple):
-    """A photo that could not be read, and why."""
-
-    source: Source
-    reason: str
+    hash_distance: int
+    copy_correlation: float
 
 
 def prepare(
-    params: PrepareParams, classes: Sequence[str], out_dir: Path, *, names_file: Path | None = None
+    params: PrepareParams,
+    classes: Sequence[str],
+    out_dir: Path,
+    *,
+    limits: CopyLimits,
+    names_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Write `images/<id>.png` and `manifest.csv`; returns the report, counts first.
+    """Write `images/<id>.png`, `manifest.csv` and `copies.csv` (photos that look alike); returns the report.
 
     `names_file` gets the file of each id, copies included. It is apart from the photos so that no loader meets a name.
 
@@ -55,144 +49,128 @@ def prepare(
         ValueError: the photos or folders violate a rule of section `prepare`.
     """
     # Checks that need no pixels.
-    _check_paths(params.raw, out_dir)
+    check_paths(params.raw, out_dir)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
     sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
-    _check_given_split(params, sources, classes)
+    check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
-    # Without a pattern each photo is a group; its id needs pixels, so the path stands in for it.
-    groups = [find_group(source.path, params.group_pattern) or str(source.path) for source in sources]
+    unread = find_unread(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    check_losses(params, sources, broken=[], unread=unread)
+    said = find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups)
+    group_of = dict(zip([source.path for source in sources], said, strict=True))
+    # The key of a photo alone needs its bytes, so the path stands in for it.
+    keys = [group or str(source.path) for source, group in zip(sources, said, strict=True)]
     num_folds = _num_folds(params, sources)
-    _check_training(params, _training_pool(params, sources, groups), classes, kind="images", num_folds=num_folds)
+    check_training(params, _training_pool(params, sources, keys), classes, kind="images", num_folds=num_folds)
 
     # One pass over the pixels.
     with fresh_dir(out_dir) as scratch:
         images_dir = scratch / "images"
         images_dir.mkdir()
-        loaded, broken = _load_photos(params, sources, images_dir)
-        _check_broken(params, broken, num_photos=len(sources))
-        kept = drop_duplicates(loaded)
-        pool = _training_pool(params, [item.source for item in kept], [item.group for item in kept])
-        _check_training(params, pool, classes, kind="readable, different images", num_folds=num_folds)
-        photos = _split_photos(params, kept)
-        _check_split(params, photos, classes)
+        loaded, broken = load_photos(params, sources, images_dir)
+        check_losses(params, sources, broken=broken, unread=unread)
+        check_depth(params, [(item.source.path, item.sixteen_bit_peak) for item in loaded])
+        same = find_same(loaded)
+        kept = [items[0] for items in same]
+        for photo_id in {item.id for item in loaded} - {item.id for item in kept}:
+            (images_dir / f"{photo_id}.png").unlink()
+        copies = _find_copies(kept, limits)
+        keys = _group_keys(params, same, group_of, copies)
+        pool = _training_pool(params, [item.source for item in kept], keys)
+        check_training(params, pool, classes, kind="readable, different images", num_folds=num_folds)
+        photos = _place_photos(params, kept, keys)
+        check_split(params, photos, classes, find_seed=partial(_find_seed, params, pool, num_folds))
         write_manifest(scratch / "manifest.csv", photos)
+        write_copies(scratch, [_with_ids(copy, kept) for copy in copies])
 
     if names_file is not None:
-        files = sorted((item.id, item.source.path.relative_to(params.raw).as_posix()) for item in loaded)
-        write_csv(names_file, [{"id": photo_id, "file": file} for photo_id, file in files])
+        write_csv(names_file, _name_rows(same, params.raw))
     return {
         **_summarize(photos, classes),
+        "largest_group": group_sizes(keys).largest,
+        "num_near_copies": len(copies),
         "num_duplicates": len(loaded) - len(kept),
-        **_count_dropped(loaded, kept, photos),
+        **_count_dropped(same, photos),
         "num_ignored": count_ignored(params.raw, sources),
         "num_broken": len(broken),
         "broken_of_class": dict(sorted(Counter(_place(item.source) for item in broken).items())),
         "broken": [f"{item.source.path.relative_to(params.raw).as_posix()}: {item.reason}" for item in broken],
         "unused": [f"{item.shown}: {item.reason}" for item in unused],
+        "unread": describe_unread(unread),
+        "num_broken_profiles": sum(item.has_broken_profile for item in loaded),
         "left_out": list(params.left_out),
     }
 
 
-def find_group(path: Path, pattern: str | None) -> str | None:
-    """The group in a file name: the pattern's first capture group, or its whole match; None without a pattern.
+def _find_copies(kept: Sequence[Loaded], limits: CopyLimits) -> list[Copy]:
+    """The photos that look alike, by their looks before they were made small: another size finds the same."""
+    look = join_looks([item.look for item in kept])
+    return find_copies(look, look, shared=shared_detail(look), **limits._asdict())
 
-    Raises:
-        ValueError: the pattern finds no group in the name.
+
+def _with_ids(copy: Copy, kept: Sequence[Loaded]) -> PhotoCopy:
+    """A copy by ids, as a table keeps it."""
+    places = copy._asdict() | {"first": kept[copy.first].id, "second": kept[copy.second].id}
+    return PhotoCopy(**places)
+
+
+def _group_keys(
+    params: PrepareParams, same: Sequence[Sequence[Loaded]], group_of: dict[Path, str | None], copies: Sequence[Copy]
+) -> list[str]:
+    """The key of the group of each kept photo: what was said of it or of a dropped copy, else the hash of its file.
+
+    With prepare.group_copies, photos that look alike are one group as well, see `join_groups`.
     """
-    if pattern is None:
-        return None
-    match = re.search(pattern, path.name)
-    text = match and match[min(1, match.re.groups)]
-    if not text:
-        raise ValueError(
-            f"{path}: prepare.group_pattern {pattern!r} finds no group in the name; rename the file or edit the pattern"
-        )
-    return text
+    keys, pairs = list[str](), list[tuple[int, int]]()
+    place_of: dict[str, int] = {}
+    for place, items in enumerate(same):
+        named = sorted({group for item in items if (group := group_of[item.source.path])})
+        keys.append(named[0] if named else min(item.sha256 for item in items))
+        # Copies with several groups are evidence that these are one.
+        pairs += [(place, place_of.setdefault(group, place)) for group in named]
+    if params.group_copies:
+        pairs += [(copy.first, copy.second) for copy in copies]
+    return join_groups(keys, pairs)
 
 
-def drop_duplicates(loaded: Sequence[Prepared]) -> list[Prepared]:
-    """One photo per id, sorted by id; a copy in the test set takes precedence, then one in a given validation set.
-
-    So no photo moves from there to training.
-
-    Raises:
-        ValueError: two classes have a photo with the same pixels.
-    """
-    kept: dict[str, Prepared] = {}
-    for item in sorted(loaded, key=lambda item: (item.id, _rank(item.source.part), item.sha256, item.source.path)):
-        first = kept.setdefault(item.id, item)
-        if first.source.label != item.source.label:
-            one, other = sorted([first.source, item.source])
-            raise ValueError(
-                f"{one.path} and {other.path}: the same picture in two classes ({one.label} and {other.label}); "
-                "delete the wrong one"
+def _place_photos(params: PrepareParams, kept: Sequence[Loaded], keys: Sequence[str]) -> list[Photo]:
+    """The photos with their groups, splits and folds; a validation set that was given is the first fold."""
+    sources = [item.source for item in kept]
+    is_made = params.split == "made"
+    num_folds = _num_folds(params, sources)
+    fraction = params.test_fraction if is_made else None
+    places = place_groups(keys, seed=params.seed, num_folds=num_folds, test_fraction=fraction)
+    hashes, photos = {item.sha256 for item in kept}, []
+    for item, key, place in zip(kept, keys, places, strict=True):
+        fold = int(place) if place == TEST else int(place) + params.num_folds - num_folds
+        if not is_made and item.source.part in ("test", "val"):
+            fold = TEST if item.source.part == "test" else 0
+        photos.append(
+            Photo(
+                id=item.id,
+                label=item.source.label,
+                # Of a photo alone, its id; a name could carry the label.
+                group=file_id(key) if key in hashes else hashlib.sha256(key.encode()).hexdigest()[:8],
+                split="test" if fold == TEST else "train",
+                fold=fold,
+                sha256=item.sha256,
             )
-    return list(kept.values())
-
-
-def _rank(part: Part | None) -> int:
-    return {"test": 0, "val": 1}.get(part or "train", 2)
-
-
-def _load_photos(
-    params: PrepareParams, sources: Sequence[Source], images_dir: Path
-) -> tuple[list[Prepared], list[Broken]]:
-    """Decode every photo and write its pixels; results are in the order of `sources`."""
-    load = partial(_load_photo, params, images_dir)
-    with warnings.catch_warnings(), ThreadPoolExecutor(NUM_DECODERS) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns up to twice its limit
-        results = list(progress(pool.map(load, sources), title="prepare", total=len(sources), unit="photo"))
-    loaded = [result for result in results if isinstance(result, Prepared)]
-    return loaded, [result for result in results if isinstance(result, Broken)]
-
-
-def _load_photo(params: PrepareParams, images_dir: Path, source: Source) -> Prepared | Broken:
-    try:
-        content = source.path.read_bytes()
-        pixels = decode_photo(content, size_pixels=params.size_pixels, square=params.square)
-    except UnreadablePhotoError as error:
-        return Broken(source, str(error))
-    except OSError as error:
-        return Broken(source, error.strerror or type(error).__name__)
-    # Not the file name, which may carry the label, as `_C3_` does in the published teats. 12 hex digits: among 10,000
-    # photos, the odds of two with one id are 1 in 5.6 million.
-    photo_id = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
-    save_png(images_dir / f"{photo_id}.png", pixels)
-    group = find_group(source.path, params.group_pattern)
-    group_id = photo_id if group is None else hashlib.sha256(group.encode()).hexdigest()[:8]
-    return Prepared(source, photo_id, group_id, hashlib.sha256(content).hexdigest())
-
-
-def _split_photos(params: PrepareParams, kept: Sequence[Prepared]) -> list[Photo]:
-    # Test set.
-    labels = np.array([item.source.label for item in kept])
-    groups = np.array([item.group for item in kept])
-    parts = np.array([item.source.part or "train" for item in kept])
-    is_test = parts == "test"
-    if params.split == "made":
-        seed = derive_seed(params.seed, "prepare", "test")
-        is_test = choose_test(labels.tolist(), groups.tolist(), test_fraction=params.test_fraction, seed=seed)
-    # Folds of the other photos; a validation set that was given is the first one.
-    folds = np.full(len(kept), -1)
-    is_given = (parts == "val") & (params.split == "given")
-    folds[is_given] = 0
-    num_given = int(is_given.any())
-    train = np.flatnonzero(~is_test & ~is_given)
-    num_made, seed = params.num_folds - num_given, derive_seed(params.seed, "prepare", "folds")
-    made = assign_folds(labels[train].tolist(), groups[train].tolist(), num_folds=num_made, seed=seed)
-    folds[train] = made + num_given
-    return [
-        Photo(
-            id=item.id,
-            label=item.source.label,
-            group=item.group,
-            split="test" if fold < 0 else "train",
-            fold=int(fold),
-            sha256=item.sha256,
         )
-        for item, fold in zip(kept, folds, strict=True)
+    return photos
+
+
+def _find_seed(params: PrepareParams, pool: Sequence[tuple[str, str]], num_folds: int) -> int | None:
+    """The best seed for the photos that are placed here; `pool` holds the label and group of each."""
+    labels, keys = zip(*pool, strict=True)
+    fraction = params.test_fraction if params.split == "made" else None
+    return choose_seed(labels, keys, num_folds=num_folds, test_fraction=fraction, min_training=params.min_images)
+
+
+def _name_rows(same: Sequence[Sequence[Loaded]], raw: Path) -> list[dict[str, str]]:
+    """The files of each kept photo's id, its own before those of its copies."""
+    return [
+        {"id": items[0].id, "file": item.source.path.relative_to(raw).as_posix()} for items in same for item in items
     ]
 
 
@@ -221,19 +199,18 @@ def _summarize(photos: Sequence[Photo], classes: Sequence[str]) -> dict[str, int
     }
 
 
-def _count_dropped(loaded: Sequence[Prepared], kept: Sequence[Prepared], photos: Sequence[Photo]) -> dict[str, Any]:
+def _count_dropped(same: Sequence[Sequence[Loaded]], photos: Sequence[Photo]) -> dict[str, Any]:
     """The dropped copies by split and class, and how many of them were training copies of test photos.
 
     A copy has the split of its folder, or that of the photo that was kept if the test set is made.
     """
     split_of: dict[str, str] = {photo.id: photo.split for photo in photos}
-    kept_paths = {item.source.path for item in kept}
-    dropped = [item for item in loaded if item.source.path not in kept_paths]
-    counts = Counter(f"{item.source.part or split_of[item.id]}.{item.source.label}" for item in dropped)
+    dropped = [(item.source, split_of[items[0].id]) for items in same for item in items[1:]]
+    counts = Counter(f"{source.part or split}.{source.label}" for source, split in dropped)
     return {
         "duplicates": dict(sorted(counts.items())),
         "num_training_copies_of_test_photos": sum(
-            item.source.part in ("train", "val") and split_of[item.id] == "test" for item in dropped
+            source.part in ("train", "val") and split == "test" for source, split in dropped
         ),
     }
 
@@ -241,85 +218,3 @@ def _count_dropped(loaded: Sequence[Prepared], kept: Sequence[Prepared], photos:
 def _place(source: Source) -> str:
     """Part and class of a photo, as the report counts them."""
     return f"{source.part}.{source.label}" if source.part else source.label
-
-
-def _check_paths(raw: Path, out_dir: Path) -> None:
-    """Check that the folders do not overlap: writing replaces the whole output folder and any photos in it."""
-    source, target = raw.resolve(), out_dir.resolve()
-    if source.is_relative_to(target) or target.is_relative_to(source):
-        raise ValueError(f"{out_dir}: overlaps the raw photos in {raw}; choose another output folder")
-
-
-def _check_given_split(params: PrepareParams, sources: Sequence[Source], classes: Sequence[str]) -> None:
-    if params.split == "made":
-        return
-    held = {(source.part, source.label) for source in sources}
-    parts = {part for part, _ in held}
-    for part in ("train", "test"):
-        if part not in parts:
-            raise ValueError(
-                f"{params.raw / part}: no photos, but prepare.split in params.yaml is given; add some or set it to made"
-            )
-    held_out: tuple[Part, ...] = ("val", "test") if "val" in parts else ("test",)
-    for part in held_out:
-        for label in classes:
-            if (part, label) not in held:
-                raise ValueError(
-                    f"{_class_folder(params, label, part)}: 0 images, need at least 1; add one, set prepare.split: "
-                    f"made in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
-                )
-
-
-def _check_training(
-    params: PrepareParams, pool: Sequence[tuple[str, str]], classes: Sequence[str], *, kind: str, num_folds: int
-) -> None:
-    """Check that each class has enough images and groups; `pool` holds the label and group of each image."""
-    num_images = Counter(label for label, _ in pool)
-    num_groups = Counter(label for label, _ in set(pool))
-    for label in classes:
-        folder = _class_folder(params, label, "train")
-        if num_images[label] < params.min_images:
-            raise ValueError(
-                f"{folder}: {num_images[label]} {kind}, need at least {params.min_images}; add images, lower "
-                f"prepare.min_images in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
-            )
-        if num_groups[label] < num_folds:
-            raise ValueError(
-                f"{folder}: {kind} of {num_groups[label]} groups, need at least {num_folds}, one per fold; add images, "
-                f"lower prepare.num_folds in params.yaml, or leave the class out (`sdaug adopt --drop {label}`)"
-            )
-
-
-def _class_folder(params: PrepareParams, label: str, part: str) -> Path:
-    """The folder of a class, for a message; under `made` photos of all parts are pooled."""
-    folder = params.class_folders.get(label, label)
-    if params.split == "made":
-        return params.raw / folder
-    roots = part_folders(params.raw, classes=params.class_folders.values(), left_out=params.left_out)
-    return next((root for root, found in roots if found == part), params.raw / part) / folder
-
-
-def _check_broken(params: PrepareParams, broken: Sequence[Broken], *, num_photos: int) -> None:
-    if len(broken) <= params.max_broken_fraction * num_photos:
-        return
-    named = ", ".join(f"{item.source.path} ({item.reason})" for item in broken[:NUM_NAMED_FILES])
-    more = f" and {len(broken) - NUM_NAMED_FILES} more" if len(broken) > NUM_NAMED_FILES else ""
-    raise ValueError(
-        f"{params.raw}: {len(broken)} of {num_photos} photos cannot be used: {named}{more}; repair or delete them, "
-        f"or raise prepare.max_broken_fraction ({params.max_broken_fraction}) in params.yaml"
-    )
-
-
-def _check_split(params: PrepareParams, photos: Sequence[Photo], classes: Sequence[str]) -> None:
-    """Check that each class is in the test set and in every fold; groups with several classes can prevent that."""
-    train = [(photo.label, photo.group) for photo in photos if photo.split == "train"]
-    _check_training(params, train, classes, kind="training images", num_folds=params.num_folds)
-    held = {(photo.label, photo.fold) for photo in photos}
-    for label in classes:
-        for fold in range(-1, params.num_folds):  # -1 is the test set
-            if (label, fold) not in held:
-                place = "the test set" if fold < 0 else f"fold {fold}"
-                raise ValueError(
-                    f"{params.raw}: no image of {label} in {place}; add images, or lower prepare.num_folds or change "
-                    "prepare.seed in params.yaml"
-                )

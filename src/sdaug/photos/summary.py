@@ -35,12 +35,16 @@ def _of_class(counts: Mapping[str, int], label: str) -> str:
 
 
 def _remarks(report: Mapping[str, Any]) -> list[str]:
-    said = []
+    said = [f"groups: {report['num_groups']}, the largest of {report['largest_group']} photos"]
+    if report["num_near_copies"]:
+        said.append(f"near copies: {report['num_near_copies']} pairs of photos that look alike")
     if report["left_out"]:
         said.append(f"left out: {', '.join(report['left_out'])}")
     if report["num_ignored"]:
         said.append(f"not photos of these classes: {report['num_ignored']} files")
-    for key, title in (("unused", "not read"), ("broken", "unreadable")):
+    if report["num_broken_profiles"]:
+        said.append(f"colour profiles that could not be used: {report['num_broken_profiles']} photos, read as sRGB")
+    for key, title in (("unread", "in class folders, but no photos"), ("unused", "not read"), ("broken", "unreadable")):
         named = report[key][:NUM_NAMED]
         more = f"; {len(report[key]) - NUM_NAMED} more in metrics/prepare.json" * (len(report[key]) > NUM_NAMED)
         if named:

@@ -22,12 +22,14 @@ from sdaug.photos.folders import (
     class_ids,
     count_ignored,
     find_photos,
+    find_unread,
     find_unused,
     folder_names,
     is_utf8,
     only_folder,
     part_folders,
 )
+from sdaug.photos.formats import describe_unread
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
@@ -42,7 +44,8 @@ class Survey:
     """A folder of photos: the training photos of each class, in class order, and what else is there.
 
     `class_folders` names the folders of classes that are not called as these. `num_validation` counts the photos of a
-    given validation set; `unused` and `num_ignored` are what no class has.
+    given validation set; `unused` and `num_ignored` are what no class has, `unread` says which files of a class are no
+    photos.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Survey:
     num_validation: int = 0
     num_ignored: int = 0
     unused: tuple[Unused, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def folder_of(self, label: str) -> Path:
         """Where the photos of a class are, for a message."""
@@ -134,6 +138,7 @@ def survey_folder(folder: Path, order: Sequence[str] | None = None, left_out: Se
         num_validation=sum(photo.part == "val" for photo in photos) if has_test else 0,
         num_ignored=count_ignored(folder, photos),
         unused=tuple(find_unused(folder)),
+        unread=tuple(describe_unread(find_unread(folder, classes, class_folders=class_folders, left_out=dropped))),
     )
 
 
@@ -233,9 +238,9 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
     # Folders of synthetic images and generators, at the place of those of the old rare classes.
-    for name in ("filter", "audit", "split", "fidelity", "report"):
+    for name in ("filter", "audit_images", "split", "fidelity", "report"):
         _list_folders(stages[name], "data/synthetic", rare, option="--synthetic")
-    _list_folders(stages["audit"], "models/dreambooth", rare, option="--generators")
+    _list_folders(stages["audit_images"], "models/dreambooth", rare, option="--generators")
     # Without the phantom, `split` has no oracle photos to draw, and `audit` knows no true scores.
     if not is_phantom:
         stages.pop("phantom", None)

@@ -15,7 +15,8 @@ from sdaug.common.params import Square
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
-from sdaug.photos.decode import UnreadablePhotoError, decode_photo
+from sdaug.photos.decode import decode_photo
+from sdaug.photos.formats import NAMES, UnreadablePhotoError
 from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
@@ -33,6 +34,7 @@ from sdaug.run.adopt import (
     unpacked,
     write_adopted,
 )
+from sdaug.run.compare import compare
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
 
@@ -77,6 +79,9 @@ def main(words: Sequence[str] | None = None) -> None:
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
     grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    other = commands.add_parser("compare", help="scores here and in another revision, if both have one test set")
+    other.add_argument("revision", help="a branch, tag or commit of the study")
+    other.set_defaults(run=lambda args: print(compare(args.revision)))
     sync = commands.add_parser("mlflow-sync", help="import into MLflow what it missed, from the histories on disk")
     sync.set_defaults(run=run_sync)
     # Using its classifiers and generators.
@@ -84,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> None:
     predict.add_argument(
         "model", type=Path, help="folder of trained weights, such as models/classifiers/vit-augmented/0"
     )
-    predict.add_argument("photos", type=Path, nargs="+", help="JPEG, PNG, WebP, TIFF or BMP files")
+    predict.add_argument("photos", type=Path, nargs="+", help=f"{NAMES} files")
     predict.set_defaults(run=run_predict)
     redraw = commands.add_parser("redraw", help="draw a synthetic image again from its manifest row")
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
@@ -226,6 +231,8 @@ def _show(survey: Survey, rare_below: float) -> None:
         print(f"  left out: {', '.join(survey.left_out)}")
     if survey.num_ignored:
         print(f"  not photos of these classes: {survey.num_ignored} files")
+    for line in survey.unread:
+        print(f"  in class folders, but no photos: {line}")
     for item in survey.unused[:NUM_NAMED]:
         print(f"  not read: {item.shown}: {item.reason}")
     if len(survey.unused) > NUM_NAMED:

@@ -56,8 +56,8 @@ class Phase:
 # DreamBooth of score 4: 27 s with two spinning threads, 53 s with two that wait passively. Twelve training runs:
 # 253 s one after another, 98 s two at a time from the server (both LOG.md, 2026-11-23).
 PHASES = (
-    Phase(first=("base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
-    Phase(first=("audit", "split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
+    Phase(first=("audit", "base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
+    Phase(first=("audit_images", "split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
 )
 
 

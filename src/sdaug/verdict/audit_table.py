@@ -5,12 +5,13 @@ from typing import Any
 
 from sdaug.verdict.tables import Table
 
-NUM_IDS = 5  # shown of each check; metrics/audit.json has all
+NUM_IDS = 5  # shown of each check; the files of metrics have all
 TITLES = {
     "groups": "groups on two sides of a split",
     "exact_copies": "exact copies on two sides of a split",
     "near_copies": "near copies on two sides of a split",
     "labels_of_copies": "copies with two labels",
+    "mirrored_classes": "classes that are mirrored photos of each other",
     "seen_photos": "held-out photos that a generator saw",
     "synthetic_copies": "synthetic copies of held-out photos",
     "labels_in_ids": "labels in ids and groups",
@@ -21,7 +22,7 @@ TITLES = {
 
 
 def audit_table(audit: Mapping[str, Any]) -> Table:
-    """The table of the checks in metrics/audit.json, and of the labels that a person should look at."""
+    """The table of the checks of both audits, and of the labels that a person should look at."""
     rows = [
         (TITLES[name], check["compared"], check["verdict"], _shown(check["ids"]), str(check["num_found"]))
         for name, check in audit["checks"].items()
@@ -31,10 +32,11 @@ def audit_table(audit: Mapping[str, Any]) -> Table:
     return Table(
         title="Is the data sound?",
         note=(
-            "What the audit looked for before any classifier was trained. A leak lets a model score better on test or "
-            "validation photos than it would on new ones. A warning needs a look, but cannot reach a classifier. "
+            "What the audits of photos and of images looked for before any classifier was trained. A leak lets a model "
+            "score better on test or validation photos than it would on new ones. A warning needs a look, but cannot "
+            "reach a classifier. "
             f"Doubted labels are for a person to look at{_scores(doubts)}; most of them may be right. "
-            "metrics/audit.json names all images by file."
+            "metrics/audit.json and metrics/audit_images.json name all images by file."
         ),
         header=("looked for", "compared", "verdict", "images", "found"),
         rows=tuple(rows),

@@ -37,7 +37,8 @@ class Inputs:
 
     `params` are those of the study, but for the folders in which absolute paths lie: they tell whose machine it was.
     `photo_files` are those of all photos by id, `generated` the images of each class's first draw. `base` is what the
-    base has seen; `prepare`, `fidelity`, `filter` and `audit` are the findings of these stages.
+    base has seen; `prepare`, `fidelity`, `filter` and `audit` are the findings of these stages
+    (of `audit_images` as well).
     """
 
     params: Mapping[str, Any]
@@ -94,7 +95,7 @@ def read_inputs(sources: Sources) -> Inputs:
         prepare=_read_findings(sources.metrics, "prepare"),
         fidelity=_read_findings(sources.metrics, "fidelity"),
         filter=_read_findings(sources.metrics, "filter"),
-        audit=_read_findings(sources.metrics, "audit"),
+        audit=_read_audits(sources.metrics),
     )
 
 
@@ -139,6 +140,12 @@ def _first_draws(synthetic: Sequence[tuple[SyntheticImage, Path]]) -> dict[str, 
         if (image.draw, image.variant) == draws.setdefault(image.label, (image.draw, image.variant)):
             found.setdefault(image.label, []).append(path)
     return found
+
+
+def _read_audits(metrics_dir: Path) -> dict[str, Any]:
+    """The audit of photos, with the checks of the audit of images."""
+    photos, images = (_read_findings(metrics_dir, stage) for stage in ("audit", "audit_images"))
+    return {**photos, "checks": {**photos["checks"], **images["checks"]}}
 
 
 def _read_findings(metrics_dir: Path, stage: str) -> dict[str, Any]:

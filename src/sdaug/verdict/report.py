@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from sdaug.common.files import fresh_dir, write_csv, write_text
-from sdaug.common.manifest import count_labels, validation_photos
+from sdaug.common.manifest import count_labels, name_test_set, validation_photos
 from sdaug.common.tracking import flatten
 from sdaug.verdict import page, pictures, rows, sentences, tables
 from sdaug.verdict.audit_table import audit_limits, audit_table, photo_limits
@@ -69,7 +69,15 @@ def _find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[s
         num_validation=count_labels(validating, inputs.study.classes),
         training={name: arm["training"] for name, arm in inputs.arms.items()},
     )
-    return limits + photo_limits(inputs.prepare) + audit_limits(inputs.audit)
+    return limits + photo_limits(inputs.prepare) + audit_limits(inputs.audit) + [_test_set_limit(inputs)]
+
+
+def _test_set_limit(inputs: Inputs) -> str:
+    """With which other revisions of the study this one can be compared."""
+    return (
+        f"The test set is {name_test_set(inputs.photos)} ({inputs.study.num_test} photos). Scores can be compared with "
+        "those of another revision only if it has the same test set: `sdaug compare REVISION` tells."
+    )
 
 
 def _draw_pictures(out: Path, inputs: Inputs) -> dict[str, page.Picture]:

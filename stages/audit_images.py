@@ -1,0 +1,69 @@
+"""audit_images: look for held-out photos in what generators saw and drew; a leak stops the run before packing."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from sdaug.audit.checks import ImageEvidence, check_images
+from sdaug.audit.findings import leak_message, verdict_as_json
+from sdaug.audit.params import AuditParams
+from sdaug.common.files import write_json
+from sdaug.common.images import read_png
+from sdaug.common.manifest import read_manifest, read_names, read_photos
+from sdaug.common.params import SplitParams
+from sdaug.common.record import RECORD, read_record
+from sdaug.common.sections import read_section
+from sdaug.common.stage import run_stage
+from sdaug.common.synthetic import read_synthetic
+
+
+def main() -> None:
+    args = parse_args()
+    params = read_section(args.params, "audit", AuditParams)
+    split = read_section(args.params, "split", SplitParams)
+
+    evidence = read_evidence(args)
+    checks = check_images(evidence, split=split, params=params)
+    # Written before a leak stops the run, which it explains.
+    files = read_names(args.names)
+    report = verdict_as_json(checks, files, params.on_leak)
+    write_json(args.metrics, {**report, "num_synthetic": len(evidence.synthetic_ids)})
+    if report["verdict"] == "leak" and params.on_leak == "fail":
+        raise ValueError(leak_message(checks, files, listed_in=args.metrics.as_posix()))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--names", type=Path, required=True, help="CSV file with the file name of each id")
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--generators", type=Path, nargs="*", default=[], help="a folder per class")
+    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
+    parser.add_argument("--metrics", type=Path, required=True)
+    return parser.parse_args()
+
+
+def read_evidence(args: argparse.Namespace) -> ImageEvidence:
+    """Everything that the audit looks at."""
+    photos = read_manifest(args.prepared)
+    images = read_photos(args.prepared, photos)
+    generated = [(folder, image) for folder in args.synthetic for image in read_synthetic(folder)]
+    pixels = [read_png(folder / image.file_name) for folder, image in generated]
+    # A class may have several generators, each in a folder of its own.
+    folders = [path.parent for root in args.generators for path in sorted(root.rglob(RECORD))]
+    for root in args.generators:
+        if not any(folder.is_relative_to(root) for folder in folders):
+            raise FileNotFoundError(f"{root}: no {RECORD}, so nobody knows what it saw; run `dvc repro -f dreambooth`")
+    return ImageEvidence(
+        photos=photos,
+        images=images,
+        synthetic_ids=[image.id for _, image in generated],
+        synthetic=np.stack(pixels) if pixels else images[:0],
+        records={folder.as_posix(): read_record(folder) for folder in (args.base, *folders)},
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)
