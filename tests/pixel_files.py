@@ -342,6 +342,7 @@ def lossy(content: bytes, matrix: NDArray[Any], gamma: float) -> Case:
 def _profile_cases() -> dict[str, Callable[[], Case]]:
     image, pixels = Image.fromarray(colours()), colours()
     grey = Image.fromarray(ramp().astype(np.uint8))
+    opaque = image.convert("RGBA")
     linear = np.repeat((ramp() / 255)[..., None], 3, axis=2)
     cases: dict[str, Callable[[], Case]] = {}
     for name, matrix in (("display p3", P3), ("adobe", ADOBE)):

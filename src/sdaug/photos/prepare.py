@@ -75,7 +75,7 @@ def prepare(
         images_dir.mkdir()
         loaded, broken = _load_photos(params, sources, images_dir)
         check_losses(params, sources, broken=broken, unread=unread)
-        check_depth(params, [(item.source.path, item.sixteen_bit_peak) for item in loaded])
+        check_depth([(item.source.path, item.sixteen_bit_peak) for item in loaded])
         kept = drop_duplicates(loaded)
         pool = _training_pool(params, [item.source for item in kept], [item.group for item in kept])
         _check_training(params, pool, classes, kind="readable, different images", num_folds=num_folds)
