@@ -362,7 +362,7 @@ def _profile_cases() -> dict[str, Callable[[], Case]]:
                 png(deep(65535), kind=2, iCCP=b"p\0\0" + zlib.compress(p)), s, 2
             ),
             f"png clear {name}": lambda p=profile, s=shown: Case(
-                saved(Image.merge("RGBA", [*image.split(), Image.new("L", image.size, 255)]), "PNG", icc_profile=p),
+                saved(opaque, "PNG", icc_profile=p),
                 s,
                 2,
             ),

@@ -353,10 +353,10 @@ def test_the_stage_ends_with_one_line_on_bad_input(tmp_path: Path) -> None:
 
 
 def test_dark_16_bit_photos_stop_and_the_number_that_mends_it_is_offered(raw: Path, tmp_path: Path) -> None:
-    for place, path in enumerate(sorted(raw.rglob("*.jpg"))):
+    for place, path in enumerate(sorted(path for path in raw.rglob("*") if path.is_file())):
+        path.unlink()
         pixels = np.random.default_rng(place).integers(0, 4000, (32, 32)).astype(np.uint16)
         Image.fromarray(pixels).save(path.with_suffix(".png"))
-        path.unlink()
     rule = r"photos with 16 bits has 39\d\d of 65535.*; set prepare.sixteen_bit_maximum: 4095 in params.yaml, or 65535"
     with pytest.raises(ValueError, match=rule):
         prepare(section(raw), CLASSES, tmp_path / "out")

@@ -51,8 +51,8 @@ def check_depth(peaks: Sequence[tuple[Path, int | None]]) -> None:
     peak, path = max(known)
     raise ValueError(
         f"{path}: the brightest of {len(known)} photos with 16 bits has {peak} of 65535, so all would be dark, and "
-        f"none states its depth; set prepare.sixteen_bit_maximum: {offer_maximum(peak)} in params.yaml, or 65535 if they "
-        "are meant to be dark"
+        f"none states its depth; set prepare.sixteen_bit_maximum: {offer_maximum(peak)} in params.yaml, or 65535 "
+        "if they are meant to be dark"
     )
 
 
