@@ -298,7 +298,9 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
         "avif": lambda: Case(saved(image, "AVIF", quality=100, subsampling="4:4:4"), pixels, 4),
         "heic": lambda: Case(heif(image), pixels, 2),
         "heic, grey": lambda: Case(saved(grey, "HEIF", quality=-1), ramp(), 2),
-        "tiff ycbcr": lambda: Case(saved(ycc, "TIFF"), np.asarray(ycc.convert("RGB"))),
+        "tiff ycbcr": lambda: Case(
+            tiff(np.asarray(ycc), photometric=6, tags={530: (1, 1)}), np.asarray(ycc.convert("RGB")), 1
+        ),
         "tiff cmyk": lambda: Case(saved(image.convert("CMYK"), "TIFF"), pixels),
         "tiff lzw": lambda: Case(saved(image, "TIFF", compression="tiff_lzw"), pixels),
         "tiff four bands": lambda: Case(tiff(four, photometric=2), pixels),
