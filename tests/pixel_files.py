@@ -298,7 +298,9 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
         "avif": lambda: Case(saved(image, "AVIF", quality=100, subsampling="4:4:4"), pixels, 4),
         "heic": lambda: Case(heif(image), pixels, 2),
         "heic, grey": lambda: Case(saved(grey, "HEIF", quality=-1), ramp(), 2),
-        "tiff ycbcr": lambda: Case(saved(ycc, "TIFF"), np.asarray(ycc.convert("RGB"))),
+        "tiff ycbcr": lambda: Case(
+            tiff(np.asarray(ycc), photometric=6, tags={530: (1, 1)}), np.asarray(ycc.convert("RGB")), 1
+        ),
         "tiff cmyk": lambda: Case(saved(image.convert("CMYK"), "TIFF"), pixels),
         "tiff lzw": lambda: Case(saved(image, "TIFF", compression="tiff_lzw"), pixels),
         "tiff four bands": lambda: Case(tiff(four, photometric=2), pixels),
@@ -342,6 +344,7 @@ def lossy(content: bytes, matrix: NDArray[Any], gamma: float) -> Case:
 def _profile_cases() -> dict[str, Callable[[], Case]]:
     image, pixels = Image.fromarray(colours()), colours()
     grey = Image.fromarray(ramp().astype(np.uint8))
+    opaque = image.convert("RGBA")
     linear = np.repeat((ramp() / 255)[..., None], 3, axis=2)
     cases: dict[str, Callable[[], Case]] = {}
     for name, matrix in (("display p3", P3), ("adobe", ADOBE)):
@@ -361,7 +364,7 @@ def _profile_cases() -> dict[str, Callable[[], Case]]:
                 png(deep(65535), kind=2, iCCP=b"p\0\0" + zlib.compress(p)), s, 2
             ),
             f"png clear {name}": lambda p=profile, s=shown: Case(
-                saved(Image.merge("RGBA", [*image.split(), Image.new("L", image.size, 255)]), "PNG", icc_profile=p),
+                saved(opaque, "PNG", icc_profile=p),
                 s,
                 2,
             ),

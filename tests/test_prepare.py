@@ -428,3 +428,27 @@ def test_the_stage_ends_with_one_line_on_bad_input(tmp_path: Path) -> None:
     ended = run_stage(tmp_path, tmp_path / "nowhere")
     assert ended.returncode == 1
     assert ended.stderr == f"error: {tmp_path}/nowhere: no such folder; set prepare.raw to a folder of class folders\n"
+
+
+def test_dark_16_bit_photos_stop_and_the_number_that_mends_it_is_offered(raw: Path, tmp_path: Path) -> None:
+    for place, path in enumerate(sorted(path for path in raw.rglob("*") if path.is_file())):
+        path.unlink()
+        pixels = np.random.default_rng(place).integers(0, 4000, (32, 32)).astype(np.uint16)
+        Image.fromarray(pixels).save(path.with_suffix(".png"))
+    rule = r"photos with 16 bits has 39\d\d of 65535.*; set prepare.sixteen_bit_maximum: 4095 in params.yaml, or 65535"
+    with pytest.raises(ValueError, match=rule):
+        prepare(section(raw), CLASSES, tmp_path / "out")
+    for number, brightest in ((4095, 249), (65535, 16)):
+        out = tmp_path / str(number)
+        prepare(section(raw, sixteen_bit_maximum=number), CLASSES, out)
+        assert max(read_png(path).max() for path in (out / "images").iterdir()) == pytest.approx(brightest, abs=1)
+
+
+def test_a_class_that_loses_its_photos_to_a_format_stops(raw: Path, tmp_path: Path) -> None:
+    for place in range(3):
+        (raw / f"score_1/{place}.CR2").write_bytes(b"raw")
+    (raw / "score_1/notes.txt").write_text("none")
+    with pytest.raises(ValueError, match=r"3 of 27 photos of score_1 cannot be used: 3 \.cr2, which are not read; rep"):
+        prepare(section(raw, max_broken_fraction=0.1), CLASSES, tmp_path / "out")
+    report = prepare(section(raw, max_broken_fraction=0.2), CLASSES, tmp_path / "out")
+    assert report["unread"] == ["score_1: 3 .cr2 (pictures that are not read), 1 .txt"]

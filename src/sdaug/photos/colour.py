@@ -82,7 +82,7 @@ def _transform(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Im
 
 
 def _is_srgb(source: ImageCms.ImageCmsProfile) -> bool:
-    steps = np.arange(0, 256, 51, np.uint8)
+    steps = np.arange(0, 256, 51, dtype=np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(36, 6, 3)
     changed = np.asarray(_transform(Image.fromarray(grid), source))
     return bool(np.abs(changed.astype(int) - grid).max() <= MAX_SRGB_DIFFERENCE)

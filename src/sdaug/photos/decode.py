@@ -16,8 +16,8 @@ from sdaug.photos.dicom import read_dicom
 from sdaug.photos.formats import FORMATS, NAMES, TIFF_STARTS, UnreadablePhotoError, is_dicom, is_heif
 
 MIN_SIDE_PIXELS = 16
-# Pillow's own limit, 89 million, is below that of today's cameras and of panoramas. Beyond it, a file has to be as large
-# as a photo is: flat pixels of a bomb take as little as 0.008 bits each, those of heavily compressed photos 0.16.
+# Pillow's own limit, 89 million, is below that of today's cameras and of panoramas. Beyond it, a file has to be as
+# large as a photo is: flat pixels of a bomb take as little as 0.008 bits each, those of heavily compressed photos 0.16.
 FREE_PIXELS, MAX_PIXELS, MAX_PIXELS_PER_BYTE = 89_478_485, 500_000_000, 50
 
 # Exceptions that Pillow's decoders let through for damaged files, besides its own errors.
@@ -92,7 +92,7 @@ def to_square(image: Image.Image, *, size_pixels: int, square: Square) -> NDArra
 def _open_image(content: bytes, sixteen_bit_maximum: int | None) -> Opened:
     # The limit below takes its place; Pillow has one for the whole process only, and always this number is set.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if is_heif(content):
         _add_heif()
         formats = ("HEIF",)

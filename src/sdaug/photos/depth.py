@@ -74,8 +74,8 @@ def offer_maximum(peak: int) -> int:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    tile: Any = image.tile[0] if getattr(image, "tile", None) else None
-    args = tile[3] if tile else ""
+    tiles: Any = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
     return str(args[0] if isinstance(args, tuple) else args) if args else ""
 
 

@@ -59,7 +59,8 @@ def _check_frame(dataset: Any, max_pixels: int) -> None:
         raise UnreadablePhotoError(f"DICOM: {num_frames} frames, need one; save each as a file of its own")
     if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
         raise UnreadablePhotoError(
-            f"DICOM: {dataset.Columns} x {dataset.Rows} pixels, need at most {max_pixels / 1e6:.0f} million; scale it down"
+            f"DICOM: {dataset.Columns} x {dataset.Rows} pixels, need at most {max_pixels / 1e6:.0f} million; scale the "
+            "image down"
         )
 
 
@@ -112,4 +113,4 @@ def _range(dataset: Any) -> tuple[float, float]:
 
 
 def _to_bytes(shown: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)

@@ -31,18 +31,14 @@ PHOTO_SUFFIXES = frozenset(
     ]
 )
 # Pictures and volumes: a class that loses these loses photos, unlike notes and tables beside photos.
-LOST_SUFFIXES = frozenset(
-    # Raw files of cameras.
-    ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srf .srw .x3f "
-    # Drawings and working files of editors.
-    ".ai .eps .pdf .psb .psd .svg .svgz .wmf .xcf "
-    # Videos.
-    ".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv "
-    # Science, medicine and microscopy.
-    ".czi .exr .fits .fts .h5 .hdr .ims .lif .lsm .mat .mha .mhd .nd2 .ndpi .nii .npy .npz .nrrd .svs .vsi "
-    # Other pictures.
-    ".cur .dds .icns .ico .jxl .jxr .pbm .pcx .pgm .pnm .ppm .qoi .sgi .tga .xbm .xpm".split()
+_CAMERAS = (
+    ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srw"
 )
+_EDITORS = ".ai .eps .pdf .psb .psd .svg .svgz .wmf .x3f .xcf"
+_VIDEOS = ".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv"
+_SCIENCE = ".czi .exr .fits .fts .h5 .hdr .ims .lif .lsm .mat .mha .mhd .nd2 .ndpi .nii .npy .npz .nrrd .svs .vsi"
+_OTHERS = ".srf .cur .dds .icns .ico .jxl .jxr .pbm .pcx .pgm .pnm .ppm .qoi .sgi .tga .xbm .xpm"
+LOST_SUFFIXES = frozenset(" ".join([_CAMERAS, _EDITORS, _VIDEOS, _SCIENCE, _OTHERS]).split())
 UNNAMED = "(no suffix)"
 
 # How files begin, for a message about one that no decoder takes.

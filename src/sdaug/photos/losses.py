@@ -39,7 +39,7 @@ def check_losses(
         )
 
 
-def check_depth(params: PrepareParams, peaks: Sequence[tuple[Path, int | None]]) -> None:
+def check_depth(peaks: Sequence[tuple[Path, int | None]]) -> None:
     """Check that the 16-bit photos that do not state their depth use more than half of the range.
 
     Raises:
@@ -50,9 +50,9 @@ def check_depth(params: PrepareParams, peaks: Sequence[tuple[Path, int | None]])
         return
     peak, path = max(known)
     raise ValueError(
-        f"{path}: the brightest of {len(known)} photos with 16 bits has {peak} of 65535, so all would be dark, and none "
-        f"states its depth; set prepare.sixteen_bit_maximum: {offer_maximum(peak)} in params.yaml, or 65535 if they "
-        "are meant to be dark"
+        f"{path}: the brightest of {len(known)} photos with 16 bits has {peak} of 65535, so all would be dark, and "
+        f"none states its depth; set prepare.sixteen_bit_maximum: {offer_maximum(peak)} in params.yaml, or 65535 "
+        "if they are meant to be dark"
     )
 
 

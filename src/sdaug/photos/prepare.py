@@ -70,7 +70,7 @@ def prepare(
         images_dir.mkdir()
         loaded, broken = load_photos(params, sources, images_dir)
         check_losses(params, sources, broken=broken, unread=unread)
-        check_depth(params, [(item.source.path, item.sixteen_bit_peak) for item in loaded])
+        check_depth([(item.source.path, item.sixteen_bit_peak) for item in loaded])
         same = find_same(loaded)
         kept = [items[0] for items in same]
         for photo_id in {item.id for item in loaded} - {item.id for item in kept}:
