@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdaug.common.manifest import Photo
-from sdaug.photos.folders import Part, Source, part_folders
+from sdaug.photos.folders import Part, Source
 from sdaug.photos.folds import TEST
 from sdaug.photos.params import PrepareParams
 
@@ -70,13 +70,11 @@ def check_training(
             )
 
 
-def class_folder(params: PrepareParams, label: str, part: str) -> Path:
-    """The folder of a class, for a message; under `made` photos of all parts are pooled."""
-    folder = params.class_folders.get(label, label)
-    if params.split == "made":
-        return params.raw / folder
-    roots = part_folders(params.raw, classes=params.class_folders.values(), left_out=params.left_out)
-    return next((root for root, found in roots if found == part), params.raw / part) / folder
+def class_folder(params: PrepareParams, label: str, part: str) -> str:
+    """Where the photos of a class are, for a message; under `made` photos of all parts are pooled."""
+    where = params.raw if params.split == "made" else params.raw / part
+    name = params.layout.name_of(label)
+    return f"{where / name}" if params.class_level == 1 and not params.labels else f"{where}: {name}"
 
 
 def check_split(

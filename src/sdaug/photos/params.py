@@ -7,6 +7,7 @@ from typing import Literal
 
 from sdaug.common.params import Square
 from sdaug.common.sections import require
+from sdaug.photos.layout import LabelTable, Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,11 @@ class PrepareParams:
     seed: int
     groups: Path | None = None  # a table of groups, in place of a pattern
     group_copies: bool = True  # photos that look alike are one group
-    class_folders: dict[str, str] = field(default_factory=dict)  # of classes that are not called as their folder
-    left_out: list[str] = field(default_factory=list)  # folders that hold no class of the study
+    class_names: dict[str, str] = field(default_factory=dict)  # of classes whose folder has another name than the id
+    class_level: int = 1  # how many folders down the classes are, not counting train/ and the like
+    labels: LabelTable | None = None  # a table of labels, in place of class folders
+    left_out: list[str] = field(default_factory=list)  # folders, or classes of a table, that the study does not use
+    ignore: list[str] = field(default_factory=list)  # patterns of paths, such as `*_mask.png`
     sixteen_bit_maximum: int | None = None  # the 16-bit value that is white, in files that do not state it
 
     def __post_init__(self) -> None:
@@ -38,6 +42,7 @@ class PrepareParams:
         rule = f"need at least num_folds ({self.num_folds}), one image per fold"
         require(self.min_images >= self.num_folds, "min_images", self.min_images, rule)
         require(0 <= self.max_broken_fraction <= 1, "max_broken_fraction", self.max_broken_fraction, "need 0 to 1")
+        require(1 <= self.class_level <= 20, "class_level", self.class_level, "need 1 (the folders at the top) to 20")
         rule = "the table prepare.groups already says it; leave one of the two empty"
         require(self.groups is None or not self.group_pattern, "group_pattern", self.group_pattern, rule)
         is_maximum = self.sixteen_bit_maximum is None or 255 <= self.sixteen_bit_maximum <= 65535
@@ -47,3 +52,19 @@ class PrepareParams:
             re.compile(self.group_pattern or "")
         except re.error as error:
             require(False, "group_pattern", self.group_pattern, f"not a regular expression: {error}")
+
+    @property
+    def layout(self) -> Layout:
+        """How the folder is read."""
+        return Layout(
+            class_names=self.class_names,
+            class_level=self.class_level,
+            labels=self.labels,
+            left_out=self.left_out,
+            ignore=self.ignore,
+        )
+
+    @property
+    def group_level(self) -> int:
+        """How many folders down a path begins that `group_pattern` is searched in."""
+        return 0 if self.labels else self.class_level

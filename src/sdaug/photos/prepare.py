@@ -52,12 +52,14 @@ def prepare(
     check_paths(params.raw, out_dir)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
-    sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    sources = find_photos(params.raw, classes, params.layout)
     check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
-    unread = find_unread(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    unread = find_unread(params.raw, classes, params.layout)
     check_losses(params, sources, broken=[], unread=unread)
-    said = find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups)
+    said = find_groups(
+        sources, params.raw, pattern=params.group_pattern, table=params.groups, class_level=params.group_level
+    )
     group_of = dict(zip([source.path for source in sources], said, strict=True))
     # The key of a photo alone needs its bytes, so the path stands in for it.
     keys = [group or str(source.path) for source, group in zip(sources, said, strict=True)]

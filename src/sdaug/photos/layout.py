@@ -1,0 +1,49 @@
+"""How a folder of photos is to be read: which folder names the class, what is left out, and a table of labels."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from sdaug.common.sections import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """A CSV file that names the class of each photo; either `label_column` holds it, or the largest `label_columns`."""
+
+    table: Path
+    file_column: str
+    label_column: str | None = None
+    label_columns: list[str] = field(default_factory=list)  # one for each class, as in one-hot tables
+    group_column: str | None = None
+
+    def __post_init__(self) -> None:
+        is_one = (self.label_column is None) == bool(self.label_columns)
+        require(is_one, "label_column", self.label_column, "need either label_column or label_columns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How photos and their classes are found below a folder; as the fields of section `prepare` of these names."""
+
+    class_names: Mapping[str, str] = field(default_factory=dict)
+    left_out: Collection[str] = ()
+    class_level: int = 1
+    ignore: Collection[str] = ()
+    labels: LabelTable | None = None
+
+    def name_of(self, label: str) -> str:
+        """What a class is called in the folder or table."""
+        return self.class_names.get(label, label)
+
+    def is_ignored(self, path: PurePosixPath) -> bool:
+        """Whether a path below the folder matches a pattern of `ignore`, as a whole, by its name or a folder's."""
+        names = (path.as_posix(), *path.parts)
+        return any(fnmatch(name, pattern) for name in names for pattern in self.ignore)
+
+    def is_left_out(self, folders: tuple[str, ...]) -> bool:
+        """Whether a folder, by its names from the top, is in `left_out`: the uppermost, or that of a class."""
+        return bool(folders) and any(
+            name in self.left_out for name in (folders[0], *folders[self.class_level - 1 : self.class_level])
+        )
