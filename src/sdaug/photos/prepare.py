@@ -52,7 +52,7 @@ def prepare(
     check_paths(params.raw, out_dir)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"params.yaml: classes: {list(classes)}; need two or more different names")
-    sources = find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
+    sources = _find_sources(params, classes)
     check_given_split(params, sources, classes)
     unused = find_unused(params.raw)
     unread = find_unread(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
@@ -101,6 +101,35 @@ def prepare(
         "num_broken_profiles": sum(item.has_broken_profile for item in loaded),
         "left_out": list(params.left_out),
     }
+
+
+def suggest_seed(params: PrepareParams, classes: Sequence[str]) -> int:
+    """The best `prepare.seed` for a folder, from bytes and names alone: no photo is decoded.
+
+    So look-alikes are not known yet; where their groups leave a part without a class, `prepare` offers another seed.
+
+    Raises:
+        ValueError: no seed gives each class a place in the test set and in each fold.
+    """
+    sources = _find_sources(params, classes)
+    said = find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups)
+    keys = [
+        group or hashlib.sha256(source.path.read_bytes()).hexdigest()
+        for source, group in zip(sources, said, strict=True)
+    ]
+    pool, num_folds = _training_pool(params, sources, keys), _num_folds(params, sources)
+    check_training(params, pool, classes, kind="images", num_folds=num_folds)
+    seed = _find_seed(params, pool, num_folds)
+    if seed is None:
+        raise ValueError(
+            f"{params.raw}: no seed gives each class photos in the test set and in each of {params.num_folds} folds; "
+            "add photos to the smallest classes, leave them out (--drop), or lower prepare.num_folds in the preset"
+        )
+    return seed
+
+
+def _find_sources(params: PrepareParams, classes: Sequence[str]) -> list[Source]:
+    return find_photos(params.raw, classes, class_folders=params.class_folders, left_out=params.left_out)
 
 
 def _find_copies(kept: Sequence[Loaded], limits: CopyLimits) -> list[Copy]:
