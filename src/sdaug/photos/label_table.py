@@ -46,15 +46,6 @@ def match_rows(labels: LabelTable, files: Sequence[PurePath]) -> Matched:
     return Matched(rows, [key for key in said if key not in used])
 
 
-def class_names(labels: LabelTable) -> list[str]:
-    """The classes that the table names.
-
-    Raises:
-        FileNotFoundError, ValueError: as `match_rows`.
-    """
-    return sorted({row.name for row in _read_rows(labels).values()})
-
-
 def _read_rows(labels: LabelTable) -> dict[str, Labelled]:
     """The rows that name a class, by file."""
     said: dict[str, Labelled] = {}

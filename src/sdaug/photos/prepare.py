@@ -57,9 +57,7 @@ def prepare(
     unused = find_unused(params.raw)
     unread = find_unread(params.raw, classes, params.layout)
     check_losses(params, sources, broken=[], unread=unread)
-    said = find_groups(
-        sources, params.raw, pattern=params.group_pattern, table=params.groups, class_level=params.group_level
-    )
+    said = _said_groups(params, sources)
     group_of = dict(zip([source.path for source in sources], said, strict=True))
     # The key of a photo alone needs its bytes, so the path stands in for it.
     keys = [group or str(source.path) for source, group in zip(sources, said, strict=True)]
@@ -103,6 +101,37 @@ def prepare(
         "num_broken_profiles": sum(item.has_broken_profile for item in loaded),
         "left_out": list(params.left_out),
     }
+
+
+def suggest_seed(params: PrepareParams, classes: Sequence[str]) -> int:
+    """The best `prepare.seed` for a folder, from bytes and names alone: no photo is decoded.
+
+    So look-alikes are not known yet; where their groups leave a part without a class, `prepare` offers another seed.
+
+    Raises:
+        ValueError: no seed gives each class a place in the test set and in each fold.
+    """
+    sources = find_photos(params.raw, classes, params.layout)
+    said = _said_groups(params, sources)
+    keys = [
+        group or hashlib.sha256(source.path.read_bytes()).hexdigest()
+        for source, group in zip(sources, said, strict=True)
+    ]
+    pool, num_folds = _training_pool(params, sources, keys), _num_folds(params, sources)
+    check_training(params, pool, classes, kind="images", num_folds=num_folds)
+    seed = _find_seed(params, pool, num_folds)
+    if seed is None:
+        raise ValueError(
+            f"{params.raw}: no seed gives each class photos in the test set and in each of {params.num_folds} folds; "
+            "add photos to the smallest classes, leave them out (--drop), or lower prepare.num_folds in the preset"
+        )
+    return seed
+
+
+def _said_groups(params: PrepareParams, sources: Sequence[Source]) -> list[str | None]:
+    """The group that a table or the pattern says each photo is of."""
+    level = params.group_level
+    return find_groups(sources, params.raw, pattern=params.group_pattern, table=params.groups, class_level=level)
 
 
 def _find_copies(kept: Sequence[Loaded], limits: CopyLimits) -> list[Copy]:

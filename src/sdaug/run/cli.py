@@ -17,6 +17,7 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
 from sdaug.photos.decode import decode_photo
 from sdaug.photos.formats import NAMES, UnreadablePhotoError
+from sdaug.photos.prepare import suggest_seed
 from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
@@ -24,6 +25,7 @@ from sdaug.run.adopt import (
     PHANTOM_DIR,
     RARE_BELOW,
     TEATS,
+    TEATS_DIR,
     Survey,
     adopted_graph,
     adopted_params,
@@ -128,7 +130,9 @@ def run_adopt(args: argparse.Namespace) -> None:
         _show(survey, args.rare_below)
         pattern = args.group_pattern or default_group_pattern(survey)
         params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern, rare_below=args.rare_below)
-        check_study(params, PARAMS)
+        study = check_study(params, PARAMS)
+        if survey.folder not in (PHANTOM_DIR, TEATS_DIR):  # whose presets have their seeds: stages write these photos
+            params["prepare"]["seed"] = suggest_seed(study.prepare, study.classes)
         graph = adopted_graph(
             GRAPH, list(params["concepts"]), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
         )

@@ -1,6 +1,5 @@
 """What `sdaug adopt` understands of a folder of photos: classes, parts, groups, and what is left out."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from sdaug.photos.folders import (
     read_tree,
 )
 from sdaug.photos.formats import describe_unread
-from sdaug.photos.label_table import class_names, match_rows
+from sdaug.photos.label_table import match_rows
 from sdaug.photos.layout import Layout
 from sdaug.photos.levels import choose_class_level, find_masks
 
@@ -76,14 +75,6 @@ def survey_folder(
     classes, names = _ordered(folder, order, found)
     layout = replace(layout, class_names={label: name for label, name in names.items() if label != name})
     return _count(folder, classes, layout)
-
-
-def file_keys(sources: Sequence[Source], groups: Sequence[str | None]) -> list[str]:
-    """The group of each photo, as `prepare` names it: what is said of it, or the hash of its file."""
-    return [
-        group or hashlib.sha256(source.path.read_bytes()).hexdigest()
-        for source, group in zip(sources, groups, strict=True)
-    ]
 
 
 def refuse_masks(survey: Survey) -> None:
@@ -152,8 +143,8 @@ def _names(folder: Path, tree: Tree, layout: Layout) -> list[str]:
     used = {row.name for row in match_rows(layout.labels, pictures).rows if row}
     if not used:
         raise ValueError(
-            f"{layout.labels.table}: names no photo below {folder}: {', '.join(class_names(layout.labels)[:NUM_NAMED])} "
-            f"are its classes; is --file-column {layout.labels.file_column} the column of file names?"
+            f"{layout.labels.table}: names no photo below {folder}; is --file-column {layout.labels.file_column} the "
+            "column of file names?"
         )
     return sorted(used, key=natural_key)
 
