@@ -1,7 +1,6 @@
 """prepare: check, square and split raw photos; a folder of class folders becomes images named by id and a manifest."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from sdaug.common.files import write_json
@@ -15,9 +14,6 @@ from sdaug.photos.summary import describe
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument(
-        "--raw", type=Path, required=True, help="folder of class folders, or with train/, val/ and test/"
-    )
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and manifest.csv")
     parser.add_argument("--names", type=Path, required=True, help="CSV file for the file name of each id")
     parser.add_argument("--report", type=Path, required=True, help="JSON file for the counts")
@@ -29,7 +25,6 @@ def main() -> None:
         hash_distance=read_section(args.params, "audit.hash_distance", int),
         copy_correlation=read_section(args.params, "audit.copy_correlation", float),
     )
-    params = dataclasses.replace(params, raw=args.raw)
     report = prepare(params, classes, args.out, limits=limits, names_file=args.names)
     write_json(args.report, report)
     print(describe(report, classes))

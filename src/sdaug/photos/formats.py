@@ -31,9 +31,7 @@ PHOTO_SUFFIXES = frozenset(
     ]
 )
 # Pictures and volumes: a class that loses these loses photos, unlike notes and tables beside photos.
-_CAMERAS = (
-    ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srw"
-)
+_CAMERAS = ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .sr2 .srw"
 _EDITORS = ".ai .eps .pdf .psb .psd .svg .svgz .wmf .x3f .xcf"
 _VIDEOS = ".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv"
 _SCIENCE = ".czi .exr .fits .fts .h5 .hdr .ims .lif .lsm .mat .mha .mhd .nd2 .ndpi .nii .npy .npz .nrrd .svs .vsi"

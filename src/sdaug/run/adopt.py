@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +16,16 @@ from ruamel.yaml import YAML
 from sdaug.common.files import fresh_dir, write_text
 from sdaug.common.manifest import missing_counts
 from sdaug.photos.archives import archive_stem, is_archive, unpack_photos
-from sdaug.photos.folders import (
-    Unused,
-    class_ids,
-    count_ignored,
-    find_photos,
-    find_unread,
-    find_unused,
-    folder_names,
-    is_utf8,
-    only_folder,
-    part_folders,
-)
-from sdaug.photos.formats import describe_unread
+from sdaug.photos.folders import only_folder
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
+from sdaug.run.survey import Survey
+from sdaug.run.words import photo_of, token_of
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
 PHANTOM_DIR, TEATS_DIR, RAW_DIR = Path("data/phantom"), Path("data/teats"), Path("data/raw")
 RARE_BELOW = 0.8  # a class with fewer photos than this share of the largest is rare
 # A stage that no other study has; `adopt` copies it to dvc.yaml.
 TEATS_STAGE = Path("presets/stages/teats.yaml")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """A folder of photos: the training photos of each class, in class order, and what else is there.
-
-    `class_folders` names the folders of classes that are not called as these. `num_validation` counts the photos of a
-    given validation set; `unused` and `num_ignored` are what no class has, `unread` says which files of a class are no
-    photos.
-    """
-
-    folder: Path
-    counts: dict[str, int]
-    has_test: bool
-    class_folders: dict[str, str] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
-    num_validation: int = 0
-    num_ignored: int = 0
-    unused: tuple[Unused, ...] = ()
-    unread: tuple[str, ...] = ()
-
-    def folder_of(self, label: str) -> Path:
-        """Where the photos of a class are, for a message."""
-        return self.folder / self.class_folders.get(label, label)
 
 
 @contextmanager
@@ -92,56 +57,6 @@ def unpacked(photos: Path, target: Path | None) -> Iterator[Path]:
         raise
 
 
-def survey_folder(folder: Path, order: Sequence[str] | None = None, left_out: Sequence[str] = ()) -> Survey:
-    """The classes and photo counts of a folder of class folders, or of its `train/` if it has `train/` and `test/`.
-
-    `order` lists the folders or ids of the classes in score order; by default they are sorted by name. Those in
-    `left_out` are no classes.
-
-    Raises:
-        FileNotFoundError: The folder does not exist.
-        ValueError: `order` or `left_out` does not match the folders.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give a folder with one subfolder of photos per class")
-    # A class may itself be named train or test; then `order` says so.
-    roots = part_folders(folder, classes=order or (), left_out=left_out)
-    parts = {part: root for root, part in roots}
-    root = parts.get("train", roots[0][0])
-    there = [name for name in folder_names(root) if is_utf8(name)]
-    ids = class_ids(there)
-    # Folders may be left out by name or by id, and beside train/ as well.
-    known = {**{label: name for name, label in ids.items()}, **dict.fromkeys(there)}
-    dropped = [known.get(name) or name for name in left_out]
-    for name in dropped:
-        if name not in there and name not in folder_names(folder):
-            raise ValueError(f"--drop {name}: no such folder; {root} contains {', '.join(there) or '(none)'}")
-    found = [name for name in there if name not in dropped]
-    ids = class_ids(found)
-    names = {label: name for name, label in ids.items()}
-    classes = [ids.get(name, name) for name in order or found]
-    if sorted(classes) != sorted(names):
-        raise ValueError(f"--classes: {', '.join(order or [])}; {root} contains {', '.join(found) or '(none)'}")
-    class_folders = {label: names[label] for label in classes if names[label] != label}
-    # Only training photos decide which class is rare; without a test set all photos are pooled.
-    has_test = {"train", "test"} <= set(parts)
-    photos = find_photos(folder, classes, class_folders=class_folders, left_out=dropped)
-    counts = dict.fromkeys(classes, 0)
-    for photo in photos:
-        counts[photo.label] += photo.part in ("train", None) or not has_test
-    return Survey(
-        folder=folder,
-        counts=counts,
-        has_test=has_test,
-        class_folders=class_folders,
-        left_out=tuple(dropped),
-        num_validation=sum(photo.part == "val" for photo in photos) if has_test else 0,
-        num_ignored=count_ignored(folder, photos),
-        unused=tuple(find_unused(folder)),
-        unread=tuple(describe_unread(find_unread(folder, classes, class_folders=class_folders, left_out=dropped))),
-    )
-
-
 def survey_teats() -> Survey:
     """The classes and counts of the slides' photos, from the label table in this package."""
     counts = {f"score_{score}": 0 for score in (1, 2, 3, 4)}
@@ -154,44 +69,49 @@ def rare_classes(survey: Survey, *, rare_below: float = RARE_BELOW) -> dict[str,
     """The number of images by which each rare class falls short of the largest class.
 
     A class is rare if it has less than `rare_below` times as many photos as the largest.
+    """
+    largest = max(survey.counts.values())
+    lacking = missing_counts(survey.counts)
+    return {label: lack for label, lack in lacking.items() if survey.counts[label] < rare_below * largest}
+
+
+def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below: float) -> list[str]:
+    """The classes that get a generator: the rare ones, or all of them if an arm has as many images of each class.
 
     Raises:
-        ValueError: There are fewer than two classes, a class is empty, or none is rare.
+        ValueError: there are fewer than two classes, a class is empty, or none is rare and an arm needs that.
     """
     if len(survey.counts) < 2:
         raise ValueError(f"{survey.folder}: {len(survey.counts)} class folders, need at least 2; use one per class")
     for label, count in survey.counts.items():
         if count == 0:
             raise ValueError(f"{survey.folder_of(label)}: no photos; add some, or leave it out with --drop {label}")
-    largest = max(survey.counts.values())
-    rare = {
-        label: lack
-        for label, lack in missing_counts(survey.counts).items()
-        if survey.counts[label] < rare_below * largest
-    }
+    if any(arm["images"].get("per_class") for arm in datasets.values()):
+        return list(survey.counts)
+    rare = list(rare_classes(survey, rare_below=rare_below))
     if not rare:
-        fewest = min(survey.counts.values())
+        fewest, largest = min(survey.counts.values()), max(survey.counts.values())
         raise ValueError(
             f"{survey.folder}: all classes have {fewest} to {largest} photos; nothing to balance with --rare-below "
-            f"{rare_below:g}"
+            f"{rare_below:g}; raise it, or take --preset arms, which draws as many images of every class"
         )
     return rare
 
 
-def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below: float) -> list[str]:
-    """The classes that get a generator: the rare ones, or all of them if an arm has as many images of each class."""
-    rare = rare_classes(survey, rare_below=rare_below)
-    has_all = any(arm["images"].get("per_class") for arm in datasets.values())
-    return list(survey.counts) if has_all else list(rare)
-
-
 def adopted_params(
-    preset: Path, survey: Survey, *, subject: str | None, group_pattern: str | None, rare_below: float = RARE_BELOW
+    preset: Path,
+    survey: Survey,
+    *,
+    subject: str | None,
+    group_pattern: str | None,
+    groups: Path | None = None,
+    rare_below: float = RARE_BELOW,
+    flip: bool = True,
 ) -> MutableMapping[str, Any]:
     """The preset with its comments, filled in with the classes, prompts and layout of the surveyed folder.
 
     Raises:
-        ValueError: A class has too few photos for the preset, or there is nothing to balance.
+        ValueError: a class has too few photos for the preset, or there is nothing to balance.
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
     # Refuses classes that cannot be balanced.
@@ -202,38 +122,73 @@ def adopted_params(
     if "phantom" not in params:
         for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
             del params["datasets"][name]  # only the phantom has more true photos
-    # With fewer photos than folds, a fold would have none of the class.
-    need = max(params["prepare"]["min_images"], params["prepare"]["num_folds"])
+    # Classes and layout of the folder. The slides' own test set is not used: 371 of its 380 photos share an udder photo
+    # with a training photo (docs/slides-photos.md).
+    is_given = survey.has_test and survey.folder != TEATS_DIR
+    _fill(params["classes"], list(survey.counts))
+    params["prepare"]["raw"] = survey.folder.as_posix()
+    params["prepare"]["group_pattern"] = group_pattern
+    params["prepare"]["groups"] = groups.as_posix() if groups else None
+    params["prepare"]["split"] = "given" if is_given else "made"
+    _require_photos(params, survey, preset)
+    for key, value in _layout_params(survey).items():
+        params["prepare"].pop(key, None)
+        if value:
+            params["prepare"][key] = value
+    # Prompts; each class with a generator gets the token of its place: zwa for the first class, zwb for the second.
+    if subject is not None:
+        params["base"]["caption"] = params["class_images"]["prompt"] = photo_of(subject)
+    noun = params["class_images"]["prompt"].removeprefix("a photo of ").partition(" ")[2]
+    params["concepts"].clear()
+    for label in generated:
+        token = token_of(list(survey.counts).index(label))
+        params["concepts"][label] = {"instance_prompt": f"a photo of a {token} {noun}"}
+    if not flip:
+        _turn_off_flips(params)
+    return params
+
+
+def _require_photos(params: Mapping[str, Any], survey: Survey, preset: Path) -> None:
+    """Each class needs a photo for every fold, and for the test set if it is made; each batch needs enough photos."""
+    prepare = params["prepare"]
+    need = max(prepare["min_images"], prepare["num_folds"] + (prepare["split"] == "made"))
     for label, count in survey.counts.items():
         if count < need:
             raise ValueError(
                 f"{survey.folder_of(label)}: {count} photos, need at least {need}; leave the class out with --drop "
                 f"{label}, add photos, or lower prepare.min_images and prepare.num_folds in {preset}"
             )
-    # Classes and layout of the folder.
-    _fill(params["classes"], list(survey.counts))
-    params["prepare"]["raw"] = survey.folder.as_posix()
-    params["prepare"]["group_pattern"] = group_pattern
-    for key, value in (("class_folders", survey.class_folders), ("left_out", list(survey.left_out))):
-        params["prepare"].pop(key, None)
-        if value:
-            params["prepare"][key] = value
-    # The slides' own test set is not used: 371 of its 380 photos share an udder photo with a training photo
-    # (docs/slides-photos.md).
-    params["prepare"]["split"] = "given" if survey.has_test and survey.folder != TEATS_DIR else "made"
-    # Prompts; each class with a generator gets the token of its place: zwa for the first class, zwb for the second.
-    if subject is not None:
-        params["base"]["caption"] = params["class_images"]["prompt"] = f"a photo of a {subject}"
-    noun = params["class_images"]["prompt"].removeprefix("a photo of a ")
-    params["concepts"].clear()
-    for label in generated:
-        token = f"zw{chr(ord('a') + list(survey.counts).index(label))}"
-        params["concepts"][label] = {"instance_prompt": f"a photo of a {token} {noun}"}
-    return params
 
 
-def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool) -> str:
-    """The text of dvc.yaml for these rare classes and this source of photos."""
+def _layout_params(survey: Survey) -> dict[str, Any]:
+    """The fields of section `prepare` that say how the folder is read, empty where nothing needs saying."""
+    layout, labels = survey.layout, survey.layout.labels
+    table = labels and {
+        "table": labels.table.as_posix(),
+        "file_column": labels.file_column,
+        "label_column": labels.label_column,
+        "label_columns": list(labels.label_columns),
+        "group_column": labels.group_column,
+    }
+    return {
+        "class_names": dict(layout.class_names),
+        "class_level": layout.class_level if layout.class_level > 1 else None,
+        "labels": table,
+        "left_out": list(layout.left_out),
+        "ignore": [pattern for pattern in layout.ignore if pattern],
+    }
+
+
+def _turn_off_flips(params: MutableMapping[str, Any]) -> None:
+    """No photo is mirrored, where that would show another class."""
+    for section in (params["base"], params["dreambooth"], *(arm["training"] for arm in params["datasets"].values())):
+        section["flip_horizontal"] = False
+
+
+def adopted_graph(
+    graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool, tables: Sequence[Path] = ()
+) -> str:
+    """The text of dvc.yaml for these rare classes and this source of photos; `tables` are read beside the photos."""
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
@@ -241,6 +196,9 @@ def adopted_graph(graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teat
     for name in ("filter", "audit_images", "split", "fidelity", "report"):
         _list_folders(stages[name], "data/synthetic", rare, option="--synthetic")
     _list_folders(stages["audit_images"], "models/dreambooth", rare, option="--generators")
+    # Tables of labels and groups, after the photos.
+    own = [dep for dep in stages["prepare"]["deps"] if dep.startswith(("${", "metrics/", "stages/", "src/"))]
+    _fill(stages["prepare"]["deps"], [own[0], *(table.as_posix() for table in tables), *own[1:]])
     # Without the phantom, `split` has no oracle photos to draw, and `audit` knows no true scores.
     if not is_phantom:
         stages.pop("phantom", None)

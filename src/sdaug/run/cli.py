@@ -17,8 +17,8 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
 from sdaug.photos.decode import decode_photo
 from sdaug.photos.formats import NAMES, UnreadablePhotoError
+from sdaug.photos.layout import LabelTable, Layout
 from sdaug.photos.prepare import suggest_seed
-from sdaug.photos.summary import NUM_NAMED
 from sdaug.run.adopt import (
     GRAPH,
     PARAMS,
@@ -26,12 +26,10 @@ from sdaug.run.adopt import (
     RARE_BELOW,
     TEATS,
     TEATS_DIR,
-    Survey,
     adopted_graph,
     adopted_params,
     default_group_pattern,
     refuse_unsaved,
-    survey_folder,
     survey_teats,
     unpacked,
     write_adopted,
@@ -39,6 +37,8 @@ from sdaug.run.adopt import (
 from sdaug.run.compare import compare
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
+from sdaug.run.survey import Survey, describe_groups, describe_survey, refuse_masks, survey_folder
+from sdaug.run.words import clean_subject, find_mirrored, prompts_of
 
 PRESETS, CURRENT = Path("presets"), "current"
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
@@ -63,8 +63,29 @@ def main(words: Sequence[str] | None = None) -> None:
         help="photos-cpu (default), another file in presets/, or current to keep the settings of params.yaml",
     )
     adopt.add_argument("--subject", help="what the photos show, used in the prompts, such as 'coffee leaf'")
-    adopt.add_argument("--group-pattern", help="regular expression for what file names of one individual share")
+    adopt.add_argument(
+        "--group-pattern", help="regular expression for what the paths below the class folder of one individual share"
+    )
+    adopt.add_argument("--groups", type=Path, help="CSV file with columns file and group, in place of a pattern")
     adopt.add_argument("--classes", help="comma-separated classes in score order (default: sorted by name)")
+    adopt.add_argument("--class-level", type=int, help="how many folders down the classes are (default: found out)")
+    adopt.add_argument("--labels", type=Path, help="CSV file that names the class of each photo, for a flat folder")
+    adopt.add_argument("--file-column", default="file", help="column of --labels with file names (default: file)")
+    adopt.add_argument("--label-column", help="column of --labels with classes (default: label)")
+    adopt.add_argument("--label-columns", help="comma-separated columns of --labels, one per class, the largest counts")
+    adopt.add_argument("--group-column", help="column of --labels with the individual")
+    adopt.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files and folders such as '*_mask.png'; may be given several times",
+    )
+    adopt.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="whether a mirrored photo still shows its class; with --no-flip nothing is mirrored",
+    )
     adopt.add_argument(
         "--drop", action="append", default=[], metavar="CLASS", help="leave a class out; may be given several times"
     )
@@ -127,17 +148,56 @@ def run_adopt(args: argparse.Namespace) -> None:
     refuse_unsaved([PARAMS, GRAPH])
     # Read and check everything first, so that a refusal leaves both files as they were.
     with _surveyed(args) as survey:
-        _show(survey, args.rare_below)
-        pattern = args.group_pattern or default_group_pattern(survey)
-        params = adopted_params(preset, survey, subject=args.subject, group_pattern=pattern, rare_below=args.rare_below)
+        print(describe_survey(survey, args.rare_below))
+        own = survey.folder not in (PHANTOM_DIR, TEATS_DIR)
+        if own:
+            _ask(args, survey)
+        params = adopted_params(
+            preset,
+            survey,
+            subject=clean_subject(args.subject) if args.subject is not None else None,
+            group_pattern=None if args.groups else args.group_pattern or default_group_pattern(survey),
+            groups=args.groups,
+            rare_below=args.rare_below,
+            flip=args.flip is not False,
+        )
         study = check_study(params, PARAMS)
-        if survey.folder not in (PHANTOM_DIR, TEATS_DIR):  # whose presets have their seeds: stages write these photos
+        if own:  # the others have their seeds in the presets: stages write these photos
+            print(describe_groups(survey, study.prepare))
             params["prepare"]["seed"] = suggest_seed(study.prepare, study.classes)
+        tables = [table for table in (args.labels, args.groups) if table]
         graph = adopted_graph(
-            GRAPH, list(params["concepts"]), is_phantom=survey.folder == PHANTOM_DIR, is_teats=args.preset == TEATS
+            GRAPH,
+            list(params["concepts"]),
+            is_phantom=survey.folder == PHANTOM_DIR,
+            is_teats=args.preset == TEATS,
+            tables=tables,
         )
         write_adopted(params, graph)
+    print("\n".join(["prompts:", *(f"  {prompt}" for prompt in prompts_of(params))]))
     print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
+
+
+def _ask(args: argparse.Namespace, survey: Survey) -> None:
+    """Ask for what nobody can find out from photos.
+
+    Raises:
+        ValueError: an answer is missing.
+    """
+    if not [pattern for pattern in args.ignore if not pattern]:
+        refuse_masks(survey)
+    if args.subject is None and args.preset != CURRENT:
+        raise ValueError(
+            "--subject: what do the photos show? It goes into every prompt; say it in a few words, such as --subject "
+            "'coffee leaf'"
+        )
+    mirrored = find_mirrored([survey.layout.name_of(label) for label in survey.counts])
+    if mirrored and args.flip is None:
+        one, other = mirrored[0]
+        raise ValueError(
+            f"classes {one} and {other}: does a mirrored photo of one show the other? Then give --no-flip, and nothing "
+            "is mirrored in training; else give --flip"
+        )
 
 
 def run_predict(args: argparse.Namespace) -> None:
@@ -214,30 +274,17 @@ def _surveyed(args: argparse.Namespace) -> Iterator[Survey]:
         return
     if args.folder is None:
         raise ValueError("adopt: no folder given; run `sdaug adopt FOLDER`, with one subfolder of photos per class")
+    labels = None
+    if args.labels:
+        columns = args.label_columns.split(",") if args.label_columns else []
+        labels = LabelTable(
+            table=args.labels,
+            file_column=args.file_column,
+            label_column=None if columns else args.label_column or "label",
+            label_columns=columns,
+            group_column=args.group_column,
+        )
+    layout = Layout(left_out=args.drop, ignore=[pattern for pattern in args.ignore if pattern], labels=labels)
+    order = args.classes.split(",") if args.classes else None
     with unpacked(args.folder, args.unpack_to) as folder:
-        yield survey_folder(folder, args.classes.split(",") if args.classes else None, args.drop)
-
-
-def _show(survey: Survey, rare_below: float) -> None:
-    largest = max(survey.counts.values(), default=0)
-    validation = f", validation set given ({survey.num_validation} photos)" if survey.num_validation else ""
-    print(
-        f"{survey.folder}: {len(survey.counts)} classes, test set {'given' if survey.has_test else 'to be made'}"
-        f"{validation}"
-    )
-    width = max(map(len, survey.counts), default=0)
-    for label, count in survey.counts.items():
-        lack = f"lacks {largest - count}"
-        kind = "the largest" if count == largest else f"rare, {lack}" if count < rare_below * largest else lack
-        name = f"  folder {survey.class_folders[label]}" if label in survey.class_folders else ""
-        print(f"  {label:{width}}  {count:6} training photos  {kind}{name}")
-    if survey.left_out:
-        print(f"  left out: {', '.join(survey.left_out)}")
-    if survey.num_ignored:
-        print(f"  not photos of these classes: {survey.num_ignored} files")
-    for line in survey.unread:
-        print(f"  in class folders, but no photos: {line}")
-    for item in survey.unused[:NUM_NAMED]:
-        print(f"  not read: {item.shown}: {item.reason}")
-    if len(survey.unused) > NUM_NAMED:
-        print(f"  not read: {len(survey.unused) - NUM_NAMED} more")
+        yield survey_folder(folder, order, layout, class_level=args.class_level)

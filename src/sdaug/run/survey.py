@@ -20,12 +20,15 @@ from sdaug.photos.folders import (
     read_tree,
 )
 from sdaug.photos.formats import describe_unread
+from sdaug.photos.groups import find_groups, group_sizes
 from sdaug.photos.label_table import match_rows
 from sdaug.photos.layout import Layout
 from sdaug.photos.levels import choose_class_level, find_masks
+from sdaug.photos.params import PrepareParams
 
 NUM_NAMED = 5  # paths that are named of each kind
 TRAIN = "train"
+PARTS = ("train", "val", "test", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,3 +174,39 @@ def _ordered(folder: Path, order: Sequence[str] | None, found: Sequence[str]) ->
     if sorted(classes) != sorted(names):
         raise ValueError(f"--classes: {', '.join(order or [])}; {folder} contains {', '.join(found) or '(none)'}")
     return classes, {label: names[label] for label in classes}
+
+
+def describe_survey(survey: Survey, rare_below: float) -> str:
+    """A table of what was understood: the photos of each class by part, and what is left out and why."""
+    parts = [part for part in PARTS if any(source.part == part for source in survey.sources)]
+    test = "given" if survey.has_test else "to be made"
+    shown = [part for part in PARTS if part in parts] or [None]
+    header = ("class", "folder or label", *(part or "photos" for part in shown), "")
+    largest = max(survey.counts.values(), default=0)
+    rows = [header]
+    for label, count in survey.counts.items():
+        lack = f"lacks {largest - count}"
+        kind = "the largest" if count == largest else f"rare, {lack}" if count < rare_below * largest else lack
+        numbers = [str(survey.num_of_part[part, label]) for part in shown] if survey.sources else [str(count)]
+        rows.append((label, survey.layout.name_of(label), *numbers, kind))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(header))]
+    lines = [
+        "  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:-1], widths[2:-1]), row[-1]]).rstrip()
+        for row in rows
+    ]
+    return "\n".join([f"{survey.folder}: {len(survey.counts)} classes, test set {test}", *lines, *survey.notes])
+
+
+def describe_groups(survey: Survey, params: PrepareParams) -> str:
+    """How many groups the photos are in by pattern or table, and how large the largest is."""
+    found = find_groups(
+        survey.sources,
+        params.raw,
+        pattern=params.group_pattern,
+        table=params.groups,
+        class_level=params.group_level,
+    )
+    if not any(found):
+        return "groups: none known; if several photos show one individual, give --group-pattern or --groups"
+    sizes = group_sizes(found)
+    return f"groups: {sizes.num_groups}, the largest with {sizes.largest} photos ({sizes.name})"
