@@ -93,14 +93,17 @@ def read_tree(raw: Path, layout: Layout, classes: Collection[str] = ()) -> Tree:
     files, folders = list[PurePosixPath](), list[PurePosixPath]()
     for inner in _walk(raw, PurePosixPath()):
         (folders if (raw / inner).is_dir() else files).append(inner)
-    files = [inner for inner in files if not layout.is_ignored(inner)]
-    folders = [inner for inner in folders if not layout.is_ignored(inner)]
-    depth = _split_depth(raw, folders, layout, classes)
+    files, folders = (
+        [inner for inner in found if inner.parts[0] not in layout.left_out and not layout.is_ignored(inner)]
+        for found in (files, folders)
+    )
+    depth, left_out = _split_depth(raw, folders, layout, classes), [(name,) for name in layout.left_out]
     tree = Tree(
         files=[_place(raw, inner, inner.parts[:-1], depth) for inner in files],
         folders=[_place(raw, inner, inner.parts, depth) for inner in folders if len(inner.parts) - 1 != depth],
     )
-    return Tree(*([place for place in places if not layout.is_left_out(place.folders)] for places in tree))
+    level = layout.class_level
+    return Tree(*([place for place in places if place.folders[level - 1 : level] not in left_out] for places in tree))
 
 
 def class_folder_names(tree: Tree, class_level: int) -> list[str]:
@@ -203,7 +206,7 @@ def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Sour
     if layout.labels:
         return _labelled_files(raw, classes, layout, tree)
     files = []
-    for part in dict.fromkeys(place.part for place in (*tree.folders, *tree.files)):
+    for part in dict.fromkeys(place.part for place in tree.folders if len(place.folders) == layout.class_level):
         names = {place.folders[layout.class_level - 1] for place in _at_class_level(tree, layout, part)}
         label_of = {name: label for label, name in _match_names(raw, names, classes, layout, part).items()}
         for place in tree.files:
@@ -243,7 +246,7 @@ def _split_depth(raw: Path, folders: Sequence[PurePosixPath], layout: Layout, cl
     """How deep `train/` and the others lie; None if there are none."""
     names_at: dict[int, dict[PurePosixPath, set[str]]] = defaultdict(lambda: defaultdict(set))
     for inner in folders:
-        if inner.parts[0] not in layout.left_out and inner.name not in layout.left_out:
+        if inner.name not in layout.left_out:
             names_at[len(inner.parts) - 1][inner.parent].add(inner.name)
     for depth in sorted(names_at):
         names = sorted(set().union(*names_at[depth].values()))

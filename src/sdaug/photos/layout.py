@@ -41,9 +41,3 @@ class Layout:
         """Whether a path below the folder matches a pattern of `ignore`, as a whole, by its name or a folder's."""
         names = (path.as_posix(), *path.parts)
         return any(fnmatch(name, pattern) for name in names for pattern in self.ignore)
-
-    def is_left_out(self, folders: tuple[str, ...]) -> bool:
-        """Whether a folder, by its names from the top, is in `left_out`: the uppermost, or that of a class."""
-        return bool(folders) and any(
-            name in self.left_out for name in (folders[0], *folders[self.class_level - 1 : self.class_level])
-        )

@@ -1,0 +1,229 @@
+"""Folders of photos as people have them: what is taken for class, part and mask, and what `adopt` and `prepare` see."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdaug.photos.folders import find_photos
+from sdaug.photos.layout import LabelTable, Layout
+from sdaug.run.survey import Survey, describe_survey, refuse_masks, survey_folder
+
+ALL = "abcdefgh"
+
+
+def make_files(folder: Path, paths: list[str]) -> Path:
+    """Empty files, whose names are all that layouts look at."""
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    return folder
+
+
+def several(*folders: str, num: int = 2, suffix: str = ".jpg") -> list[str]:
+    return [f"{folder}/{name}{suffix}" for folder in folders for name in ALL[:num]]
+
+
+# Files, then the classes (id: shown name) and parts that are told from them.
+LAYOUTS: dict[str, tuple[list[str], dict[str, str], set[str | None]]] = {
+    "names as they are": (
+        several("Basophil", "t-shirt", "Mild Dementia", "Café", "健康"),
+        {
+            "basophil": "Basophil",
+            "cafe": "Café",
+            "mild_dementia": "Mild Dementia",
+            "t_shirt": "t-shirt",
+            "class_5": "健康",
+        },
+        {None},
+    ),
+    "words that YAML could take for others": (several("yes", "no"), {"no": "no", "yes": "yes"}, {None}),
+    "numbers in their order": (
+        several("score_10", "score_2", "score_1"),
+        {"score_1": "score_1", "score_2": "score_2", "score_10": "score_10"},
+        {None},
+    ),
+    "Training and Testing": (
+        several("Training/glioma", "Training/no", "Testing/glioma", "Testing/no"),
+        {"glioma": "glioma", "no": "no"},
+        {"train", "test"},
+    ),
+    "a validation set": (
+        several("TRAIN/a", "TRAIN/b", "Valid/a", "Valid/b", "Test/a", "Test/b"),
+        {"a": "a", "b": "b"},
+        {"train", "val", "test"},
+    ),
+    "parts within classes": (
+        several("rust/train", "rust/test", "healthy/train", "healthy/test"),
+        {"healthy": "healthy", "rust": "rust"},
+        {"train", "test"},
+    ),
+    "years": (several("2021/rust", "2021/healthy", "2022/rust"), {"healthy": "healthy", "rust": "rust"}, {None}),
+    "farms and years": (
+        several("north/2021/rust", "north/2021/healthy", "north/2022/rust", "south/2021/rust", "south/2021/healthy"),
+        {"healthy": "healthy", "rust": "rust"},
+        {None},
+    ),
+    "one farm, several years": (
+        several("north/2021/rust", "north/2021/healthy", "north/2022/rust", "north/2022/healthy"),
+        {"healthy": "healthy", "rust": "rust"},
+        {None},
+    ),
+    "cameras below classes": (
+        several("rust/nikon", "rust/phone", "healthy/lab", "healthy/field"),
+        {"healthy": "healthy", "rust": "rust"},
+        {None},
+    ),
+    "patients below classes": (
+        several("rust/p1", "rust/p2", "healthy/p3"), {"healthy": "healthy", "rust": "rust"}, {None},
+    ),
+    "years below train": (
+        several("train/2021/rust", "train/2022/rust", "train/2021/healthy", "test/2022/rust", "test/2022/healthy"),
+        {"healthy": "healthy", "rust": "rust"},
+        {"train", "test"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_classes_and_parts_are_told_from_folders(tmp_path: Path, kind: str) -> None:
+    paths, names, parts = LAYOUTS[kind]
+    survey = survey_folder(make_files(tmp_path / "photos", paths))
+    assert {label: survey.layout.name_of(label) for label in survey.counts} == names
+    assert list(survey.counts) == list(names), "in the order of their names"
+    assert {source.part for source in survey.sources} == parts and len(survey.sources) == len(paths)
+    assert find_photos(survey.folder, list(survey.counts), survey.layout) == list(survey.sources)
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "numbered folders in every class": (
+        several("rust/p1", "rust/p2", "healthy/p1", "healthy/p2"),
+        r"which ones are the classes\? --class-level 1: healthy, rust; --class-level 2: p1, p2",
+    ),
+    "a folder beside train": (several("train/a", "test/a", "more/a"), "more: a folder beside test/, train/"),
+    "train twice": (several("train/a", "Training/a", "test/a"), "need one of each kind"),
+    "photos in no folder": (["x.jpg", "y.jpg"], "no folders that could be classes; give a table"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_folder_that_can_be_read_in_two_ways_is_refused(tmp_path: Path, kind: str) -> None:
+    paths, message = REFUSED[kind]
+    with pytest.raises(ValueError, match=message):
+        survey_folder(make_files(tmp_path / "photos", paths))
+
+
+def test_level_of_classes_can_be_said(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "photos", several("rust/p1", "rust/p2", "healthy/p1"))
+    assert list(survey_folder(folder, class_level=1).counts) == ["healthy", "rust"]
+    assert list(survey_folder(folder, class_level=2).counts) == ["p1", "p2"]
+
+
+def test_masks_beside_photos_are_named_with_a_pattern(tmp_path: Path) -> None:
+    names = ["benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png", "benign (2).png", "benign (2)_mask.png"]
+    folder = make_files(tmp_path / "photos", [f"{label}/{name}" for label in ("benign", "normal") for name in names])
+    with pytest.raises(
+        ValueError, match=r"benign \(1\)_mask\.png: looks like a mask of benign \(1\)\.png, as do 6 of 10 "
+    ):
+        refuse_masks(survey_folder(folder))
+    survey = survey_folder(folder, layout=Layout(ignore=["*_mask*"]))
+    refuse_masks(survey)
+    assert survey.counts == {"benign": 2, "normal": 2}
+
+
+def test_words_at_the_end_of_names_are_no_masks(tmp_path: Path) -> None:
+    survey = survey_folder(make_files(tmp_path, ["a/leaf.jpg", "a/leaf_2.jpg", "a/leaf left.jpg", "b/mask.jpg"]))
+    refuse_masks(survey)
+    assert len(survey.sources) == 4
+
+
+@pytest.mark.parametrize("pattern", ["docs", "docs/*", "*.note.png"])
+def test_what_matches_a_pattern_is_left_out(tmp_path: Path, pattern: str) -> None:
+    folder = make_files(tmp_path / "photos", [*several("a", "b"), "docs/x.note.png"])
+    survey = survey_folder(folder, layout=Layout(ignore=[pattern], left_out=["docs"]))
+    assert list(survey.counts) == ["a", "b"]
+
+
+TABLE = "image,dx,patient_id\nISIC_1,nv,p1\nISIC_2.jpg,mel,p2\nISIC_3,nv,p1\nISIC_4,bcc,\nISIC_9,nv,p9\n"
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> LabelTable:
+    (tmp_path / "labels.csv").write_text(TABLE)
+    return LabelTable(table=tmp_path / "labels.csv", file_column="image", label_column="dx", group_column="patient_id")
+
+
+@pytest.fixture
+def flat(tmp_path: Path, labels: LabelTable) -> Survey:
+    folder = make_files(tmp_path / "photos", [f"part_{n // 3}/ISIC_{n}.jpg" for n in range(1, 6)])
+    return survey_folder(folder, layout=Layout(labels=labels))
+
+
+def test_table_names_classes_and_groups_of_a_flat_folder(flat: Survey) -> None:
+    found = {source.path.stem: (source.label, source.group) for source in flat.sources}
+    assert found == {
+        "ISIC_1": ("nv", "p1"), "ISIC_2": ("mel", "p2"), "ISIC_3": ("nv", "p1"), "ISIC_4": ("bcc", None)
+    }  # fmt: skip
+
+
+def test_photos_without_a_row_and_rows_without_a_photo_are_named(flat: Survey) -> None:
+    said = describe_survey(flat, 0.8)
+    assert "photos that the table does not name (1): part_1/ISIC_5.jpg" in said
+    assert "rows without a photo (1): ISIC_9" in said
+
+
+def test_one_hot_table_names_the_class_of_its_largest_column(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("\ufeffimage;MEL;NV\na;0.0;1.0\nb;1.0;0.0\nc;0.0;0.0\n", encoding="utf-8")
+    labels = LabelTable(table=tmp_path / "truth.csv", file_column="image", label_columns=["MEL", "NV"])
+    survey = survey_folder(make_files(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"]), layout=Layout(labels=labels))
+    assert [(source.path.stem, source.label) for source in survey.sources] == [("a", "nv"), ("b", "mel")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,dx\na,nv\na,mel\nb,nv\nb,bcc\n", r"two classes for a \(nv and mel\), b \(nv and bcc\)"),
+        ("file,dx\na,nv\n", "no column image; the columns are file, dx"),
+        ("image,dx\n", "no rows"),
+        ("image,dx\nz,nv\n", "names no photo .* is --file-column image the column"),
+    ],
+)
+def test_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    labels = LabelTable(table=tmp_path / "labels.csv", file_column="image", label_column="dx")
+    with pytest.raises(ValueError, match=message):
+        survey_folder(make_files(tmp_path / "photos", ["a.jpg", "b.jpg"]), layout=Layout(labels=labels))
+
+
+def test_table_shows_what_was_understood(tmp_path: Path) -> None:
+    folder = make_files(
+        tmp_path / "photos", [*several("train/Big One", num=6), *several("train/b", "test/b", "test/Big One")]
+    )
+    make_files(folder, ["train/b/raw.cr2", "train/b/notes.txt", "old/x.txt"])
+    said = describe_survey(survey_folder(folder, layout=Layout(left_out=["old"])), 0.8).replace(str(tmp_path), "")
+    assert said.splitlines() == [
+        "/photos: 2 classes, test set given",
+        "class    folder or label  train  test",
+        "b        b                    2     2  rare, lacks 4",
+        "big_one  Big One              6     2  the largest",
+        "left out: old (--drop)",
+        "not photos of these classes: 3 files",
+        "in class folders, but no photos: b: 1 .cr2 (pictures that are not read), 1 .txt",
+    ]
+
+
+def test_empty_class_folder_is_counted(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "photos", several("a", "b"))
+    (folder / "c").mkdir()
+    assert survey_folder(folder).counts == {"a": 2, "b": 2, "c": 0}
+
+
+def test_image_files_are_real_where_pixels_matter(tmp_path: Path) -> None:
+    """A name with brackets and spaces is read like any other."""
+    path = tmp_path / "Scans (2) [new]" / "a b" / "x;$(y).png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(path)
+    assert [
+        source.path for source in find_photos(tmp_path / "Scans (2) [new]", ["a_b"], Layout(class_names={"a_b": "a b"}))
+    ] == [path]
