@@ -1,5 +1,7 @@
 """audit: look for leaks and faults of the data, so that a leak stops the run before any classifier trains."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 
