@@ -5,21 +5,46 @@ import shutil
 from pathlib import Path
 
 import pytest
-from line import edit_params, run
+from line import ROOT, edit_params, run
 
 from sdaug.run.grid import is_without_photos
 
-HOLDOUT = Path("src/sdaug/datasets/packing.py")
-SAY = '\nprint("code of {}")\n'
+STAGE = """import _source
+from pathlib import Path
+from sdaug.word import WORD
+Path("word.txt").write_text(WORD)
+"""
+GRAPH = """stages:
+  say:
+    cmd: python stages/say.py
+    deps: [src/sdaug, stages/say.py]
+    outs: [{word.txt: {cache: false}}]
+"""
 
 
-def test_a_queued_experiment_runs_the_code_it_was_queued_with(clean: Path) -> None:
-    with (clean / HOLDOUT).open("a") as stream:
-        stream.write(SAY.format("then"))
-    run(clean, "dvc", "exp", "run", "--queue", "-n", "then", "holdout")
-    (clean / HOLDOUT).write_text((clean / HOLDOUT).read_text().replace("then", "later"))
-    output = run(clean, "dvc", "exp", "run", "--run-all")
-    assert "code of then" in output and "code of later" not in output
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    word = folder / "src" / "sdaug" / "word.py"
+    word.parent.mkdir(parents=True)
+    (folder / "stages").mkdir()
+    shutil.copy(ROOT / "stages" / "_source.py", folder / "stages")
+    (folder / "stages" / "say.py").write_text(STAGE)
+    (folder / "dvc.yaml").write_text(GRAPH)
+    (folder / ".gitignore").write_text("__pycache__/\n")
+    (word.parent / "__init__.py").touch()
+    word.write_text("WORD = 'committed'\n")
+    run(folder, "git", "init", "-q")
+    run(folder, "dvc", "init", "-q")
+    (folder / ".dvcignore").write_text("__pycache__/\n")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "study")
+    word.write_text("WORD = 'queued'\n")
+    run(folder, "dvc", "exp", "run", "--queue", "-n", "queued")
+    word.write_text("WORD = 'edited since'\n")
+    run(folder, "dvc", "exp", "run", "--run-all")
+    run(folder, "git", "restore", ".")
+    run(folder, "dvc", "exp", "apply", "queued")
+    assert (folder / "word.txt").read_text() == "queued"
 
 
 def test_a_queued_experiment_finds_photos_beside_the_checkout(clean: Path) -> None:
