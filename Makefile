@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 UV_VERSION := 0.13.9
+# The packages; with LOCK=requirements.hashes, a package whose file has changed since it was locked is refused.
+LOCK ?= requirements.lock
 # Number of training runs at once.
 JOBS ?= 2
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -23,10 +25,10 @@ setup: $(VENV)/.ready ## create the environment only
 ui: $(VENV)/.ready ## browse curves and pictures of all training runs on localhost
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	uv pip install --quiet --python $(VENV)/bin/python --requirement requirements.lock
+	uv pip install --quiet --python $(VENV)/bin/python --requirement $(LOCK)
 	uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 

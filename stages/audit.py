@@ -1,5 +1,7 @@
 """audit: look for leaks and faults of the photos, so that a leak stops the run before anything slow."""
 
+import _source  # noqa: F401
+
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path

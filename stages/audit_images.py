@@ -1,5 +1,7 @@
 """audit_images: look for held-out photos in what generators saw and drew; a leak stops the run before packing."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

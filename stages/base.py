@@ -1,5 +1,7 @@
 """base: load a Stable Diffusion and adapt it to the study's own training photos, or train a tiny one on them."""
 
+import _source  # noqa: F401
+
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,5 +1,7 @@
 """check: validate all of params.yaml, and that the disk can hold the study, before anything slow starts."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """class_images: draw the base's images for the class prompt, used for prior preservation in every DreamBooth run."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

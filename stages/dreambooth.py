@@ -1,5 +1,7 @@
 """dreambooth: fine-tune the base on the training photos of one rare class, once for each seed of the generators."""
 
+import _source  # noqa: F401
+
 import argparse
 import shutil
 import sys

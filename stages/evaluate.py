@@ -1,5 +1,7 @@
 """evaluate: score one classifier on the test set, as trained with each of its seeds."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """fidelity: measure whether synthetic images look like their class, and more so than the base's before DreamBooth."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """filter: ask a judge of training photos how likely each synthetic image shows its class; arms may keep the best."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

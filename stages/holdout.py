@@ -1,5 +1,7 @@
 """holdout: pack the test set, on which every classifier is evaluated."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

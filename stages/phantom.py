@@ -1,5 +1,7 @@
 """phantom: draw simulated photos of teat ends into train/ and test/ folders by score."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """prepare: check, square and split raw photos; a folder of class folders becomes images named by id and a manifest."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

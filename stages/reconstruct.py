@@ -1,5 +1,7 @@
 """reconstruct: pass each training photo through the base's VAE, which makes it as soft as generated images are."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

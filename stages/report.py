@@ -1,5 +1,7 @@
 """report: write the verdict as a summary of all runs and a folder of tables, pictures and a page."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """split: compose one data set (arm) and pack it into a single array."""
 
+import _source  # noqa: F401
+
 import argparse
 import tempfile
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """synthesize: draw the images by which one rare class falls short of the largest class, with each of its generators."""
 
+import _source  # noqa: F401
+
 import argparse
 from dataclasses import asdict
 from pathlib import Path

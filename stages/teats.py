@@ -1,5 +1,7 @@
 """teats: unpack the slides' own photos into folders by split and score."""
 
+import _source  # noqa: F401
+
 import argparse
 from pathlib import Path
 

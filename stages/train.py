@@ -1,5 +1,7 @@
 """train: train one classifier on one data set, once for each of its seeds."""
 
+import _source  # noqa: F401
+
 import argparse
 import shutil
 from dataclasses import asdict, dataclass

@@ -1,11 +1,15 @@
 """Fixtures of several modules."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from line import restore, run_study
 from studies import report, write_study
+
+# As `python stages/NAME.py` has it; last, because stages have names such as `report`.
+sys.path.append(str(Path(__file__).parents[1] / "stages"))
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,13 @@ def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
         assert is_made or is_given or is_kept, f"{name}: {dep}"
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_imports_the_package_of_its_own_checkout(name: str) -> None:
+    script = ROOT / STAGES[name]["cmd"].split()[1]
+    first = next(node for node in ast.parse(script.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom))
+    assert ast.unparse(first) == "import _source"
+
+
 @pytest.mark.parametrize("name", ["filter", "audit_images", "split", "fidelity", "report"])
 def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     wanted = {f"data/synthetic/{label}" for label in PARAMS["concepts"]}
@@ -163,7 +170,9 @@ def test_the_audit_of_photos_starts_without_a_diffusion_library() -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_what_dvc_caches_git_ignores(name: str) -> None:
-    cached = [out for out in STAGES[name].get("outs", []) if isinstance(out, str)]
+    listed = STAGES[name].get("outs", [])
+    is_cached = [isinstance(out, str) or next(iter(out.values())).get("cache", True) for out in listed]
+    cached = [out for out, is_kept in zip(listed, is_cached, strict=True) if is_kept]
     for path in entries({**STAGES[name], "outs": cached}, "outs"):
         folder = f"{path}/anything"
         assert subprocess.run(["git", "check-ignore", "-q", folder], cwd=ROOT, check=False).returncode == 0, path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.run.grid import Phase, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
+from sdaug.run.grid import Phase, count_seats, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
 CHAIN = ["train@vit-original", "evaluate@vit-original"]
@@ -53,6 +53,20 @@ def test_training_comes_before_evaluation_in_one_process(tmp_path: Path) -> None
 def test_no_jobs_are_refused() -> None:
     with pytest.raises(ValueError, match="--jobs 0; need 1 or more"):
         run_grid(0)
+
+
+def test_a_gpu_without_seats_is_refused() -> None:
+    with pytest.raises(ValueError, match="--jobs-per-gpu 0; need 1 or more"):
+        run_grid(2, jobs_per_gpu=0)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "jobs_per_gpu", "seats"), [([], 2, 1), (["0"], 1, 1), (["0"], 2, 2), (["0", "1"], 1, 2), (["0"], 9, 4)]
+)
+def test_a_gpu_holds_one_generator_unless_told_otherwise(gpus: list[str], jobs_per_gpu: int, seats: int) -> None:
+    generators = Phase(first=(), chain=("dreambooth",), uses_all_cores=True)
+    assert count_seats(generators, 4, gpus, jobs_per_gpu) == seats
+    assert count_seats(PHASE, 4, gpus, jobs_per_gpu) == 4
 
 
 def test_each_job_has_a_gpu_of_its_own_where_there_are_several() -> None:

@@ -28,6 +28,14 @@ def test_lock_has_versions_alone_in_order() -> None:
     assert list(locked()) == sorted(locked()) and len(locked()) == len(lines)
 
 
+def test_every_version_of_the_lock_has_hashes() -> None:
+    text = (ROOT / "requirements.hashes").read_text()
+    entry = re.compile(r"(\S+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
+    assert "".join(match[0] for match in entry.finditer(text)) == text  # and no address of a registry
+    versions = [plain(match[1]) for match in entry.finditer(text)]
+    assert versions == [plain(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+
+
 def test_environment_is_that_of_the_lock() -> None:
     installed, wanted = {plain(found.name): found.version for found in distributions()}, locked()
     assert {name: version for name, version in installed.items() if name in wanted or name not in TOOLS} == wanted

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sdaug.base.params import BaseParams
 from sdaug.common.checkpoint import Checkpoint, Progress
-from sdaug.common.device import torch_stream
+from sdaug.common.device import announce, torch_stream
 from sdaug.common.loss_monitor import LossMonitor, check_finite
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
@@ -86,6 +86,7 @@ def train_vae(
         vae.parameters(), lr=params.vae_learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, params.vae_steps)
+    announce("VAE", device, "fp32", vae.parameters(), vae.parameters())
     state = Progress(weights=list(vae.parameters()), optimizer=optimizer, schedule=schedule, stream=stream)
     log = _Log(state, report, checkpoint, num_steps=params.vae_steps)
 
@@ -184,6 +185,7 @@ def train_unet(
     caption, empty = encode_prompts(pipeline, [params.caption, ""])
     optimizer = torch.optim.AdamW(unet.parameters(), lr=plan.learning_rate, weight_decay=0.0, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, plan.steps)
+    announce("UNet", unet.device, "fp32", unet.parameters(), unet.parameters())
     average = EMAModel(unet.parameters(), decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     monitor = LossMonitor([f"{plan.name}_loss"], unet.device)
     state = Progress(

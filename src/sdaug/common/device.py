@@ -1,11 +1,14 @@
 """Device selection, deterministic setup and host-device copies."""
 
 import ctypes
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+
+Tensors = Iterable[torch.Tensor]
 
 
 def prepare_device(num_threads: int | None = None) -> torch.device:
@@ -32,6 +35,20 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(mmap_threshold, 32 * 2**20)  # the largest value glibc accepts
         mallopt(trim_threshold, 2**31 - 1)
+
+
+def announce(work: str, device: torch.device, precision: str, weights: Tensors, trained: Tensors = ()) -> None:
+    """Say at the start of long work where it runs, and what memory it expects beside that of its batches.
+
+    Trained weights take four times their size: with their gradient, and two moments of the optimizer.
+    """
+    size = sum(tensor.nbytes for tensor in weights) + 3 * sum(tensor.nbytes for tensor in trained)
+    name = "the CPU"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        name = f"{torch.cuda.get_device_name(device)} ({free / 1e9:.0f} of {total / 1e9:.0f} GB are free)"
+    text = f"{work}: on {name}, precision {precision}, expects {size / 1e9:.2f} GB and more for its batches"
+    print(text, file=sys.stderr, flush=True)
 
 
 def torch_stream(seed: int) -> torch.Generator:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sdaug.common.checkpoint import Checkpoint, Progress, State
-from sdaug.common.device import torch_stream
+from sdaug.common.device import announce, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.params import ConceptParams
-from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.precision import autocast, name_precision, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.denoising import denoising_loss
@@ -124,6 +124,9 @@ class Loop:
         # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.
         self._noise_levels = noise_schedule(pipeline)
         self._optimizer = build_optimizer(self._weights, params)
+        models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+        all_weights = [weight for model in models for weight in model.parameters()]
+        announce("DreamBooth", device, name_precision(self._dtype), all_weights, self._weights)
         self._schedule = get_scheduler(
             SCHEDULES[params.schedule],
             self._optimizer,

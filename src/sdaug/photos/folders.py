@@ -206,7 +206,8 @@ def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Sour
     if layout.labels:
         return _labelled_files(raw, classes, layout, tree)
     files = []
-    for part in dict.fromkeys(place.part for place in tree.folders if len(place.folders) == layout.class_level):
+    # Where parts lie within classes, class folders are of all parts.
+    for part in _parts(tree):
         names = {place.folders[layout.class_level - 1] for place in _at_class_level(tree, layout, part)}
         label_of = {name: label for label, name in _match_names(raw, names, classes, layout, part).items()}
         for place in tree.files:
@@ -218,8 +219,14 @@ def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Sour
     return files
 
 
+def _parts(tree: Tree) -> list[Part | None]:
+    found: dict[Part | None, None] = dict.fromkeys(place.part for place in (*tree.folders, *tree.files) if place.part)
+    return list(found) or [None]
+
+
 def _at_class_level(tree: Tree, layout: Layout, part: Part | None) -> Iterator[Place]:
-    return (place for place in tree.folders if place.part == part and len(place.folders) == layout.class_level)
+    at_level = (place for place in tree.folders if len(place.folders) == layout.class_level)
+    return (place for place in at_level if place.part in (part, None))
 
 
 def _labelled_files(raw: Path, classes: Sequence[str], layout: Layout, tree: Tree) -> list[Source]:

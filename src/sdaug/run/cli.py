@@ -101,7 +101,8 @@ def main(words: Sequence[str] | None = None) -> None:
     # Running it.
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
-    grid.set_defaults(run=lambda args: run_grid(args.jobs))
+    grid.add_argument("--jobs-per-gpu", type=int, default=1, help="number of generators at once on a GPU (default: 1)")
+    grid.set_defaults(run=lambda args: run_grid(args.jobs, args.jobs_per_gpu))
     other = commands.add_parser("compare", help="scores here and in another revision, if both have one test set")
     other.add_argument("revision", help="a branch, tag or commit of the study")
     other.set_defaults(run=lambda args: print(compare(args.revision)))

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from sdaug.check.disk import read_sizes, require_space
 from sdaug.check.study import check_study
-from sdaug.common.sections import read_params
+from sdaug.common.sections import read_params, read_section
 from sdaug.run.warm import warm_starts
 
 PARAMS, SIZES = Path("params.yaml"), Path("metrics/sizes.json")
@@ -61,15 +61,19 @@ PHASES = (
 )
 
 
-def run_grid(num_jobs: int) -> None:
+def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
     """Bring every stage up to date, training up to `num_jobs` generators or classifiers at a time.
 
+    A GPU holds at most `jobs_per_gpu` generators at a time.
+
     Raises:
-        ValueError: `num_jobs` is below 1, params.yaml is invalid, the disk cannot hold the study, or a stage failed
-            (the other stages of its phase are finished first).
+        ValueError: a number of jobs is below 1, params.yaml is invalid, the disk cannot hold the study, or a stage
+            failed (the other stages of its phase are finished first).
     """
     if num_jobs < 1:
         raise ValueError(f"grid: --jobs {num_jobs}; need 1 or more")
+    if jobs_per_gpu < 1:
+        raise ValueError(f"grid: --jobs-per-gpu {jobs_per_gpu}; need 1 or more")
     # To be stopped at once: the server then stops the stages.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not find_changes():
@@ -79,20 +83,35 @@ def run_grid(num_jobs: int) -> None:
     study = check_study(read_params(PARAMS), PARAMS)
     require_space(study, read_sizes(SIZES), Path())
     gpus = list_gpus()
+    missing = ["--allow-missing"] if is_without_photos() else []
     for phase in PHASES:
-        num_seats = 1 if phase.uses_all_cores and not gpus else num_jobs
-        devices = share_devices(num_seats, gpus)
+        devices = share_devices(count_seats(phase, num_jobs, gpus, jobs_per_gpu), gpus)
         # Importing libraries may initialise CUDA, which does not survive a fork.
         starts = nullcontext(dict[str, str]()) if gpus else warm_starts(phase.scripts(), devices[0])
         with starts as warm:
-            _run(["dvc", "repro", *phase.first], os.environ | warm)
+            _run(["dvc", "repro", *missing, *phase.first], os.environ | warm)
             # Asked again, since the first stages may have changed what the chains depend on.
             chains = stale_chains(find_changes(), list_stages(), phase)
             errors = run_jobs(run_chain, chains, [os.environ | device | warm for device in devices])
         if any(errors):
             raise ValueError("\n".join(filter(None, errors)))
     # What is in no phase: the report.
-    _run(["dvc", "repro"], os.environ)
+    _run(["dvc", "repro", *missing], os.environ)
+
+
+def is_without_photos() -> bool:
+    """Whether this machine lacks the raw photos, and DVC cannot make or fetch them: then what was pulled has to do."""
+    raw = Path(read_section(PARAMS, "prepare.raw", str))
+    made = [Path("data/phantom"), Path("data/teats")]  # outputs of stages
+    is_tracked = any(Path(f"{folder}.dvc").is_file() for folder in (raw, *raw.parents))
+    return not raw.exists() and raw not in made and not is_tracked
+
+
+def count_seats(phase: Phase, num_jobs: int, gpus: Sequence[str], jobs_per_gpu: int) -> int:
+    """How many chains of a phase run at once: generators fill the cores, or the memory of a GPU."""
+    if not phase.uses_all_cores:
+        return num_jobs
+    return min(num_jobs, len(gpus) * jobs_per_gpu) if gpus else 1
 
 
 def find_changes() -> Mapping[str, object]:

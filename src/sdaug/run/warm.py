@@ -53,6 +53,9 @@ def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iter
             yield {}
             return
         listener.listen()
+        # The package of this checkout, as in stages/_source.py.
+        paths = filter(None, [str(Path("src").resolve()), os.environ.get("PYTHONPATH")])
+        environment = {**environment, "PYTHONPATH": os.pathsep.join(paths)}
         # No usage data to third parties; MLflow is imported here before any stage sets this variable.
         server = subprocess.Popen(
             [sys.executable, "-m", "sdaug.run.warm", str(listener.fileno()), *map(str, scripts)],
@@ -85,7 +88,7 @@ def import_libraries(scripts: Sequence[Path]) -> None:
 
 
 def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
-    """Run each requested stage in its own process until the owner exits; decline other scripts."""
+    """Run each requested stage in its own process until the owner exits; decline other scripts and folders."""
     running: list[tuple[BaseProcess, socket.socket]] = []
     is_warm = False
     while True:
@@ -102,7 +105,9 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
         if listener in ready:
             client, _ = listener.accept()
             request, outputs = _receive(client)
-            if request and Path(request["words"][0]) in scripts:
+            # Another folder is the copy of a queued experiment, whose package may be another one.
+            is_here = request is not None and Path(request["folder"]) == Path.cwd()
+            if request and is_here and Path(request["words"][0]) in scripts:
                 # Not before: where DVC finds every stage up to date, no library is needed.
                 if not is_warm:
                     import_libraries(scripts)

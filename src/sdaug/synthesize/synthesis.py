@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from diffusers import StableDiffusionPipeline
 
+from sdaug.common.device import announce
 from sdaug.common.images import read_png, save_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -70,6 +71,9 @@ def synthesize(
     cast_weights(pipeline, drawing.precision)
     # Resolve `auto`, since the manifest may be read on another machine.
     drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
+    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    weights = [weight for model in models for weight in model.parameters()]
+    announce(f"{order.label}, draw {order.draw}", pipeline.device, drawing.precision, weights)
     rejected = dict.fromkeys(REASONS, 0)
     seen: set[bytes] = set()
     kept: dict[int, SyntheticImage] = {}

@@ -14,9 +14,9 @@ from sdaug.classify.inference import predict, to_batch
 from sdaug.classify.models import ModelCard
 from sdaug.classify.params import Recipe, TrainParams
 from sdaug.common.checkpoint import State
-from sdaug.common.device import to_device, torch_stream
+from sdaug.common.device import announce, to_device, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
-from sdaug.common.precision import autocast, resolve_precision
+from sdaug.common.precision import autocast, name_precision, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.train.augmentation import Augmentation
 from sdaug.train.examples import BatchReader, Images
@@ -70,6 +70,7 @@ class Loop:
         self._optimizer = build_optimizer(model, phase.recipe)
         self._schedule = build_schedule(self._optimizer, phase.recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
+        announce(title, self._device, name_precision(self.dtype), model.parameters(), model.parameters())
 
     @property
     def kept(self) -> nn.Module:
