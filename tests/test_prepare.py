@@ -410,9 +410,9 @@ def test_a_knob_out_of_range_is_refused(tmp_path: Path, change: dict[str, Any], 
 
 
 def run_stage(tmp_path: Path, raw: Path) -> subprocess.CompletedProcess[str]:
-    params = {"classes": CLASSES, "prepare": {"raw": "elsewhere", **KNOBS}, "audit": LIMITS._asdict()}
+    params = {"classes": CLASSES, "prepare": {"raw": str(raw), **KNOBS}, "audit": LIMITS._asdict()}
     (tmp_path / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
-    paths = ["--params", tmp_path / "params.yaml", "--raw", raw, "--out", tmp_path / "out"]
+    paths = ["--params", tmp_path / "params.yaml", "--out", tmp_path / "out"]
     command = [sys.executable, ROOT / "stages/prepare.py", *paths, "--names", tmp_path / "names.csv"]
     command += ["--report", tmp_path / "report.json"]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
