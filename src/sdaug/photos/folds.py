@@ -44,8 +44,8 @@ def choose_seed(
 ) -> int | None:
     """The seed from 0 on by which classes are nearest to their shares in test set and folds.
 
-    As few classes as possible miss the test set or a fold, or have less than `min_training` photos in all folds
-    together. None if a class has fewer groups than there are parts.
+    As few classes as possible miss the test set or a fold. None if a class has fewer groups than there are parts, or if
+    each seed leaves one with less than `min_training` photos in all folds together.
 
     Args:
         labels: the class of each photo, keys: that of its group; of training photos alone if the test set is given.
@@ -63,10 +63,10 @@ def choose_seed(
         places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
         counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
         num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
-        num_missing = (counts == 0).sum(axis=(1, 2)) + (num_training < min_training).sum(axis=1)
-        misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * num_missing
+        misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * (counts == 0).sum(axis=(1, 2))
+        misfit[num_training.min(axis=1) < min_training] = np.inf
         best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
-    return best[1]
+    return best[1] if np.isfinite(best[0]) else None
 
 
 def fill_parts(
