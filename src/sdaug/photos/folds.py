@@ -63,6 +63,8 @@ def choose_seed(
         places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
         counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
         num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
+        if test_fraction is not None:
+            num_training = num_training - (counts[:, 0] == 0)  # `fill_parts` would take one
         misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * (counts == 0).sum(axis=(1, 2))
         misfit[num_training.min(axis=1) < min_training] = np.inf
         best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
