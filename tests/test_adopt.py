@@ -268,3 +268,75 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no archive")
     with pytest.raises(SystemExit, match="notes.txt: neither a folder nor a zip or tar archive"):
         adopt(str(tmp_path / "notes.txt"))
+
+
+def test_batches_fit_few_photos(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adopt(make_photos(tmp_path / "leaves", {"few": 9, "many": 20}))
+    assert "recipe.batch_size: 16 instead of 32: only about 16 photos" in capsys.readouterr().out
+    assert read_params(checkout)["recipe"]["batch_size"] == 16
+
+
+@pytest.mark.usefixtures("checkout")
+def test_subject_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--subject: what do the photos show"):
+        cli.main(["adopt", str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9}))])
+
+
+@pytest.mark.parametrize(
+    ("subject", "caption", "prompt"),
+    [
+        ("a photo of a leaf", "a photo of a leaf", "a photo of a zwa leaf"),
+        ("An  apple", "a photo of an apple", "a photo of a zwa apple"),
+    ],
+)
+def test_words_of_the_subject_are_not_doubled(
+    checkout: Path, tmp_path: Path, subject: str, caption: str, prompt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["adopt", str(make_photos(tmp_path / "set", {"few": 5, "many": 9})), "--subject", subject])
+    params = read_params(checkout)
+    assert params["base"]["caption"] == caption and params["concepts"]["few"]["instance_prompt"] == prompt
+    assert f"  {prompt} (few)" in capsys.readouterr().out
+
+
+def test_classes_that_a_mirror_swaps_are_asked_about(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "arrows", {"turn Left": 5, "turn right": 9})
+    with pytest.raises(SystemExit, match="turn Left and turn right: does a mirrored photo .* --no-flip"):
+        adopt(photos)
+    adopt(photos, "--no-flip")
+    params = read_params(checkout)
+    flips = [params["base"], params["dreambooth"], *(arm["training"] for arm in params["datasets"].values())]
+    assert [section["flip_horizontal"] for section in flips] == [False] * len(flips)
+
+
+def test_seventy_classes_have_tokens_of_their_own(checkout: Path, tmp_path: Path) -> None:
+    adopt(make_photos(tmp_path / "signs", {f"sign {n}": 6 if n else 12 for n in range(70)}))
+    prompts = [concept["instance_prompt"] for concept in read_params(checkout)["concepts"].values()]
+    assert len(prompts) == len(set(prompts)) == 69
+
+
+def test_equal_classes_are_taken_where_an_arm_needs_no_imbalance(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "leaves", {"one": 8, "other": 8})
+    with pytest.raises(SystemExit, match="nothing to balance .* --preset arms"):
+        adopt(photos)
+    adopt(photos, "--preset", "arms")
+    assert list(read_params(checkout)["concepts"]) == ["one", "other"]
+
+
+def test_tables_of_labels_and_groups_are_dependencies(checkout: Path, tmp_path: Path) -> None:
+    photos = make_photos(tmp_path, {"photos": 30})
+    rows = [f"{n},{'few' if n < 10 else 'many'},p{n // 2}" for n in range(30)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,dx,patient", *rows]))
+    options = ["--labels", tmp_path / "labels.csv", "--file-column", "id", "--label-column", "dx"]
+    adopt(photos / "photos", *options, "--group-column", "patient")
+    params, graph = (yaml.safe_load((checkout / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+    assert params["prepare"]["labels"]["label_column"] == "dx" and params["classes"] == ["few", "many"]
+    assert graph["stages"]["prepare"]["deps"][:2] == ["${prepare.raw}", str(tmp_path / "labels.csv")]
+
+
+def test_groups_are_counted(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = make_photos(tmp_path / "leaves", {"few": 12, "many": 30})
+    adopt(photos, "--group-pattern", r"(\d+)\d?\.png")
+    assert "groups: 30, the largest with 2 photos" in capsys.readouterr().out
+    subprocess.run(["git", "checkout", "-q", "."], cwd=checkout, check=True)
+    with pytest.raises(SystemExit, match=r"finds no group in few/0.png, few/1.png, .* and 39 more"):
+        adopt(photos, "--group-pattern", "animal")

@@ -44,8 +44,9 @@ def choose_seed(
 ) -> int | None:
     """The seed from 0 on by which classes are nearest to their shares in test set and folds.
 
-    As few classes as possible miss the test set or a fold. None if a class has fewer groups than there are parts, or if
-    each seed leaves one with less than `min_training` photos in all folds together.
+    As few classes as possible miss the test set or a fold, or have less than `min_training` photos in all folds
+    together; `fill_parts` mends the rest. None where that cannot be: a class has fewer groups than there are parts, or
+    too few photos.
 
     Args:
         labels: the class of each photo, keys: that of its group; of training photos alone if the test set is given.
@@ -54,7 +55,8 @@ def choose_seed(
     share = test_fraction or 0.0
     shares = np.array([share, *([(1 - share) / num_folds] * num_folds)])[test_fraction is None :]
     expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
-    if (np.count_nonzero(sizes, axis=0) < len(shares)).any():
+    is_made = test_fraction is not None
+    if (np.count_nonzero(sizes, axis=0) < len(shares)).any() or (sizes.sum(axis=0) - is_made < min_training).any():
         return None
 
     numbers, best = _numbers(names), (np.inf, -1)
@@ -63,12 +65,10 @@ def choose_seed(
         places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
         counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
         num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
-        if test_fraction is not None:
-            num_training = num_training - (counts[:, 0] == 0)  # `fill_parts` would take one
-        misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * (counts == 0).sum(axis=(1, 2))
-        misfit[num_training.min(axis=1) < min_training] = np.inf
+        num_missing = (counts == 0).sum(axis=(1, 2)) + (num_training < min_training).sum(axis=1)
+        misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * num_missing
         best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
-    return best[1] if np.isfinite(best[0]) else None
+    return best[1]
 
 
 def fill_parts(
@@ -79,29 +79,40 @@ def fill_parts(
     seed: int,
     num_folds: int,
     test_fraction: float | None,
+    min_training: int = 0,
 ) -> Places:
     """The places, with groups moved to parts that a class would miss; what is not needed for that stays.
 
-    A group comes from the part that has most of the class, and is one that no class misses there. A class that cannot
-    be helped is left as it is.
+    A group comes from the part that has most of the class, and is one that no class misses there; groups of the test
+    set also where a class has less than `min_training` photos in the folds. A class that cannot be helped is left.
     """
     names, sizes = _sizes(labels, keys)
     of_group = np.zeros(len(names), np.int64)
     index = np.searchsorted(names, np.array(keys, dtype=object))
     of_group[index] = places
     order = _draws(_numbers(names), [seed], "fill")[0]
+    folds = range(num_folds)
+
+    def move(k: int, part: int, sources: Sequence[int]) -> bool:
+        """Move a group of class k to a part from one of others, if one can go."""
+        held = {p: sizes[of_group == p] for p in sources}
+        movable = [
+            g
+            for g in np.flatnonzero(sizes[:, k])
+            if of_group[g] in held and ((held[of_group[g]][:, sizes[g] > 0] > 0).sum(axis=0) > 1).all()
+        ]
+        if movable:
+            of_group[min(movable, key=lambda g: (-held[of_group[g]][:, k].sum(), order[g]))] = part
+        return bool(movable)
+
+    parts = _parts(num_folds, test_fraction)
     for k in range(sizes.shape[1]):
-        for part in _parts(num_folds, test_fraction):
-            if sizes[of_group == part, k].any():
-                continue
-            held = {p: sizes[of_group == p] for p in np.unique(of_group)}
-            movable = [
-                g
-                for g in np.flatnonzero(sizes[:, k])
-                if ((held[of_group[g]][:, sizes[g] > 0] > 0).sum(axis=0) > 1).all()
-            ]
-            if movable:
-                of_group[min(movable, key=lambda g: (-held[of_group[g]][:, k].sum(), order[g]))] = part
+        for part in parts:
+            if not sizes[of_group == part, k].any():
+                move(k, part, [other for other in parts if other != part])
+        while sizes[of_group != TEST, k].sum() < min_training:
+            if not move(k, min(folds, key=lambda fold: sizes[of_group == fold, k].sum()), [TEST]):
+                break
     filled: Places = of_group[index]
     return filled
 

@@ -176,7 +176,15 @@ def _place_photos(params: PrepareParams, kept: Sequence[Loaded], keys: Sequence[
     places = place_groups(keys, seed=params.seed, num_folds=num_folds, test_fraction=fraction)
     own = np.flatnonzero([is_made or source.part == "train" for source in sources])  # those that get their place here
     labels, of_own = [sources[i].label for i in own], [keys[i] for i in own]
-    places[own] = fill_parts(places[own], labels, of_own, seed=params.seed, num_folds=num_folds, test_fraction=fraction)
+    places[own] = fill_parts(
+        places[own],
+        labels,
+        of_own,
+        seed=params.seed,
+        num_folds=num_folds,
+        test_fraction=fraction,
+        min_training=params.min_images,
+    )
     hashes, photos = {item.sha256 for item in kept}, []
     for item, key, place in zip(kept, keys, places, strict=True):
         fold = int(place) if place == TEST else int(place) + params.num_folds - num_folds
