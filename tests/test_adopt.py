@@ -181,7 +181,7 @@ def test_class_names_of_any_kind_get_safe_ids(checkout: Path, tmp_path: Path) ->
     cli.main(["adopt", str(make_photos(tmp_path / "brains", {"Mild Dementia": 5, "Non-Demented": 9, "Ärger": 5}))])
     params = read_params(checkout)
     assert params["classes"] == ["mild_dementia", "non_demented", "arger"]
-    assert params["prepare"]["class_folders"] == {
+    assert params["prepare"]["class_names"] == {
         "mild_dementia": "Mild Dementia",
         "non_demented": "Non-Demented",
         "arger": "Ärger",
