@@ -29,7 +29,8 @@ def write_report(target: Path, inputs: Inputs) -> str:
     inputs = with_names(inputs)
     study, siblings = inputs.study, sibling_scores(inputs.photos, inputs.study.classes)
     shown, audited = _build_tables(inputs, siblings), [audit_table(inputs.audit)]
-    verdict, limits = sentences.find_verdict(study), [*_find_limits(inputs, siblings), _test_set_limit(inputs, test_set)]
+    verdict = sentences.find_verdict(study)
+    limits = [*_find_limits(inputs, siblings), _test_set_limit(inputs, test_set)]
     pooled = pooled_table(study) if study.contrasts else None
     text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
     with fresh_dir(target) as out:
