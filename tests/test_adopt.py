@@ -340,3 +340,16 @@ def test_groups_are_counted(checkout: Path, tmp_path: Path, capsys: pytest.Captu
     subprocess.run(["git", "checkout", "-q", "."], cwd=checkout, check=True)
     with pytest.raises(SystemExit, match=r"finds no group in few/0.png, few/1.png, .* and 39 more"):
         adopt(photos, "--group-pattern", "animal")
+
+
+def test_photos_inside_the_checkout_stay_out_of_git(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_photos(checkout / "my photos [1]", {"few": 6, "many": 9})
+    adopt("my photos [1]")
+    assert "Git ignores my photos [1]/ from now on" in capsys.readouterr().out
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert "photos" not in status.stdout
+
+
+def test_photos_outside_the_checkout_change_no_gitignore(checkout: Path, tmp_path: Path) -> None:
+    adopt(make_photos(tmp_path / "leaves", {"few": 6, "many": 9}))
+    assert not (checkout / ".gitignore").exists()

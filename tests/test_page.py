@@ -154,7 +154,7 @@ def page_of(study: Study) -> str:
     params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
     split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
     counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
-    tables = build_tables(study, counts, None)
+    tables = build_tables(study, counts, None, is_slides=True)
     pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
         study=study,

@@ -98,11 +98,11 @@ def fill_parts(
         held = {p: sizes[of_group == p] for p in sources}
         movable = [
             g
-            for g in np.flatnonzero(sizes[:, k])
-            if of_group[g] in held and ((held[of_group[g]][:, sizes[g] > 0] > 0).sum(axis=0) > 1).all()
+            for g in np.flatnonzero(sizes[:, k]).tolist()
+            if of_group[g] in held and ((held[int(of_group[g])][:, sizes[g] > 0] > 0).sum(axis=0) > 1).all()
         ]
         if movable:
-            of_group[min(movable, key=lambda g: (-held[of_group[g]][:, k].sum(), order[g]))] = part
+            of_group[min(movable, key=lambda g: (-held[int(of_group[g])][:, k].sum(), order[g]))] = part
         return bool(movable)
 
     parts = _parts(num_folds, test_fraction)

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sdaug.common.copies import Copy, PhotoCopy, find_copies, join_looks, shared_detail, write_copies
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.manifest import Photo, count_labels, write_manifest
@@ -174,7 +172,8 @@ def _place_photos(params: PrepareParams, kept: Sequence[Loaded], keys: Sequence[
     num_folds = _num_folds(params, sources)
     fraction = params.test_fraction if is_made else None
     places = place_groups(keys, seed=params.seed, num_folds=num_folds, test_fraction=fraction)
-    own = np.flatnonzero([is_made or source.part == "train" for source in sources])  # those that get their place here
+    # Those that get their place here.
+    own = [i for i, source in enumerate(sources) if is_made or source.part == "train"]
     labels, of_own = [sources[i].label for i in own], [keys[i] for i in own]
     places[own] = fill_parts(
         places[own],

@@ -31,6 +31,7 @@ from sdaug.run.adopt import (
     adopted_graph,
     adopted_params,
     default_group_pattern,
+    keep_out_of_git,
     refuse_unsaved,
     survey_teats,
     unpacked,
@@ -179,6 +180,9 @@ def run_adopt(args: argparse.Namespace) -> None:
             tables=tables,
         )
         write_adopted(params, graph)
+        said = keep_out_of_git(survey.folder) if own else None
+    if said:
+        print(said)
     print("\n".join(["prompts:", *(f"  {prompt}" for prompt in prompts_of(params))]))
     print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
 

@@ -18,6 +18,7 @@ from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.mistakes import find_mistakes
 from sdaug.verdict.names import with_names
 from sdaug.verdict.pooled import pooled_table
+from sdaug.verdict.published import shows_slides
 from sdaug.verdict.siblings import sibling_scores
 from sdaug.verdict.thumbnails import build_galleries, data_uri, thumbnail
 
@@ -35,7 +36,7 @@ def write_report(target: Path, inputs: Inputs) -> str:
     text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
     with fresh_dir(target) as out:
         write_text(out / "comparison.txt", text)
-        write_csv(out / "comparison.csv", rows.comparison_rows(measured))
+        write_csv(out / "comparison.csv", rows.comparison_rows(measured, is_slides=shows_slides(inputs.params)))
         if study.contrasts:
             write_csv(out / "differences.csv", rows.difference_rows(study))
         write_csv(out / "confusion.csv", rows.confusion_rows(measured))
@@ -55,7 +56,7 @@ def _build_tables(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[
         test=inputs.study.num_test,
     )
     return [
-        *tables.build_tables(inputs.study, counts, siblings),
+        *tables.build_tables(inputs.study, counts, siblings, is_slides=shows_slides(inputs.params)),
         *fidelity_tables(inputs.fidelity),
         *filter_tables(inputs.filter, inputs.arms),
     ]
