@@ -9,6 +9,8 @@ from line import ROOT, edit_params, run
 
 from sdaug.run.grid import is_without_photos
 
+pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once
+
 STAGE = """import _source
 from pathlib import Path
 from sdaug.word import WORD
