@@ -15,10 +15,12 @@ repro: $(VENV)/.ready ## run the whole study; does nothing if nothing has change
 	sdaug grid --jobs $(JOBS)
 	@cat report/comparison.txt; echo "Page and pictures: report/index.html"
 
+# One thread for each process: threads that wait for a core that another process has slow both down.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.ready ## run linters and tests
 	ruff check
 	mypy
-	pytest
+	pytest --numprocesses 2 --dist loadgroup
 
 setup: $(VENV)/.ready ## create the environment only
 

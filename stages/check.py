@@ -5,6 +5,7 @@ import _source  # noqa: F401
 import argparse
 from pathlib import Path
 
+from sdaug.check.batches import require_batches
 from sdaug.check.disk import require_space, write_sizes
 from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
@@ -22,6 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     # The file by itself.
     study = check_study(read_params(args.params), args.params)
+    require_batches(study, Path())
     # Each model is built: only that shows an unknown option, or an image size that it does not take.
     prepare_device()
     sizes = {

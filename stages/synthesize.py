@@ -8,12 +8,12 @@ from pathlib import Path
 
 from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import write_json
+from sdaug.common.files import fresh_dir, write_json, write_text
 from sdaug.common.manifest import count_labels, missing_counts, read_manifest, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
-from sdaug.common.synthetic import SyntheticImage, write_synthetic
+from sdaug.common.synthetic import MANIFEST, SyntheticImage, write_synthetic
 from sdaug.diffusion.generators import load_generator
 from sdaug.synthesize.params import SynthesizeParams
 from sdaug.synthesize.starts import read_sources
@@ -39,11 +39,8 @@ def main() -> None:
     missing = missing_counts(count_labels(seen, classes))[args.label]
     num_images = params.count(missing)
     if num_images < 1:
-        raise ValueError(
-            f"{args.params}: concepts.{args.label}: the class is {missing} images short of the largest one, so "
-            "there are none to draw; remove it from `concepts` and the deps of `split` (`sdaug adopt` writes both), or "
-            "set synthesize.min_images"
-        )
+        draw_none(args, missing)
+        return
 
     # Draw them with the generator of each draw.
     concept = read_section(args.params, f"concepts.{args.label}", ConceptParams)
@@ -73,6 +70,17 @@ def main() -> None:
         write_synthetic(out_dir, images)
     # Faulty images that were drawn again are counted by draw, variant and reason.
     write_json(args.metrics, counts)
+
+
+def draw_none(args: argparse.Namespace, missing: int) -> None:
+    """A class can be rare among all photos and lack nothing in one fold: it gets no images, and the study goes on."""
+    print(
+        f"{args.label}: {missing} images short of the largest class, without the validation fold, so there are none to "
+        "draw; set synthesize.min_images in params.yaml to draw some all the same"
+    )
+    with fresh_dir(args.out) as out_dir:
+        write_text(out_dir / MANIFEST, "id\n")
+    write_json(args.metrics, {})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from line import restore, run_study
+from line import restore, run_study, warm
 from studies import report, write_study
 
 # As `python stages/NAME.py` has it; last, because stages have names such as `report`.
@@ -39,6 +39,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("line") / "study"
     run_study(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm_stages(study: Path) -> Iterator[dict[str, str]]:
+    """The environment in which the study's stages start warm."""
+    with warm(study) as starts:
+        yield starts
 
 
 @pytest.fixture

@@ -4,11 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import yaml
 from PIL import Image
+
+from sdaug.run.warm import warm_starts
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -48,6 +53,16 @@ def copy_checkout(folder: Path) -> Path:
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "study")
     return folder
+
+
+@contextmanager
+def warm(folder: Path, **changes: str) -> Iterator[dict[str, str]]:
+    """The environment in which DVC starts the stages of a folder warm: the same bytes in a fraction of the time."""
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "SDAUG_MLFLOW": "off", **changes}
+    scripts = [path.relative_to(folder) for path in sorted((folder / "stages").glob("[!_]*.py"))]
+    with chdir(folder), patch.dict(os.environ, environment), warm_starts(scripts, {}) as starts:
+        assert starts
+        yield starts
 
 
 def edit_params(folder: Path, **values: object) -> None:

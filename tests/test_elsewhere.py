@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from line import ROOT, edit_params, run
 
-from sdaug.run.grid import is_without_photos
+from sdaug.run.grid import is_without_photos, link_photos
+
+pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once
 
 STAGE = """import _source
 from pathlib import Path
@@ -50,14 +53,22 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(tmp_path: Path) ->
 def test_a_queued_experiment_finds_photos_beside_the_checkout(clean: Path) -> None:
     edit_params(clean, prepare__raw="../photos")
     run(clean, "dvc", "repro", "prepare")
-    link = clean / ".dvc" / "tmp" / "exps" / "photos"  # as docs/dvc.md says
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(clean.parent / "photos")
-    try:
-        output = run(clean, "dvc", "exp", "run", "--temp", "-S", "prepare.size_pixels=40", "prepare")
-        assert "Running stage 'prepare'" in output and "Ran experiment" in output
-    finally:
-        link.unlink()
+    with chdir(clean):
+        link_photos(Path("../photos"))  # as `sdaug grid` does
+    output = run(clean, "dvc", "exp", "run", "--temp", "-S", "prepare.size_pixels=40", "prepare")
+    assert "Running stage 'prepare'" in output and "Ran experiment" in output
+
+
+def test_photos_are_linked_for_queued_and_for_temporary_experiments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "cows").mkdir(parents=True)
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path / "study")
+    for _ in range(2):
+        link_photos(Path("../photos"))
+    exps = Path(".dvc/tmp/exps")
+    assert [(folder / "photos" / "cows").is_dir() for folder in (exps, exps / "standalone")] == [True, True]
 
 
 def test_a_colleague_without_the_photos_works_from_what_was_pulled(

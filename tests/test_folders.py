@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from sdaug.photos.folders import class_ids, count_ignored, find_photos, find_unused
+from sdaug.photos.layout import Layout
 
 CLASSES = ["score_1", "score_2"]
 
@@ -63,7 +64,7 @@ def test_a_folder_beside_train_and_test_is_refused_unless_it_is_left_out(tmp_pat
     raw = touch(tmp_path, *(f"{part}/{label}/a.png" for part in ("train", "extra") for label in CLASSES))
     with pytest.raises(ValueError, match=r"extra: a folder beside train/; .* prepare.left_out"):
         find_photos(raw, CLASSES)
-    assert len(find_photos(raw, CLASSES, left_out=["extra"])) == 2
+    assert len(find_photos(raw, CLASSES, Layout(left_out=["extra"]))) == 2
 
 
 @pytest.mark.parametrize("names", [("Training", "Valid", "Testing"), ("TRAIN", "validation", "test")])
@@ -81,7 +82,7 @@ def test_two_folders_of_one_part_are_refused(tmp_path: Path) -> None:
 
 def test_a_class_folder_may_differ_in_case_and_in_the_form_of_accents(tmp_path: Path) -> None:
     raw = touch(tmp_path, "train/Caf\u00e9/a.png", "test/cafe\u0301/b.png", "train/b/a.png", "test/B/b.png")
-    found = find_photos(raw, ["cafe", "b"], class_folders={"cafe": "Caf\u00e9"})
+    found = find_photos(raw, ["cafe", "b"], Layout(class_names={"cafe": "Caf\u00e9"}))
     assert sorted((source.label, source.part) for source in found) == [
         (label, part) for label in ("b", "cafe") for part in ("test", "train")
     ]
@@ -91,7 +92,7 @@ def test_classes_may_differ_in_case_only(tmp_path: Path) -> None:
     raw = touch(tmp_path, "Cat/a.png", "cat/b.png")
     ids = class_ids(["Cat", "cat"])
     assert ids == {"Cat": "cat_2", "cat": "cat"}
-    found = find_photos(raw, ["cat", "cat_2"], class_folders={"cat_2": "Cat"})
+    found = find_photos(raw, ["cat", "cat_2"], Layout(class_names={"cat_2": "Cat"}))
     assert [(source.path.name, source.label) for source in found] == [("a.png", "cat_2"), ("b.png", "cat")]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sdaug.photos.folds import TEST, choose_seed, place_groups
+from sdaug.photos.folds import TEST, choose_seed, fill_parts, place_groups
 
 LABELS = ["a"] * 100 + ["b"] * 40
 KEYS = [f"cow {i // 2}" for i in range(140)]
@@ -72,6 +72,34 @@ def test_a_class_keeps_enough_photos_to_train() -> None:
     seed = choose_seed(labels, keys, num_folds=2, test_fraction=0.5, min_training=7)
     assert seed is not None
     assert Counter(place_groups(keys[60:], seed=seed, num_folds=2, test_fraction=0.5).tolist())[TEST] == 1
+
+
+def test_many_classes_of_few_photos_miss_no_part() -> None:
+    """No seed gives each of 70 classes of 6 a place in five parts; a few groups are moved."""
+    labels, keys = [f"kind {i // 6}" for i in range(420)], [str(i) for i in range(420)]
+    seed = choose_seed(labels, keys, num_folds=4, test_fraction=0.25)
+    assert seed is not None
+    before = place_groups(keys, seed=seed, num_folds=4, test_fraction=0.25)
+    after = fill_parts(before, labels, keys, seed=seed, num_folds=4, test_fraction=0.25)
+    assert set(Counter(zip(labels, after.tolist(), strict=True))) == {
+        (f"kind {i}", part) for i in range(70) for part in range(TEST, 4)
+    }
+    assert 0 < (before != after).sum() < 100
+
+
+def test_places_with_which_no_class_misses_a_part_stay() -> None:
+    seed = choose_seed(LABELS, KEYS, num_folds=4, test_fraction=0.25)
+    assert seed is not None
+    found = place_groups(KEYS, seed=seed, num_folds=4, test_fraction=0.25)
+    filled = fill_parts(found, LABELS, KEYS, seed=seed, num_folds=4, test_fraction=0.25)
+    assert (filled == found).all()
+
+
+def test_groups_stay_whole_where_they_are_moved() -> None:
+    labels, keys = ["a", "b"] * 10, [str(i // 2) for i in range(20)]
+    filled = fill_parts(np.zeros(20, np.int64), labels, keys, seed=0, num_folds=4, test_fraction=None)
+    assert set(filled.tolist()) == {0, 1, 2, 3}
+    assert len(set(zip(keys, filled.tolist(), strict=True))) == 10
 
 
 def test_no_seed_helps_a_class_with_fewer_groups_than_parts() -> None:

@@ -10,18 +10,21 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from chaos import STAGES, kill_at_work, read_lock
 from diffusers import StableDiffusionPipeline
-from line import ROOT, TELLTALE, edit_params, restore, run
+from line import ROOT, TELLTALE, edit_params, restore, run, warm
 from mlflow.tracking import MlflowClient
 from torchvision.datasets import ImageFolder
 
 from sdaug.common.manifest import read_manifest
 from sdaug.common.record import read_record
 from sdaug.common.tracking import md5_of
+
+pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once
 
 
 def test_the_line_ends_with_a_summary_of_every_model_and_data_set(study: Path) -> None:
@@ -129,10 +132,10 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
     assert len(output.strip().splitlines()) == 1
 
 
-def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path) -> None:
+def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path, warm_stages: dict[str, str]) -> None:
     arm = "{images: {synthetic: 0.5}, training: {mixup_alpha: 0.2}}"
     changes = ("classifiers.other.learning_rate=2.0e-3", f"+datasets.half={arm}")
-    output = run(study, "dvc", "exp", "run", *(word for change in changes for word in ("-S", change)))
+    output = run(study, "dvc", "exp", "run", *(word for change in changes for word in ("-S", change)), **warm_stages)
     runs = {"other-original", "other-augmented", "other-half", "custom-half"}
     names = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in runs}
     did_run = re.findall(r"^Running stage '(\S+)':$", output, re.MULTILINE)
@@ -248,12 +251,16 @@ def telling_words(study: Path) -> list[bytes]:
     return [word.encode() for word in (TELLTALE, *folders, *([host] if len(host) > 6 else []))]
 
 
-def test_another_clone_user_locale_and_time_zone_write_the_same_bytes(clean: Path, tmp_path: Path) -> None:
-    """Cold, one stage after another, and without the cache of the study, which ran warm and several at once."""
+@pytest.mark.parametrize("is_warm", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_another_clone_user_locale_and_time_zone_write_the_same_bytes(
+    clean: Path, tmp_path: Path, is_warm: bool
+) -> None:
+    """One stage after another and without the cache of the study, which ran warm and several at once."""
     clone = tmp_path / "a clone"
     run(clean, "git", "clone", "-q", ".", str(clone))
     elsewhere = {"HOME": str(tmp_path), "USER": "other", "LOGNAME": "other", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
-    output = run(clone, "dvc", "repro", "evaluate@custom-augmented", **elsewhere, PYTHONUTF8="0", OMP_NUM_THREADS="1")
+    with warm(clone, **elsewhere) if is_warm else nullcontext(dict[str, str]()) as starts:
+        output = run(clone, "dvc", "repro", "evaluate@custom-augmented", **elsewhere, **starts, PYTHONUTF8="0")
     stages = set(re.findall(r"^Running stage '(\S+)':$", output, re.MULTILINE))
     assert {"base", "dreambooth@stripes", "synthesize@stripes", "train@custom-augmented"} <= stages
     mine, theirs = read_lock(clone), read_lock(clean)

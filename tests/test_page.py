@@ -154,7 +154,7 @@ def page_of(study: Study) -> str:
     params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
     split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
     counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
-    tables = build_tables(study, counts, None)
+    tables = build_tables(study, counts, None, is_slides=True)
     pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
         study=study,
@@ -178,7 +178,6 @@ def page_of(study: Study) -> str:
         audit=tables[:1],
         settings=name,
         metrics={name: name},
-        class_folders={name: name},
         checklist=build_checklist(
             Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study, base=BASE)
         ),
@@ -224,3 +223,13 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
     example = Example(photo=images[0], reconstructed=images[0], base=images[1], dreambooth=images[1])
     draw_all(tmp_path, study, photos={label: images}, generated={}, examples={label: [example]}, doses=doses)
     assert {path.name for path in tmp_path.glob("*.png")} == {*CAPTIONS, "dose.png"}
+
+
+def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: Path) -> None:
+    params = yaml.safe_load((own_study_dir / "params.yaml").read_text())
+    params["prepare"] = {"class_names": {"score_1": "Mild <b>Dementia</b>"}}
+    (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params))
+    report(own_study_dir)
+    html = read_page(own_study_dir)
+    assert "<h3>Mild &lt;b&gt;Dementia&lt;/b&gt;</h3>" in html and "<h3>score_1</h3>" not in html
+    assert "score_1" in (own_study_dir / "report" / "confusion.csv").read_text()

@@ -14,7 +14,10 @@ from sdaug.verdict.audit_table import audit_table
 from sdaug.verdict.inputs import without_folders
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
-from sdaug.verdict.tables import Table
+from sdaug.verdict.published import shows_slides
+from sdaug.verdict.results import read_study
+from sdaug.verdict.rows import comparison_rows
+from sdaug.verdict.tables import Counts, Table, build_tables
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -37,7 +40,20 @@ def test_report_is_whole_and_small(study_dir: Path) -> None:
 def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "comparison.csv")
     assert [(row["model"], row["dataset"]) for row in rows] == [(m, d) for m in MODELS for d in DATASETS]
-    assert [row["published_test_accuracy"] for row in rows] == ["0.6105", "0.6078", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_shown"), [("data/teats", True), ("data/phantom", False), ("data/raw/leaves", False)]
+)
+def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Path, raw: str, is_shown: bool) -> None:
+    seeds = dict.fromkeys(MODELS, SEEDS)
+    study = read_study(study_dir / "metrics", classes=CLASSES, seeds=seeds, datasets=DATASETS, remedies=DATASETS)
+    is_slides = shows_slides({"prepare": {"raw": raw}})
+    counts = Counts(photos={}, generated={}, test=study.num_test)
+    titles = [table.title for table in build_tables(study, counts, None, is_slides=is_slides)]
+    assert any("slides" in title for title in titles) == is_shown
+    columns = comparison_rows(study, is_slides=is_slides)[0]
+    assert ("published_test_accuracy" in columns) == is_shown
 
 
 def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path) -> None:

@@ -10,7 +10,9 @@ from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_sn
 
 TINY = "tiny"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Names on the hub begin with a letter or digit: `./sd` and `../sd` are paths.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+VARIANT = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ def check_source(model: str, config: Path | None, variant: str | None = None) ->
         ValueError: `model`, `config` or `variant` is wrong.
     """
     path = Path(model)
+    rule = "need a word such as fp16, which stands in the names of the weight files; empty for none"
+    require(variant is None or VARIANT.fullmatch(variant) is not None, "variant", variant, rule)
     is_pickle = path.suffix in PICKLES
     require(not is_pickle, "model", model, "a pickle can run arbitrary code; convert it to .safetensors")
     if path.suffix == ".safetensors":
@@ -94,3 +98,5 @@ def check_source(model: str, config: Path | None, variant: str | None = None) ->
         is_fit = model == TINY or HUB_ID.fullmatch(model) is not None
         rule = "need `tiny`, a hub id such as owner/name, a folder in the diffusers layout or a .safetensors file"
         require(is_fit, "model", model, rule)
+        rule = f"the folder {path.parent} has no such model; give a folder in the diffusers layout, or a hub id"
+        require(model == TINY or not path.parent.is_dir(), "model", model, rule)

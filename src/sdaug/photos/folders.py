@@ -214,8 +214,6 @@ def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Sour
             name = place.folders[layout.class_level - 1] if len(place.folders) >= layout.class_level else None
             if place.part == part and name in label_of:
                 files.append(Source(place.path, label_of[name], part))
-    if not files:
-        _match_names(raw, set(), classes, layout, None)
     return files
 
 
@@ -312,14 +310,15 @@ def _match_names(
 
 def _walk(raw: Path, inner: PurePosixPath) -> Iterator[PurePosixPath]:
     """Files and folders below `raw`, except hidden and system ones and names that no table could hold."""
-    for entry in sorted(os.scandir(raw / inner), key=lambda entry: entry.name):
-        if _is_hidden(entry.name) or not is_utf8(entry.name):
+    for path in sorted((raw / inner).iterdir()):
+        if _is_hidden(path.name) or not is_utf8(path.name):
             continue
-        below = inner / entry.name
-        if entry.is_dir() and (not entry.is_symlink() or _is_followed(below)):
-            yield below
-            yield from _walk(raw, below)
-        elif entry.is_file():
+        below = inner / path.name
+        if path.is_dir():
+            if not path.is_symlink() or _is_followed(below):
+                yield below
+                yield from _walk(raw, below)
+        elif path.is_file():
             yield below
 
 

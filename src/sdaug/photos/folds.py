@@ -2,7 +2,8 @@
 
 A group is drawn by a hash of the seed and its key, so neither further photos nor other sizes move any photo. In a
 stratified shuffle, which is usual, each place depends on all photos. The price is that shares are met by luck: a seed
-is chosen with which each class is in all parts, near its share.
+is chosen with which each class is in all parts, near its share. Where none is found, as with dozens of classes of few
+photos, `fill_parts` moves a few groups.
 """
 
 import hashlib
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from sdaug.common.seeding import derive_seed
 
-NUM_SEEDS = 10_000  # of which the best is chosen
-# If none of these will do, the first further one that does; the search ends after so many seeds, or seeds times groups.
-MOST_SEEDS, MOST_DRAWS = 500_000, 100_000_000
+# Of so many seeds the best is chosen; of fewer for tens of thousands of groups.
+NUM_SEEDS, MOST_DRAWS = 10_000, 100_000_000
 SEEDS_AT_ONCE = 256  # bounds the memory for many photos
+MISSING = 1.0e6  # weighs a class that misses a part above all misfit
 TEST = -1  # the place of test photos, among those of the folds
 
 Places = NDArray[np.int64]
@@ -41,35 +42,93 @@ def choose_seed(
     test_fraction: float | None,
     min_training: int = 0,
 ) -> int | None:
-    """The seed from 0 on by which classes are nearest to their shares in test set and folds; None if there is none.
+    """The seed from 0 on by which classes are nearest to their shares in test set and folds.
 
-    No class misses the test set or a fold, and each has at least `min_training` photos in all folds together.
+    As few classes as possible miss the test set or a fold, or have less than `min_training` photos in all folds
+    together; `fill_parts` mends the rest. None where that cannot be: a class has fewer groups than there are parts, or
+    too few photos.
 
     Args:
         labels: the class of each photo, keys: that of its group; of training photos alone if the test set is given.
     """
+    names, sizes = _sizes(labels, keys)
+    share = test_fraction or 0.0
+    shares = np.array([share, *([(1 - share) / num_folds] * num_folds)])[test_fraction is None :]
+    expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
+    is_made = test_fraction is not None
+    if (np.count_nonzero(sizes, axis=0) < len(shares)).any() or (sizes.sum(axis=0) - is_made < min_training).any():
+        return None
+
+    numbers, best = _numbers(names), (np.inf, -1)
+    parts = _parts(num_folds, test_fraction)
+    for start in range(0, max(1, min(NUM_SEEDS, MOST_DRAWS // len(names))), SEEDS_AT_ONCE):
+        places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
+        counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
+        num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
+        num_missing = (counts == 0).sum(axis=(1, 2)) + (num_training < min_training).sum(axis=1)
+        misfit = ((counts - expected) ** 2 / expected).sum(axis=(1, 2)) + MISSING * num_missing
+        best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
+    return best[1]
+
+
+def fill_parts(
+    places: Places,
+    labels: Sequence[str],
+    keys: Sequence[str],
+    *,
+    seed: int,
+    num_folds: int,
+    test_fraction: float | None,
+    min_training: int = 0,
+) -> Places:
+    """The places, with groups moved to parts that a class would miss; what is not needed for that stays.
+
+    A group comes from the part that has most of the class, and is one that no class misses there; groups of the test
+    set also where a class has less than `min_training` photos in the folds. A class that cannot be helped is left.
+    """
+    names, sizes = _sizes(labels, keys)
+    of_group = np.zeros(len(names), np.int64)
+    index = np.searchsorted(names, np.array(keys, dtype=object))
+    of_group[index] = places
+    order = _draws(_numbers(names), [seed], "fill")[0]
+    folds = range(num_folds)
+
+    def move(k: int, part: int, sources: Sequence[int]) -> bool:
+        """Move a group of class k to a part from one of others, if one can go."""
+        held = {p: sizes[of_group == p] for p in sources}
+        movable = [
+            g
+            for g in np.flatnonzero(sizes[:, k]).tolist()
+            if of_group[g] in held and ((held[int(of_group[g])][:, sizes[g] > 0] > 0).sum(axis=0) > 1).all()
+        ]
+        if movable:
+            of_group[min(movable, key=lambda g: (-held[int(of_group[g])][:, k].sum(), order[g]))] = part
+        return bool(movable)
+
+    parts = _parts(num_folds, test_fraction)
+    for k in range(sizes.shape[1]):
+        for part in parts:
+            if not sizes[of_group == part, k].any():
+                move(k, part, [other for other in parts if other != part])
+        while sizes[of_group != TEST, k].sum() < min_training:
+            if not move(k, min(folds, key=lambda fold: sizes[of_group == fold, k].sum()), [TEST]):
+                break
+    filled: Places = of_group[index]
+    return filled
+
+
+def _sizes(labels: Sequence[str], keys: Sequence[str]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """The groups, and how many photos of each class each has, `(groups, K)`."""
     names, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
     classes, label = np.unique(np.array(labels, dtype=object), return_inverse=True)
     sizes = np.zeros((len(names), len(classes)))
     np.add.at(sizes, (group, label), 1)
-    share = test_fraction or 0.0
-    shares = np.array([share, *([(1 - share) / num_folds] * num_folds)])[test_fraction is None :]
-    expected = np.outer(shares, sizes.sum(axis=0))  # (parts, K)
+    return names, sizes
 
-    numbers, best = _numbers(names), (np.inf, -1)
-    if (np.count_nonzero(sizes, axis=0) < len(shares)).any():
-        return None  # a class with fewer groups than parts
-    for start in range(0, max(NUM_SEEDS, min(MOST_SEEDS, MOST_DRAWS // len(names))), SEEDS_AT_ONCE):
-        if start >= NUM_SEEDS and np.isfinite(best[0]):
-            break
-        places = _places(numbers, range(start, start + SEEDS_AT_ONCE), num_folds, test_fraction)
-        parts = range(0 if test_fraction is None else TEST, num_folds)
-        counts = np.stack([(places == part) @ sizes for part in parts], axis=1)  # (seeds, parts, K)
-        num_training = counts[:, len(parts) - num_folds :].sum(axis=1)
-        is_fit = (counts.min(axis=(1, 2)) > 0) & (num_training.min(axis=1) >= min_training)
-        misfit = np.where(is_fit, ((counts - expected) ** 2 / expected).sum(axis=(1, 2)), np.inf)
-        best = min(best, (float(misfit.min()), start + int(misfit.argmin())))
-    return best[1] if np.isfinite(best[0]) else None
+
+def _parts(num_folds: int, test_fraction: float | None) -> range:
+    """The places that there are."""
+    return range(0 if test_fraction is None else TEST, num_folds)
 
 
 def _places(numbers: NDArray[np.uint64], seeds: Sequence[int], num_folds: int, test_fraction: float | None) -> Places:

@@ -17,7 +17,7 @@ from sdaug.photos.checks import (
     check_training,
 )
 from sdaug.photos.folders import Source, count_ignored, find_photos, find_unread, find_unused
-from sdaug.photos.folds import TEST, choose_seed, place_groups
+from sdaug.photos.folds import TEST, choose_seed, fill_parts, place_groups
 from sdaug.photos.formats import describe_unread
 from sdaug.photos.groups import find_groups, group_sizes, join_groups
 from sdaug.photos.loading import Loaded, file_id, find_same, load_photos
@@ -172,6 +172,18 @@ def _place_photos(params: PrepareParams, kept: Sequence[Loaded], keys: Sequence[
     num_folds = _num_folds(params, sources)
     fraction = params.test_fraction if is_made else None
     places = place_groups(keys, seed=params.seed, num_folds=num_folds, test_fraction=fraction)
+    # Those that get their place here.
+    own = [i for i, source in enumerate(sources) if is_made or source.part == "train"]
+    labels, of_own = [sources[i].label for i in own], [keys[i] for i in own]
+    places[own] = fill_parts(
+        places[own],
+        labels,
+        of_own,
+        seed=params.seed,
+        num_folds=num_folds,
+        test_fraction=fraction,
+        min_training=params.min_images,
+    )
     hashes, photos = {item.sha256 for item in kept}, []
     for item, key, place in zip(kept, keys, places, strict=True):
         fold = int(place) if place == TEST else int(place) + params.num_folds - num_folds

@@ -4,6 +4,7 @@ DVC cannot build a list of dependencies from params, so the rare classes appear 
 """
 
 import io
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -23,6 +24,7 @@ from sdaug.run.words import photo_of, token_of
 
 PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
 PHANTOM_DIR, TEATS_DIR, RAW_DIR = Path("data/phantom"), Path("data/teats"), Path("data/raw")
+IGNORED = Path(".gitignore")
 RARE_BELOW = 0.8  # a class with fewer photos than this share of the largest is rare
 # A stage that no other study has; `adopt` copies it to dvc.yaml.
 TEATS_STAGE = Path("presets/stages/teats.yaml")
@@ -225,6 +227,28 @@ def refuse_unsaved(files: Sequence[Path]) -> None:
         # Two letters of state and a space come before each name.
         changed = ", ".join(line[3:] for line in state.stdout.splitlines())
         raise ValueError(f"{changed}: has uncommitted changes; commit them, or `git restore` the file")
+
+
+def keep_out_of_git(folder: Path) -> str | None:
+    """Have Git ignore photos inside the checkout that it neither tracks nor ignores; returns what to say of it."""
+    inside = folder.resolve()
+    root = Path.cwd().resolve()
+    if not inside.is_relative_to(root) or inside == root:
+        return None
+    path = inside.relative_to(root).as_posix()
+    is_known = any(
+        subprocess.run(["git", *words, "--", path], capture_output=True, check=False).stdout.strip()
+        for words in (["ls-files"], ["check-ignore"])
+    )
+    if is_known:
+        return None
+    # Patterns have special characters; a backslash takes their meaning.
+    pattern = re.sub(r"([\\*?\[\] !#])", r"\\\1", path)
+    text = IGNORED.read_text(encoding="utf-8") if IGNORED.is_file() else ""
+    write_text(IGNORED, f"{text.rstrip()}\n/{pattern}/\n".lstrip())
+    return (
+        f"Git ignores {path}/ from now on ({IGNORED}); to share the photos, run `dvc add '{path}'` (docs/own-photos.md)"
+    )
 
 
 def write_adopted(params: Mapping[str, Any], graph: str) -> None:

@@ -3,13 +3,15 @@
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdaug.check.batches import lower_batches, num_training
 from sdaug.check.study import check_study
 from sdaug.common.params import Square
 from sdaug.common.sections import convert, read_params
@@ -29,6 +31,7 @@ from sdaug.run.adopt import (
     adopted_graph,
     adopted_params,
     default_group_pattern,
+    keep_out_of_git,
     refuse_unsaved,
     survey_teats,
     unpacked,
@@ -162,6 +165,8 @@ def run_adopt(args: argparse.Namespace) -> None:
             rare_below=args.rare_below,
             flip=args.flip is not False,
         )
+        if own:
+            print("".join(_fit_batches(params, survey)), end="")
         study = check_study(params, PARAMS)
         if own:  # the others have their seeds in the presets: stages write these photos
             print(describe_groups(survey, study.prepare))
@@ -175,8 +180,23 @@ def run_adopt(args: argparse.Namespace) -> None:
             tables=tables,
         )
         write_adopted(params, graph)
+        said = keep_out_of_git(survey.folder) if own else None
+    if said:
+        print(said)
     print("\n".join(["prompts:", *(f"  {prompt}" for prompt in prompts_of(params))]))
     print(f"Wrote {PARAMS} and {GRAPH}. Next: review them with `git diff`, then run `dvc repro`.")
+
+
+def _fit_batches(params: MutableMapping[str, Any], survey: Survey) -> list[str]:
+    """Lower what is too large for few photos."""
+    prepare = params["prepare"]
+    most = num_training(
+        survey.sources,
+        is_made=prepare["split"] == "made",
+        test_fraction=prepare["test_fraction"],
+        num_folds=prepare["num_folds"],
+    )
+    return [f"{line}\n" for line in lower_batches(params, most)]
 
 
 def _ask(args: argparse.Namespace, survey: Survey) -> None:

@@ -28,6 +28,10 @@ from sdaug.run.warm import warm_starts
 
 PARAMS, SIZES = Path("params.yaml"), Path("metrics/sizes.json")
 
+# Where DVC puts the copies of queued experiments, and of those with `--temp`.
+COPIES = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
+DVC_OWN = ("celery", "run", "standalone")  # what DVC keeps there
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -76,6 +80,7 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
         raise ValueError(f"grid: --jobs-per-gpu {jobs_per_gpu}; need 1 or more")
     # To be stopped at once: the server then stops the stages.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    link_photos(Path(read_section(PARAMS, "prepare.raw", str)))
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
@@ -97,6 +102,17 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
             raise ValueError("\n".join(filter(None, errors)))
     # What is in no phase: the report.
     _run(["dvc", "repro", *missing], os.environ)
+
+
+def link_photos(raw: Path) -> None:
+    """Let experiments that run in a copy of the repository find photos beside the checkout, such as `../photos`."""
+    match raw.parts:
+        case ("..", name, *more) if ".." not in (name, *more) and name not in DVC_OWN and raw.is_dir():
+            for copies in COPIES:
+                link = copies.joinpath(name, *more)
+                if not link.exists() and not link.is_symlink():
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(raw.resolve())
 
 
 def is_without_photos() -> bool:

@@ -1,7 +1,7 @@
 """The report as plain text, Markdown and one HTML page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,7 @@ class Page:
     """What the page shows.
 
     `pictures` are looked up by file name. `photos` are the thumbnails of `mistakes` by id; `closest` and `audit` are
-    left out if they are empty. `settings` is params.yaml, `metrics` the figures of earlier stages by name,
-    `class_folders` the names that the user gave to classes whose id differs.
+    left out if they are empty. `settings` is params.yaml, `metrics` the figures of earlier stages by name.
     """
 
     study: Study
@@ -50,7 +49,6 @@ class Page:
     metrics: Mapping[str, Any]
     checklist: Sequence[Item]
     audit: Sequence[Table] = ()
-    class_folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sections(self) -> dict[str, str]:

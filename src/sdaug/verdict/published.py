@@ -1,9 +1,14 @@
 """Published results of the study to reproduce (slides "Data augmentation using Stable Diffusion")."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 Arm = Literal["original", "augmented"]
+
+# Where the stage `teats` writes the slides' photos; other photos have no place beside the slides' accuracies.
+TEATS_DIR = Path("data/teats")
 
 # Size of the slides' test set; every test accuracy there is a whole number of these images.
 NUM_TEST = 380
@@ -50,3 +55,8 @@ ROWS = (
 def find_published(model: str, dataset: str) -> Published | None:
     """The slides' row for a classifier and data set, or None if they have none."""
     return next((row for row in ROWS if (row.model, row.arm) == (model, dataset)), None)
+
+
+def shows_slides(params: Mapping[str, Any]) -> bool:
+    """Whether a study is of the slides' own photos."""
+    return Path((params.get("prepare") or {}).get("raw") or "") == TEATS_DIR

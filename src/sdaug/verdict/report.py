@@ -16,24 +16,30 @@ from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.filter_table import filter_tables
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.mistakes import find_mistakes
+from sdaug.verdict.names import with_names
 from sdaug.verdict.pooled import pooled_table
+from sdaug.verdict.published import shows_slides
 from sdaug.verdict.siblings import sibling_scores
 from sdaug.verdict.thumbnails import build_galleries, data_uri, thumbnail
 
 
 def write_report(target: Path, inputs: Inputs) -> str:
     """Write the whole report; returns the table of scores and the verdict as plain text."""
+    measured = inputs.study  # files for programs keep the ids of classes
+    test_set = name_test_set(inputs.photos)  # depends on ids
+    inputs = with_names(inputs)
     study, siblings = inputs.study, sibling_scores(inputs.photos, inputs.study.classes)
     shown, audited = _build_tables(inputs, siblings), [audit_table(inputs.audit)]
-    verdict, limits = sentences.find_verdict(study), _find_limits(inputs, siblings)
+    verdict = sentences.find_verdict(study)
+    limits = [*_find_limits(inputs, siblings), _test_set_limit(inputs, test_set)]
     pooled = pooled_table(study) if study.contrasts else None
     text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
     with fresh_dir(target) as out:
         write_text(out / "comparison.txt", text)
-        write_csv(out / "comparison.csv", rows.comparison_rows(study))
+        write_csv(out / "comparison.csv", rows.comparison_rows(measured, is_slides=shows_slides(inputs.params)))
         if study.contrasts:
             write_csv(out / "differences.csv", rows.difference_rows(study))
-        write_csv(out / "confusion.csv", rows.confusion_rows(study))
+        write_csv(out / "confusion.csv", rows.confusion_rows(measured))
         markdown = page.render_markdown([*shown, *audited], verdict=verdict, limits=limits, pooled=pooled)
         write_text(out / "comparison.md", markdown)
         write_text(out / "verdict.md", page.render_verdict(verdict, limits, pooled) + "\n")
@@ -50,7 +56,7 @@ def _build_tables(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[
         test=inputs.study.num_test,
     )
     return [
-        *tables.build_tables(inputs.study, counts, siblings),
+        *tables.build_tables(inputs.study, counts, siblings, is_slides=shows_slides(inputs.params)),
         *fidelity_tables(inputs.fidelity),
         *filter_tables(inputs.filter, inputs.arms),
     ]
@@ -69,13 +75,13 @@ def _find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[s
         num_validation=count_labels(validating, inputs.study.classes),
         training={name: arm["training"] for name, arm in inputs.arms.items()},
     )
-    return limits + photo_limits(inputs.prepare) + audit_limits(inputs.audit) + [_test_set_limit(inputs)]
+    return limits + photo_limits(inputs.prepare) + audit_limits(inputs.audit)
 
 
-def _test_set_limit(inputs: Inputs) -> str:
+def _test_set_limit(inputs: Inputs, name: str) -> str:
     """With which other revisions of the study this one can be compared."""
     return (
-        f"The test set is {name_test_set(inputs.photos)} ({inputs.study.num_test} photos). Scores can be compared with "
+        f"The test set is {name} ({inputs.study.num_test} photos). Scores can be compared with "
         "those of another revision only if it has the same test set: `sdaug compare REVISION` tells."
     )
 
@@ -121,7 +127,6 @@ def _build_page(
         metrics=flatten({"prepare": inputs.prepare, "vae": inputs.fidelity["vae"]}),
         checklist=_checklist(inputs),
         audit=audited,
-        class_folders=inputs.params.get("prepare", {}).get("class_folders", {}),
     )
 
 

@@ -8,8 +8,11 @@ from sdaug.verdict.results import Contrast, Study
 from sdaug.verdict.statistics import Estimate
 
 
-def comparison_rows(study: Study) -> list[dict[str, Any]]:
-    """One row per model and data set with every number of the report as a fraction; missing values are blank."""
+def comparison_rows(study: Study, *, is_slides: bool) -> list[dict[str, Any]]:
+    """One row per model and data set with every number of the report as a fraction; missing values are blank.
+
+    The slides' accuracies are columns where the photos are theirs.
+    """
     rows = []
     for result in study.results.values():
         row: dict[str, Any] = {
@@ -23,9 +26,10 @@ def comparison_rows(study: Study) -> list[dict[str, Any]]:
         for name, estimate in result.estimates.items():
             row |= {f"{name}_low": _blank(estimate.low), f"{name}_high": _blank(estimate.high)}
         row |= {f"recall_{label}": _blank(value) for label, value in result.recall.items()}
-        slide = find_published(result.model, result.dataset)
-        row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
-        row["published_test_accuracy"] = slide.test_percent / 100 if slide else ""
+        if is_slides:
+            slide = find_published(result.model, result.dataset)
+            row["published_validation_accuracy"] = slide.validation_percent / 100 if slide else ""
+            row["published_test_accuracy"] = slide.test_percent / 100 if slide else ""
         rows.append(row)
     return rows
 

@@ -32,15 +32,18 @@ class Counts:
     test: Mapping[str, int]
 
 
-def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | None) -> list[Table]:
-    """All tables of results, the comparison first; `siblings` are the scores of the baseline without pixels."""
+def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | None, *, is_slides: bool) -> list[Table]:
+    """All tables of results, the comparison first; `siblings` are the scores of the baseline without pixels.
+
+    The slides' accuracies are shown beside those of their own photos only.
+    """
     tables = [comparison_table(study, siblings)]
     if study.contrasts:
         tables.append(difference_table(study))
-    return [
-        *tables, recall_table(study), further_table(study), exposure_table(study), published_table(study),
-        counts_table(counts),
-    ]  # fmt: skip
+    tables += [recall_table(study), further_table(study), exposure_table(study)]
+    if is_slides:
+        tables.append(published_table(study))
+    return [*tables, counts_table(counts)]
 
 
 def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Table:
@@ -196,7 +199,7 @@ def published_table(study: Study) -> Table:
     return Table(
         title="The slides' results beside ours",
         note="Accuracy in percent. Blank: the model is missing from the slides or from this study. The slides used "
-        "different photos, unless this study was run on them, so compare the pattern, not the level.",
+        "another split of these photos, so compare the pattern, not the level.",
         header=("slides", "our model", "data set", "slides valid", "slides test", "our valid", "our test"),
         rows=tuple(rows),
         num_names=3,

@@ -1,0 +1,67 @@
+"""Classes by the names that people gave them: what readers see, where files for programs keep the ids."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.results import Result, Study
+
+V = TypeVar("V")
+
+
+def with_names(inputs: Inputs) -> Inputs:
+    """The inputs with the name of each class in place of its id; the settings keep both."""
+    names = _shown_names(inputs)
+    if not names:
+        return inputs
+    return replace(
+        inputs,
+        study=_named_study(inputs.study, names),
+        photos=[replace(photo, label=names.get(photo.label, photo.label)) for photo in inputs.photos],
+        generated=_by_name(inputs.generated, names),
+        examples=_by_name(inputs.examples, names),
+        closest=_by_name(inputs.closest, names),
+        fidelity=_named_classes(inputs.fidelity, names),
+        filter=_named_classes(inputs.filter, names),
+    )
+
+
+def _shown_names(inputs: Inputs) -> dict[str, str]:
+    """Names by id; two classes that would read the same keep their ids beside them."""
+    given = (inputs.params.get("prepare") or {}).get("class_names") or {}
+    shown = [given.get(label, label) for label in inputs.study.classes]
+    return {
+        label: name if shown.count(name) == 1 else f"{name} ({label})"
+        for label, name in zip(inputs.study.classes, shown, strict=True)
+        if name != label
+    }
+
+
+def _by_name(by_class: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V]:
+    return {names.get(label, label): value for label, value in by_class.items()}
+
+
+def _named_classes(findings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {key: _by_name(value, names) if key == "classes" else value for key, value in findings.items()}
+
+
+def _named_study(study: Study, names: Mapping[str, str]) -> Study:
+    return replace(
+        study,
+        classes=tuple(names.get(label, label) for label in study.classes),
+        results={key: _named_result(result, names) for key, result in study.results.items()},
+    )
+
+
+def _named_result(result: Result, names: Mapping[str, str]) -> Result:
+    runs = tuple(
+        replace(run, num_views=_by_name(run.num_views, names), num_real_views=_by_name(run.num_real_views, names))
+        for run in result.runs
+    )
+    return replace(
+        result,
+        runs=runs,
+        recall=_by_name(result.recall, names),
+        recall_intervals=_by_name(result.recall_intervals, names),
+    )
