@@ -78,6 +78,17 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, str], set[str | None]]] = {
     "patients below classes": (
         several("rust/p1", "rust/p2", "healthy/p3"), {"healthy": "healthy", "rust": "rust"}, {None},
     ),
+    "sets of training and test, each in a folder of its name": (
+        several(*(f"{part}/{part}/{name}" for part in ("training_set", "test_set") for name in ("cats", "dogs"))),
+        {"cats": "cats", "dogs": "dogs"},
+        {"train", "test"},
+    ),
+    "other words for parts": (
+        several(*(f"{part}/{name}" for part in ("Train data", "Validate", "TestSet") for name in "ab")),
+        {"a": "a", "b": "b"},
+        {"train", "val", "test"},
+    ),
+    "pieces of classes": (several("part_1/a", "part_1/b", "part_2/a", "part_2/b"), {"a": "a", "b": "b"}, {None}),
     "years below train": (
         several("train/2021/rust", "train/2022/rust", "train/2021/healthy", "test/2022/rust", "test/2022/healthy"),
         {"healthy": "healthy", "rust": "rust"},
@@ -103,6 +114,10 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     ),
     "a folder beside train": (several("train/a", "test/a", "more/a"), "more: a folder beside test/, train/"),
     "train twice": (several("train/a", "Training/a", "test/a"), "need one of each kind"),
+    "pieces": (several("part_1", "part_2"), "part_1, part_2 look like pieces of one set"),
+    "pieces with the name of their set": (several("HAM_images_part_1", "HAM_images_part_2"), "give a table"),
+    "years": (several("2021", "2022"), r"--class-level \(1 if they are the classes\)"),
+    "pieces with a class each": (several("batch 1/a", "batch 2/b"), "batch 1, batch 2 look like pieces"),
     "photos in no folder": (["x.jpg", "y.jpg"], "no folders that could be classes; give a table"),
 }
 
@@ -120,6 +135,16 @@ def test_level_of_classes_can_be_said(tmp_path: Path) -> None:
     assert list(survey_folder(folder, class_level=2).counts) == ["p1", "p2"]
 
 
+def test_level_without_folders_is_refused(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "photos", several("a/x", "b/x"))
+    with pytest.raises(ValueError, match="--class-level 3: no folders so far down; .* has 2 levels of them"):
+        survey_folder(folder, class_level=3)
+    assert list(survey_folder(make_files(tmp_path / "own", several("2021", "2022")), class_level=1).counts) == [
+        "2021",
+        "2022",
+    ]
+
+
 def test_masks_beside_photos_are_named_with_a_pattern(tmp_path: Path) -> None:
     names = ["benign (1).png", "benign (1)_mask.png", "benign (1)_mask_1.png", "benign (2).png", "benign (2)_mask.png"]
     folder = make_files(tmp_path / "photos", [f"{label}/{name}" for label in ("benign", "normal") for name in names])
@@ -130,6 +155,32 @@ def test_masks_beside_photos_are_named_with_a_pattern(tmp_path: Path) -> None:
     survey = survey_folder(folder, layout=Layout(ignore=["*_mask*"]))
     refuse_masks(survey)
     assert survey.counts == {"benign": 2, "normal": 2}
+
+
+MASK_FOLDERS = {
+    "beside the photos of all classes": ["images/a/x.png", "images/b/y.png", "masks/a/x.png", "masks/b/y.png"],
+    "within classes": ["a/images/x.png", "a/Masks/x_mask.png", "b/images/y.png", "b/Masks/y_mask.png"],
+    "below the photos": ["a/x.png", "a/GT/x.png", "b/y.png", "b/GT/y.png"],
+    "beside one folder": ["images/x.png", "mask/x.png"],
+}
+
+
+@pytest.mark.parametrize("kind", MASK_FOLDERS)
+def test_folders_of_masks_are_named_with_a_pattern(tmp_path: Path, kind: str) -> None:
+    paths = MASK_FOLDERS[kind]
+    folder = make_files(tmp_path / "photos", paths)
+    name = next(part for part in Path(paths[-1]).parts if part in ("masks", "Masks", "GT", "mask"))
+    with pytest.raises(ValueError, match="looks like a mask of .* leave them out with --ignore ") as error:
+        refuse_masks(survey_folder(folder, class_level=1))
+    assert f"as do {len(paths) // 2} of {len(paths)} " in str(error.value)
+    left = survey_folder(folder, layout=Layout(ignore=[f"{name}", "*_mask*"]))
+    refuse_masks(left)
+    assert len(left.sources) == len(paths) // 2
+
+
+def test_people_with_masks_are_no_masks(tmp_path: Path) -> None:
+    refuse_masks(survey_folder(make_files(tmp_path, ["mask/1.jpg", "no_mask/1.jpg"])))
+    refuse_masks(survey_folder(make_files(tmp_path, ["mask/1.jpg", "Without Mask/1.jpg"])))
 
 
 def test_words_at_the_end_of_names_are_no_masks(tmp_path: Path) -> None:
@@ -184,6 +235,7 @@ def test_one_hot_table_names_the_class_of_its_largest_column(tmp_path: Path) -> 
     ("text", "message"),
     [
         ("image,dx\na,nv\na,mel\nb,nv\nb,bcc\n", r"two classes for a \(nv and mel\), b \(nv and bcc\)"),
+        ("image,dx\na,nv\na.jpg,mel\nb,nv\nb,bcc\n", r"two classes for a\.jpg \(mel and nv\), b \(nv and bcc\)"),
         ("file,dx\na,nv\n", "no column image; the columns are file, dx"),
         ("image,dx\n", "no rows"),
         ("image,dx\nz,nv\n", "names no photo .* is --file-column image the column"),

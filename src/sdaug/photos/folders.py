@@ -16,10 +16,10 @@ from sdaug.photos.layout import Layout
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # Windows and macOS write them beside photos
 
 Part = Literal["train", "val", "test"]
-# What data sets call their parts, in any case.
+# What data sets call their parts, in any case, alone or with "set" or "data" after it: `training_set`, `Test data`.
 PART_FOLDERS: dict[Part, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
+    "val": ("val", "valid", "validate", "validation"),
     "test": ("test", "testing"),
 }
 
@@ -197,7 +197,8 @@ def is_picture(path: Path) -> bool:
 
 def part_of(name: str) -> Part | None:
     """The part that a folder is by its name."""
-    return next((part for part, names in PART_FOLDERS.items() if name.lower() in names), None)
+    word = re.sub(r"[ _-]*(set|data)?$", "", name.lower())
+    return next((part for part, names in PART_FOLDERS.items() if word in names), None)
 
 
 def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Source]:

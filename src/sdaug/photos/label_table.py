@@ -33,21 +33,28 @@ def match_rows(labels: LabelTable, files: Sequence[PurePath]) -> Matched:
         FileNotFoundError: there is no such table.
         ValueError: the table has no such column, or two classes for one file.
     """
-    said = _read_rows(labels)
+    said, disputed = _read_rows(labels)
     paths = [PurePosixPath(*file.parts) for file in files]
     num_of = Counter(key for path in paths for key in {path.name, path.stem})
     used, rows = set[str](), list[Labelled | None]()
     for path in paths:
         keys = [path.as_posix(), path.with_suffix("").as_posix()]
         keys += [key for key in (path.name, path.stem) if num_of[key] == 1]
-        key = next((key for key in keys if key in said), None)
-        used.add(key or "")
-        rows.append(said[key] if key else None)
+        there = [key for key in keys if key in said]
+        used.update(there)
+        rows.append(said[there[0]] if there else None)
+        # One file can be named in several ways, such as with and without its suffix.
+        names = dict.fromkeys(said[key].name for key in there)
+        if len(names) > 1:
+            disputed[there[0]] = list(names)
+    if disputed:
+        named = ", ".join(f"{key} ({' and '.join(names)})" for key, names in sorted(disputed.items()))
+        raise ValueError(f"{labels.table}: two classes for {named}; delete the wrong rows")
     return Matched(rows, [key for key in said if key not in used])
 
 
-def _read_rows(labels: LabelTable) -> dict[str, Labelled]:
-    """The rows that name a class, by file."""
+def _read_rows(labels: LabelTable) -> tuple[dict[str, Labelled], dict[str, list[str]]]:
+    """The rows that name a class, by file; and the classes of each file that has several."""
     said: dict[str, Labelled] = {}
     disputed: dict[str, list[str]] = {}
     for row in _read_table(labels):
@@ -58,10 +65,7 @@ def _read_rows(labels: LabelTable) -> dict[str, Labelled]:
             continue
         if said.setdefault(key, Labelled(name, group)).name != name:
             disputed[key] = [said[key].name, name]
-    if disputed:
-        named = ", ".join(f"{key} ({' and '.join(names)})" for key, names in sorted(disputed.items()))
-        raise ValueError(f"{labels.table}: two classes for {named}; delete the wrong rows")
-    return said
+    return said, disputed
 
 
 def _class_of(labels: LabelTable, row: Mapping[str, str]) -> str:

@@ -2,13 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from sdaug.photos.folders import Tree, is_picture, natural_key
 
 NUM_NAMED = 5  # folder names that an error shows of each level
+# Folders of a set that was divided to be handed out, or taken in several years, and not by classes.
+PIECE = re.compile(r"(.*[ _.-])?(part|batch|chunk|fold|split|volume|session)[ _.-]?\d+|(19|20)\d\d", re.IGNORECASE)
+MASK_FOLDER = re.compile(r"masks?|segmentations?|segs?|annotations?|ground[ _-]?truths?|gt|overlays?", re.IGNORECASE)
 # What people add to the name of a photo for a picture that marks something in it.
 MASK_TAIL = re.compile(r"[ _.-]*(mask|seg|segmentation|annotation|groundtruth|gt|overlay|contour)", re.IGNORECASE)
 
@@ -25,7 +28,7 @@ def choose_class_level(folder: Path, tree: Tree) -> int:
     """How many folders down the classes are, told by names that repeat: `2021/rust` and `2022/rust` have one class.
 
     Raises:
-        ValueError: photos lie in no folder, or the folders could be read in two ways.
+        ValueError: photos lie in no folder, the folders are pieces of one set, or they could be read in two ways.
     """
     above = [place.folders for place in tree.files if is_picture(place.path)]
     depth = max(map(len, above), default=0)
@@ -38,6 +41,7 @@ def choose_class_level(folder: Path, tree: Tree) -> int:
     first = next((level for level in names if len(names[level]) > 1), depth)
     repeated = [level for level in range(first + 1, depth + 1) if _repeats(above, level)]
     if not repeated:
+        _refuse_pieces(folder, first, names[first])
         return first
     chosen = repeated[-1]
     # Numbered folders in every class may be patients, and so may numbered scores in every year.
@@ -47,20 +51,57 @@ def choose_class_level(folder: Path, tree: Tree) -> int:
     return chosen
 
 
+def _refuse_pieces(folder: Path, level: int, names: Sequence[str]) -> None:
+    """Refuse `part_1` and `part_2`, or years, as classes, unless the user says that they are."""
+    if len(names) > 1 and all(PIECE.fullmatch(name) for name in names):
+        raise ValueError(
+            f"{folder}: {_shown(names)} look like pieces of one set, not like classes; give a table (--labels "
+            f"labels.csv --file-column image --label-column class), or --class-level ({level} if they are the classes)"
+        )
+
+
 def find_masks(files: Sequence[Path]) -> list[Mask]:
-    """The photos that look like masks of others in their folder, such as `x_mask.png` beside `x.png`."""
-    stems: dict[PurePath, dict[str, Path]] = defaultdict(dict)
+    """The photos that look like masks: `x_mask.png` beside `x.png`, `masks/x.png` beside `images/x.png` or `x.png`."""
+    photo_at = {path.parent / path.stem: path for path in files}
+    beside = _without_a_folder(files)
+    masks = (_mask_by_name(path, photo_at) or _mask_by_folder(path, photo_at, beside) for path in files)
+    return [mask for mask in masks if mask]
+
+
+# Where a path lies if one of its folders is cut out: what is above and below of it.
+_Cut = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _without_a_folder(files: Sequence[Path]) -> dict[_Cut, Path]:
+    """The photos by what is left of their path if a folder is cut out; not one such as `masks` or `without_mask`."""
+    cuts: dict[_Cut, Path] = {}
     for path in files:
-        stems[path.parent][path.stem] = path
-    found = []
-    for path in files:
-        beside = stems[path.parent]
-        for match in MASK_TAIL.finditer(path.stem):
-            photo = beside.get(path.stem[: match.start()])
-            if photo and photo != path:
-                found.append(Mask(path, photo, f"*{match[0]}*"))
-                break
-    return found
+        parts = path.with_suffix("").parts
+        for place, name in enumerate(parts[:-1]):
+            if not any(MASK_FOLDER.fullmatch(word) for word in (name, *re.split(r"[ _-]", name))):
+                cuts[parts[:place], parts[place + 1 :]] = path
+    return cuts
+
+
+def _mask_by_name(path: Path, photo_at: Mapping[Path, Path]) -> Mask | None:
+    for match in MASK_TAIL.finditer(path.stem):
+        photo = photo_at.get(path.parent / path.stem[: match.start()])
+        if photo and photo != path:
+            return Mask(path, photo, f"*{match[0]}*")
+    return None
+
+
+def _mask_by_folder(path: Path, photo_at: Mapping[Path, Path], beside: Mapping[_Cut, Path]) -> Mask | None:
+    parts = path.with_suffix("").parts
+    # The mask may be called as the photo, or with a tail of its own.
+    stems = [path.stem, *(path.stem[: match.start()] for match in MASK_TAIL.finditer(path.stem))]
+    for place, name in enumerate(parts[:-1]):
+        for stem in stems if MASK_FOLDER.fullmatch(name) else ():
+            below = (*parts[place + 1 : -1], stem)
+            photo = beside.get((parts[:place], below)) or photo_at.get(Path(*parts[:place], *below))
+            if photo:
+                return Mask(path, photo, name)
+    return None
 
 
 def _repeats(above: Iterable[tuple[str, ...]], level: int) -> bool:

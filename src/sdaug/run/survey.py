@@ -73,6 +73,9 @@ def survey_folder(
     if layout.labels is None:
         layout = replace(layout, class_level=class_level or choose_class_level(folder, tree))
     there = _names(folder, tree, layout)
+    if class_level and not there:
+        depth = max((len(place.folders) for place in tree.folders), default=0)
+        raise ValueError(f"--class-level {class_level}: no folders so far down; {folder} has {depth} levels of them")
     layout = replace(layout, left_out=_known_names(folder, dropped, there))
     found = [name for name in there if name not in layout.left_out]
     classes, names = _ordered(folder, order, found)
