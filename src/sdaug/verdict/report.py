@@ -81,7 +81,7 @@ def _find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[s
 def _test_set_limit(inputs: Inputs, name: str) -> str:
     """With which other revisions of the study this one can be compared."""
     return (
-        f"The test set is {name} ({inputs.study.num_test} photos). Scores can be compared with "
+        f"The test set is {name} ({sum(inputs.study.num_test.values())} photos). Scores can be compared with "
         "those of another revision only if it has the same test set: `sdaug compare REVISION` tells."
     )
 
