@@ -132,6 +132,7 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
     assert len(output.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_learning_rate_and_a_new_arm_run_only_what_they_touch(study: Path, warm_stages: dict[str, str]) -> None:
     arm = "{images: {synthetic: 0.5}, training: {mixup_alpha: 0.2}}"
     changes = ("classifiers.other.learning_rate=2.0e-3", f"+datasets.half={arm}")
@@ -251,6 +252,7 @@ def telling_words(study: Path) -> list[bytes]:
     return [word.encode() for word in (TELLTALE, *folders, *([host] if len(host) > 6 else []))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_warm", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_another_clone_user_locale_and_time_zone_write_the_same_bytes(
     clean: Path, tmp_path: Path, is_warm: bool

@@ -59,6 +59,7 @@ def test_a_clone_pulls_from_a_server_and_runs_nothing(clean: Path, tmp_path: Pat
     assert fetched == "", fetched  # secrets are in config.local, which Git ignores
 
 
+@pytest.mark.slow
 def test_a_clone_pulls_over_http_which_refuses_a_push(clean: Path, pushed: Path, tmp_path: Path) -> None:
     with http_server(pushed) as settings:
         clone = clone_of(clean, tmp_path / "clone", settings)
@@ -106,6 +107,7 @@ def test_a_missing_object_is_named_and_a_healthy_clone_repairs_the_server(
     assert "Data and pipelines are up to date." in run(clone, "dvc", "repro")
 
 
+@pytest.mark.slow
 def test_a_pull_from_a_server_that_hangs_ends_in_time_and_can_be_completed(
     clean: Path, pushed: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_pull_from_a_server_that_hangs_ends_in_time_and_can_be_completed(
     assert "Data and pipelines are up to date." in run(clone, "dvc", "repro")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [7, *(pytest.param(whole, marks=pytest.mark.slow) for whole in (0, 40))])
 def test_a_pull_completes_after_a_server_has_died_in_its_middle(
     clean: Path, pushed: Path, tmp_path: Path, whole: int
@@ -133,6 +136,7 @@ def test_a_pull_completes_after_a_server_has_died_in_its_middle(
     assert "Data and pipelines are up to date." in run(clone, "dvc", "repro")
 
 
+@pytest.mark.slow
 def test_branches_that_tune_different_models_merge_and_only_the_report_is_made_again(
     clean: Path, warm_stages: dict[str, str]
 ) -> None:
