@@ -10,7 +10,7 @@ from line import ROOT, edit_params, run
 
 from sdaug.run.grid import is_without_photos, link_photos
 
-pytestmark = [pytest.mark.xdist_group("line")  # in one process, which runs their study once, pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("line"), pytest.mark.slow]  # in one process, which runs their study once
 
 STAGE = """import _source
 from pathlib import Path

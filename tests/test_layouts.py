@@ -219,7 +219,8 @@ def test_table_names_classes_and_groups_of_a_flat_folder(flat: Survey) -> None:
 
 
 def test_photos_without_a_row_and_rows_without_a_photo_are_named(flat: Survey) -> None:
-    said = describe_survey(flat, 0.8)
+    make_files(flat.folder, ["a.txt"])  # a file before the photos is none of them
+    said = describe_survey(survey_folder(flat.folder, layout=Layout(labels=flat.layout.labels)), 0.8)
     assert "photos that the table does not name (1): part_1/ISIC_5.jpg" in said
     assert "rows without a photo (1): ISIC_9" in said
 

@@ -124,9 +124,10 @@ def _notes(
     if layout.ignore:
         said.append(f"left out: what matches {', '.join(layout.ignore)} (--ignore)")
     if layout.labels:
-        pictures = [place.path.relative_to(folder) for place in read_tree(folder, layout).files]
-        matched = match_rows(layout.labels, [path for path in pictures if is_picture(path)])
-        without_row = [path.as_posix() for path, row in zip(pictures, matched.rows, strict=False) if row is None]
+        files = [place.path.relative_to(folder) for place in read_tree(folder, layout).files]
+        pictures = [path for path in files if is_picture(path)]
+        matched = match_rows(layout.labels, pictures)
+        without_row = [path.as_posix() for path, row in zip(pictures, matched.rows, strict=True) if row is None]
         said += _named("photos that the table does not name", without_row)
         said += _named("rows without a photo", matched.without_file)
     num_ignored = count_ignored(folder, sources)
