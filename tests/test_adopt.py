@@ -11,6 +11,8 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
+from sdaug.check.batches import require_batches
+from sdaug.check.study import check_study
 from sdaug.run import cli
 from sdaug.run.adopt import adopted_graph
 
@@ -353,3 +355,13 @@ def test_photos_inside_the_checkout_stay_out_of_git(checkout: Path, capsys: pyte
 def test_photos_outside_the_checkout_change_no_gitignore(checkout: Path, tmp_path: Path) -> None:
     adopt(make_photos(tmp_path / "leaves", {"few": 6, "many": 9}))
     assert not (checkout / ".gitignore").exists()
+
+
+def test_batches_that_grew_too_large_are_found_before_anything_slow(checkout: Path, tmp_path: Path) -> None:
+    adopt(make_photos(tmp_path / "leaves", {"few": 9, "many": 20}))
+    study = check_study(read_params(checkout), Path("params.yaml"))
+    require_batches(study, Path())
+    apply_overrides("params.yaml", ["recipe.batch_size=24"])
+    study = check_study(read_params(checkout), Path("params.yaml"))
+    with pytest.raises(ValueError, match=r"classifiers.resnet18: batch_size 24, but about 16 photos are for training"):
+        require_batches(study, Path())

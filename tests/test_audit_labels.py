@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sdaug.audit.label_errors import doubt_labels, out_of_fold, score_doubts
 from sdaug.audit.params import AuditParams
+from sdaug.common.copies import write_copies
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
@@ -75,6 +76,7 @@ def write_study(root: Path, *, on_leak: str) -> None:
     for photo, pixels in zip(photos, images, strict=True):
         save_png(root / "prepared" / "images" / photo.file_name, pixels)
     write_manifest(root / "prepared" / "manifest.csv", photos)
+    write_copies(root / "prepared", [])
     write_csv(root / "names.csv", [{"id": photo.id, "file": f"{photo.label}/{photo.id}.jpg"} for photo in photos])
     write_json(root / "prepare.json", {"duplicates": {}, "num_training_copies_of_test_photos": 0})
     write_record(root / "base", [])
@@ -82,18 +84,24 @@ def write_study(root: Path, *, on_leak: str) -> None:
     params = {
         "classes": CLASSES,
         "audit": {**PARAMS.__dict__, "on_leak": on_leak},
+        "base": {"flip_horizontal": False},
+        "dreambooth": {"flip_horizontal": False},
+        "datasets": {"original": {"training": {}}},
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
     }
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-def run_stage(root: Path) -> None:
-    words = "--params params.yaml --prepared prepared --names names.csv --report prepare.json --base base"
-    words += " --generators generators/dark --metrics audit.json"
+PHOTOS = "--report prepare.json --metrics audit.json"
+IMAGES = "--base base --generators generators/dark --metrics audit_images.json"
+
+
+def run_stage(root: Path, name: str = "audit", options: str = PHOTOS) -> None:
+    words = f"--params params.yaml --prepared prepared --names names.csv {options}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr("sys.argv", ["audit.py", *words.split()])
-        runpy.run_path(str(ROOT / "stages" / "audit.py"), run_name="__main__")
+        patch.setattr("sys.argv", [f"{name}.py", *words.split()])
+        runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name="__main__")
 
 
 def test_a_leak_stops_the_stage_and_is_written(tmp_path: Path) -> None:
@@ -121,4 +129,4 @@ def test_a_generator_without_a_record_stops_the_stage(tmp_path: Path) -> None:
     write_study(tmp_path, on_leak="report")
     (tmp_path / "generators/dark/0/photos.csv").unlink()
     with pytest.raises(SystemExit, match=r"error: generators/dark: no photos.csv, so nobody knows what it saw"):
-        run_stage(tmp_path)
+        run_stage(tmp_path, "audit_images", IMAGES)

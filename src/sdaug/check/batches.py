@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.check.study import StudyParams
+from sdaug.classify.params import resolve_recipe
 from sdaug.photos.folders import Source, find_photos
 
 
@@ -24,13 +25,16 @@ def require_batches(study: StudyParams, root: Path) -> None:
         test_fraction=prepare.test_fraction,
         num_folds=prepare.num_folds if study.split.fold != "none" else None,
     )
-    for model, recipes in study.recipes().items():
-        largest = max(recipe.batch_size for recipe in recipes)
-        if largest > most:
-            raise ValueError(
-                f"params.yaml: classifiers.{model}: batch_size {largest}, but about {most} photos are for training "
-                f"(of {len(sources)} in {prepare.raw}, without test set and validation fold); lower batch_size"
-            )
+    # Arms with further images have more; `train` knows how many.
+    plain = [name for name, arm in study.datasets.items() if not arm.images.has_synthetic and not arm.images.oracle]
+    for model, entry in study.classifiers.items():
+        for dataset in plain:
+            size = resolve_recipe(study.recipe, entry, dataset, where=f"classifiers.{model}").batch_size
+            if size > most:
+                raise ValueError(
+                    f"params.yaml: classifiers.{model}: batch_size {size}, but about {most} photos are for training "
+                    f"(of {len(sources)} in {prepare.raw}, without test set and validation fold); lower batch_size"
+                )
 
 
 def num_training(sources: Iterable[Source], *, is_made: bool, test_fraction: float, num_folds: int | None) -> int:
