@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, with SQLite and with PostgreSQL: what is logged arrives, and to which names it answers."""
+"""A real MLflow server on loopback, on SQLite and PostgreSQL: what is logged arrives; to which names it answers."""
 
 import http.client
 import os
