@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sdaug.common.sections import convert, read_section, require
 
 CUSTOM = "custom"
+PRIOR_CORRECTED = "prior_corrected"  # the arm that costs no training; so its scores begin in a run's metrics, too
 
 
 @dataclass(frozen=True, kw_only=True)
