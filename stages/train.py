@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.params import ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.classify.scores import correct_prior, score
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
@@ -147,15 +148,20 @@ def describe(trained: Trained, data: Packed, classes: list[str], draw: int | Non
     views = np.bincount(labels, weights=trained.num_views, minlength=len(classes))
     real = np.bincount(labels, weights=trained.num_views * is_real, minlength=len(classes))
     # How common each class was to the loss: what a classifier takes for its frequency.
-    prior = np.bincount(labels, weights=trained.exposure, minlength=len(classes))
+    exposure = np.bincount(labels, weights=trained.exposure, minlength=len(classes))
+    prior = exposure / exposure.sum()
+    # Validation scores for equally common classes, by which the report may choose that remedy.
+    truth = data.labels[data.rows("validation", draw)]
+    corrected = score(correct_prior(trained.predicted, prior), truth) if trained.best else {}
     return {
         "best_epoch": trained.best_epoch,
         "num_train": len(rows),
-        "num_validation": len(data.rows("validation", draw)),
+        "num_validation": len(truth),
         "num_views": {label: int(count) for label, count in zip(classes, views, strict=True)},
         "num_real_views": {label: int(count) for label, count in zip(classes, real, strict=True)},
-        "prior": {label: float(share) for label, share in zip(classes, prior / prior.sum(), strict=True)},
+        "prior": {label: float(share) for label, share in zip(classes, prior, strict=True)},
         **{f"validation_{name}": value for name, value in trained.best.items()},
+        **{f"{PRIOR_CORRECTED}_validation_{name}": value for name, value in corrected.items()},
     }
 
 

@@ -165,6 +165,8 @@ def test_too_few_synthetic_images_are_named() -> None:
     ("knobs", "message"),
     [
         ({"synthetic": -0.1}, "synthetic: -0.1; need 0 to 100"),
+        ({"duplicated": -1.0}, "duplicated: -1.0; need 0 to 100"),
+        ({"duplicated": 1.0, "synthetic": 1.0, "real": False}, "duplicated: 1.0; there are no photos to repeat"),
         ({"oracle": 101.0}, "oracle: 101.0; need 0 to 100"),
         ({"real": False}, "real: False; without synthetic images nothing is left"),
         ({"shuffle_labels": True}, "shuffle_labels: True; there are no synthetic labels"),
@@ -259,3 +261,49 @@ def test_more_of_one_number_contain_fewer() -> None:
 def test_arm_of_one_number_has_the_images_of_every_draw() -> None:
     examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=ArmImages(per_class=5), split=split("clean"))
     assert Counter(example.draw for example in examples if example.origin == "synthetic") == {0: 15, 1: 15}
+
+
+def repeats_of(examples: Iterable[Example]) -> list[Example]:
+    return [example for example in examples if example.id.startswith("repeated-")]
+
+
+def test_repeated_photos_make_classes_as_large_as_synthetic_images_do() -> None:
+    repeated, augmented = (
+        Counter(example.label for example in part(compose(arm=images, split=split("clean")), "train"))
+        for images in (ArmImages(duplicated=1.0), arm(1.0))
+    )
+    assert repeated == augmented
+
+
+def test_repeated_photos_are_those_of_the_class_and_each_as_often_as_the_others() -> None:
+    examples = compose(arm=ArmImages(duplicated=1.3), split=split("clean"))
+    assert len({example.id for example in examples}) == len(examples)
+    photo_of = {example.id: example for example in part(examples, "train") if not example.photo}
+    for example in repeats_of(examples):
+        photo = photo_of[example.photo]
+        assert (example.label, example.source, example.origin) == (photo.label, photo.source, "real")
+    for label in ("score_1", "score_3", "score_4"):
+        turns = Counter(example.photo for example in repeats_of(examples) if example.label == label)
+        every = [turns[name] for name, photo in photo_of.items() if photo.label == label]
+        assert max(every) - min(every) <= 1
+
+
+def test_more_repetitions_contain_fewer_and_follow_from_the_seed() -> None:
+    few, many = (repeats_of(compose(arm=ArmImages(duplicated=times), split=split("clean"))) for times in (0.1, 0.5))
+    assert 0 < len(few) < len(many) and set(few) < set(many)
+    assert set(repeats_of(compose(arm=ArmImages(duplicated=0.1), split=split("clean", seed=1)))) != set(few)
+
+
+@pytest.mark.parametrize("protocol", ["clean", "published"])
+def test_no_photo_validates_beside_its_repetition(protocol: Protocol) -> None:
+    examples = compose(arm=ArmImages(duplicated=1.0), split=split(protocol))
+    plain = compose(arm=arm(0.0), split=split(protocol))
+    assert part(examples, "validation") == part(plain, "validation")
+    repeated = {example.photo for example in repeats_of(examples)}
+    assert repeated and not repeated & {example.id for example in part(examples, "validation")}
+
+
+def test_repeated_photos_are_the_same_for_all_draws_of_the_generators() -> None:
+    images = ArmImages(synthetic=0.1, duplicated=1.0)
+    both = compose(drawn=[*of_draw(0), *of_draw(1)], arm=images, split=split("clean"))
+    assert repeats_of(both) == repeats_of(compose(drawn=of_draw(1), arm=images, split=split("clean")))

@@ -83,7 +83,7 @@ WINGS = {
     "train": {"common", "classify"},
     "fidelity": {"common", "diffusion", "classify", "train"},
     "audit": {"common", "classify", "train"},
-    "verdict": {"common"},
+    "verdict": {"common", "classify"},
 }
 ABOVE = {
     "check": {*GROUND, *WINGS},

@@ -123,7 +123,7 @@ def test_many_findings_are_folded_and_none_is_lost(tmp_path: Path) -> None:
     study = read(tmp_path)
     details = {}
     for copies in (4, 6):
-        html = page_of(replace(study, contrasts=study.contrasts * copies))
+        html = page_of(replace(study, contrasts=study.contrasts[:1] * copies))
         assert html.count('class="finding"') == copies
         details[copies] = html.count("<details>")
     assert "2 further comparisons" in html and details[6] == details[4] + 1

@@ -39,7 +39,9 @@ def test_report_is_whole_and_small(study_dir: Path) -> None:
 
 def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "comparison.csv")
-    assert [(row["model"], row["dataset"]) for row in rows] == [(m, d) for m in MODELS for d in DATASETS]
+    assert [(row["model"], row["dataset"]) for row in rows] == [
+        (m, d) for m in MODELS for d in (*DATASETS, "prior_corrected")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Pa
 
 def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "confusion.csv")
-    assert len(rows) == len(MODELS) * len(DATASETS) * len(SEEDS) * len(LABELS)
+    assert len(rows) == len(MODELS) * (len(DATASETS) + 1) * len(SEEDS) * len(LABELS)
     assert list(rows[0]) == ["actual", "predicted", "run"]
 
 
@@ -99,6 +101,12 @@ def test_verdict_is_undecided_where_runs_and_draws_are_few(study_dir: Path) -> N
     assert re.search(rf"augmented against original: undecided \({reasons} of 2 groups, of 5 needed\)\.", text)
 
 
+def test_arm_that_is_not_trained_is_said_to_be_so(study_dir: Path) -> None:
+    text = (study_dir / "report" / "comparison.md").read_text()
+    assert "prior_corrected is not trained: the runs of original, their probabilities divided by how common" in text
+    assert "augmented against prior_corrected: " in (study_dir / "report" / "verdict.md").read_text()
+
+
 def test_exposure_to_real_photos_is_told_for_each_arm(study_dir: Path) -> None:
     text = (study_dir / "report" / "comparison.md").read_text()
     assert "| augmented | 120 | 95.0 | 80 | 30 | 4 |" in text
@@ -108,17 +116,18 @@ def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
     path = own_study_dir / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["datasets"]["original"]["training"] = {"loss": "focal"}
-    params["datasets"]["augmented"]["images"] = {"per_class": 5}  # generated images, so no simple remedy
+    params["datasets"]["augmented"]["images"] = {"per_class": 5}
     path.write_text(yaml.safe_dump(params))
     report(own_study_dir)
     said = "augmented differs from original in training, too: loss plain instead of focal."
     text = (own_study_dir / "report" / "comparison.md").read_text()
-    assert said in text and "there is no simple remedy beside it" in text
+    assert said in text and "prior_corrected differs" not in text
 
 
 def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:
     found = read_json(study_dir / "metrics" / "report.json")["test_accuracy"]
-    assert {model: set(scores) for model, scores in found.items()} == {model: set(DATASETS) for model in MODELS}
+    arms = {*DATASETS, "prior_corrected"}
+    assert {model: set(scores) for model, scores in found.items()} == dict.fromkeys(MODELS, arms)
 
 
 def test_stage_prints_the_table_and_the_page(finished: tuple[Path, str]) -> None:
@@ -207,7 +216,8 @@ def test_study_without_validation_has_a_report_of_its_test_scores(own_study_dir:
     summary = read_json(own_study_dir / "metrics" / "report.json")
     assert "test_accuracy" in summary and not any(key.startswith("validation") for key in summary)
     rows = read_csv(own_study_dir / "report" / "comparison.csv")
-    assert {row["validation_accuracy"] for row in rows} == {""}
+    assert {row["validation_accuracy"] for row in rows} == {""} and {row["dataset"] for row in rows} == set(DATASETS)
+    assert "there is no simple remedy beside it" in (own_study_dir / "report" / "comparison.md").read_text()
     html = (own_study_dir / "report" / "index.html").read_text()
     assert "nan" not in re.sub(r"data:image/png;base64,[^\"]*", "", html).lower()
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
-from sdaug.common.files import write_csv, write_json
+from sdaug.common.files import read_json, write_csv, write_json
 from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
 from sdaug.verdict.results import Study, read_study, summarize
@@ -67,7 +67,8 @@ def write_run(
     counts |= {"num_views": views, "num_real_views": views | {"score_3": 4}}
     counts |= {"prior": {label: count / 120 for label, count in views.items()}}
     validations = {f"validation_{score}": validation for score in ("accuracy", "balanced_accuracy", "macro_f1")}
-    write_json(metrics_dir / "train" / name / f"{seed}.json", counts | validations)
+    corrected = {f"prior_corrected_{key}": value - 0.1 for key, value in validations.items()}
+    write_json(metrics_dir / "train" / name / f"{seed}.json", counts | validations | corrected)
     write_csv(metrics_dir / "history" / name / f"{seed}.csv", history)
     write_json(metrics_dir / "evaluate" / name / f"{seed}.json", scores)
     write_csv(metrics_dir / "predictions" / name / f"{seed}.csv", rows)
@@ -123,7 +124,7 @@ def test_recall_equals_scikit_learn(metrics_dir: Path) -> None:
 def test_difference_is_augmented_minus_original(metrics_dir: Path) -> None:
     study = read(metrics_dir)
     gains = []
-    (contrast,) = study.contrasts
+    contrast, *_ = study.contrasts
     for model in MODELS:
         scores = {dataset: study.results[model, dataset].scores["test_accuracy"] for dataset in DATASETS}
         gains.append(scores["augmented"] - scores["original"])
@@ -132,8 +133,8 @@ def test_difference_is_augmented_minus_original(metrics_dir: Path) -> None:
     assert found == {"value": pytest.approx(np.mean(gains), abs=1e-4)}
 
 
-def test_summary_has_no_difference_without_both_arms(metrics_dir: Path) -> None:
-    assert summarize(read(metrics_dir, datasets=["original"]))["difference"] == {}
+def test_summary_has_no_difference_without_the_baseline(metrics_dir: Path) -> None:
+    assert summarize(read(metrics_dir, datasets=["augmented"]))["difference"] == {}
 
 
 def test_a_run_that_was_not_asked_for_is_not_read(metrics_dir: Path) -> None:
@@ -179,7 +180,7 @@ def test_predictions_at_the_test_prior_follow_bayes(metrics_dir: Path) -> None:
 
 
 def test_exact_test_is_a_sign_test_of_the_first_seed(metrics_dir: Path) -> None:
-    (contrast,) = read(metrics_dir).contrasts
+    contrast, *_ = read(metrics_dir).contrasts
     right = [predict(0, d, 0).argmax(axis=1) == LABELS for d in (0, 1)]
     gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
     test = contrast.by_model["resnet18"].test
@@ -201,13 +202,13 @@ def write_models(metrics_dir: Path, num_seeds: dict[str, int], datasets: Sequenc
 
 def test_verdict_rests_on_models_with_enough_seeds(tmp_path: Path) -> None:
     study = write_models(tmp_path, {"resnet18": 3, "tiny": 1}, DATASETS, num_draws=3)
-    (contrast,) = study.contrasts
+    contrast, *_ = study.contrasts
     assert study.pooled == ("resnet18",) and contrast.mean["test_balanced_accuracy"].is_known
     assert not contrast.by_model["tiny"].estimates["test_balanced_accuracy"].is_known
 
 
 def test_three_seeds_of_one_draw_do_not_tell_the_luck_of_draws(tmp_path: Path) -> None:
-    (contrast,) = write_models(tmp_path, {"resnet18": 3}, DATASETS, num_draws=1).contrasts
+    contrast, *_ = write_models(tmp_path, {"resnet18": 3}, DATASETS, num_draws=1).contrasts
     assert contrast.num_draws == 1 and not contrast.mean["test_balanced_accuracy"].is_known
 
 
@@ -218,9 +219,46 @@ def test_arms_are_compared_with_the_remedy_that_validates_best(tmp_path: Path) -
         ("weighted", "original"),
         ("oversampled", "original"),
         ("augmented", "original"),
+        ("prior_corrected", "original"),
         ("weighted", "oversampled"),
         ("augmented", "oversampled"),
+        ("prior_corrected", "oversampled"),
     ]
+
+
+def test_prior_corrected_arm_has_the_scores_of_probabilities_divided_by_the_prior(metrics_dir: Path) -> None:
+    study = read(metrics_dir)
+    result = study.results["tiny", "prior_corrected"]
+    corrected = [predict(1, 0, seed) / (np.array([80, 30, 10]) / 120) for seed in SEEDS]
+    predicted = [moved.argmax(axis=1) for moved in corrected]
+    expected = np.mean([balanced_accuracy_score(LABELS, p) for p in predicted])
+    assert result.scores["test_balanced_accuracy"] == pytest.approx(expected)
+    assert result.estimates["test_balanced_accuracy"].value == pytest.approx(expected)
+    shares = [moved / moved.sum(axis=1, keepdims=True) for moved in corrected]
+    areas = [roc_auc_score(LABELS, p, multi_class="ovr", average="macro") for p in shares]
+    assert result.scores["test_auroc"] == pytest.approx(np.mean(areas), abs=1e-4)
+    assert result.scores["validation_accuracy"] == pytest.approx(np.mean([0.5, 0.52]))
+    plain = study.results["tiny", "original"]
+    assert result.scores["test_accuracy_at_prior"] == plain.scores["test_accuracy_at_prior"]
+
+
+def test_prior_corrected_arm_is_a_simple_remedy(metrics_dir: Path) -> None:
+    assert read(metrics_dir).remedy == "prior_corrected"
+
+
+def test_metrics_of_before_the_correction_name_the_stage_to_run(metrics_dir: Path) -> None:
+    path = metrics_dir / "train" / "tiny-original" / "1.json"
+    write_json(path, {key: value for key, value in read_json(path).items() if "corrected" not in key})
+    rule = "tiny-original/1.json: prior_corrected_validation_accuracy: missing; run `dvc repro train`"
+    with pytest.raises(ValueError, match=rule):
+        read(metrics_dir)
+
+
+def test_study_without_validation_has_no_prior_corrected_arm(metrics_dir: Path) -> None:
+    for path in (metrics_dir / "train").rglob("*.json"):
+        write_json(path, read_json(path) | {"num_validation": 0})
+    study = read(metrics_dir)
+    assert study.datasets == DATASETS and study.remedy is None
 
 
 def photo(name: str, label: str, group: str, split: str) -> Photo:

@@ -12,7 +12,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from sdaug.classify.scores import calibration_error, class_areas, class_recalls, further_scores, score
+from sdaug.classify.scores import (
+    calibration_error,
+    class_areas,
+    class_recalls,
+    correct_prior,
+    further_scores,
+    move_prior,
+    score,
+)
 
 LABELS = np.arange(60) % 3
 PROBABILITIES = np.random.default_rng(0).dirichlet(np.ones(3), size=60)
@@ -96,3 +104,24 @@ def test_kappa_keeps_the_distance_over_a_class_that_is_absent() -> None:
     wanted = cohen_kappa_score(labels, [0, 0, 3, 3, 1], labels=range(4), weights="quadratic")
     assert further_scores(probabilities, labels)["quadratic_kappa"] == pytest.approx(wanted)
     assert wanted != pytest.approx(cohen_kappa_score(labels, [0, 0, 3, 3, 1], weights="quadratic"))
+
+
+PRIOR = np.array([0.7, 0.2, 0.1])
+
+
+def test_correction_gives_back_the_likelihoods_of_bayes_rule() -> None:
+    likelihoods = np.random.default_rng(1).uniform(0.1, 1.0, (20, 3))
+    posterior = likelihoods * PRIOR
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    wanted = likelihoods / likelihoods.sum(axis=1, keepdims=True)
+    assert correct_prior(posterior, PRIOR) == pytest.approx(wanted)
+    assert move_prior(wanted, np.full(3, 1 / 3), PRIOR) == pytest.approx(posterior)
+
+
+def test_balanced_training_needs_no_correction() -> None:
+    assert correct_prior(PROBABILITIES, np.full(3, 1 / 3)) == pytest.approx(PROBABILITIES)
+
+
+def test_a_class_without_prior_is_never_said_and_an_image_of_nothing_else_stays() -> None:
+    moved = correct_prior(np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]), np.array([0.5, 0.5, 0.0]))
+    assert moved == pytest.approx(np.array([[0.4, 0.6, 0.0], [0.0, 0.0, 1.0]]))

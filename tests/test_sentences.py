@@ -37,14 +37,14 @@ def _two_groups_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_class_of_few_groups_leaves_the_verdict_open(tmp_path: Path) -> None:
-    (sentence,) = find_verdict(three_seeds(tmp_path, 0.9))
+    sentence, *_ = find_verdict(three_seeds(tmp_path, 0.9))
     assert "undecided (score_3 has test photos of 2 groups, of 5 needed)" in sentence
 
 
 @pytest.mark.usefixtures("_two_groups_are_enough")
 @pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
 def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
-    (sentence,) = find_verdict(three_seeds(tmp_path, leaning))
+    sentence, *_ = find_verdict(three_seeds(tmp_path, leaning))
     assert verdict in sentence
 
 
@@ -55,7 +55,7 @@ def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, 
 )
 def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error: float, verdict: str) -> None:
     study = three_seeds(tmp_path, 0.0)
-    (contrast,) = study.contrasts
+    contrast, *_ = study.contrasts
     estimate = Estimate(value=0.0, standard_error=error, critical_value=quantile(12.0))
     power = TTestPower().power(estimate.detectable / error / math.sqrt(13), nobs=13, alpha=0.05)
     assert find_effect(replace(contrast, mean={"test_balanced_accuracy": estimate}), study) == verdict

@@ -147,6 +147,10 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
             put("classifiers", "resnet18", "freeze_backbone", value=True),
             r"classifiers\.resnet18\.freeze_backbone: True; without pretrained weights",
         ),
+        (
+            put("datasets", "prior_corrected", value={"images": {}, "training": {}}),
+            r"datasets\.prior_corrected: 'prior_corrected'; the report makes this arm .*give yours another name",
+        ),
         (put_oracle_of_another_size, r"datasets\.original\.images\.oracle: 1\.0; oracle photos are not resized"),
         (
             put("synthesize", "drawing", "sampler", value="magic"),

@@ -1,6 +1,8 @@
 """Training: the best epoch is kept, a seed reproduces the weights, and the number of steps can be fixed."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
 from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
+from sdaug.common.packed import Packed
 from sdaug.train import loop
 from sdaug.train.batches import Epochs
-from sdaug.train.examples import TrainingSet, photos_alone
+from sdaug.train.examples import Labels, TrainingSet, photos_alone
 from sdaug.train.loop import combined_loss
 from sdaug.train.losses import Loss
 from sdaug.train.probe import RECIPE, TRAINING
@@ -306,3 +309,33 @@ def test_no_tensor_holds_all_images_as_floats() -> None:
     images = STREAM.integers(0, 256, (4000, 16, 16, 3), dtype=np.uint8)
     data = images, np.arange(4000) % 3
     assert largest_float(lambda: train(data=data, validation=data, epochs=None, steps=2)) < images.size
+
+
+def packed(labels: Labels, parts: list[str]) -> Packed:
+    """Photos of these labels, without a look at them."""
+    count = len(labels)
+    return Packed(
+        images=np.zeros((count, 1, 1, 3), np.uint8),
+        ids=[str(n) for n in range(count)],
+        groups=[str(n) for n in range(count)],
+        labels=labels,
+        origins=np.full(count, "real"),
+        parts=np.array(parts),
+        in_draw=np.full(count, ""),
+    )
+
+
+@pytest.mark.parametrize("num_validation", [9, 0])
+def test_metrics_hold_validation_scores_for_equally_common_classes(trained: Trained, num_validation: int) -> None:
+    describe = runpy.run_path(str(Path(__file__).parents[1] / "stages" / "train.py"))["describe"]
+    run = trained if num_validation else train(validation=NOTHING)
+    truth = HELD_OUT[1][:num_validation]
+    data = packed(np.concatenate([LABELS, truth]), ["train"] * len(LABELS) + ["validation"] * num_validation)
+    found = describe(replace(run, exposure=np.where(LABELS == 0, 9.0, 1.0)), data, ["a", "b", "c"], None)
+    scores = {key: value for key, value in found.items() if key.startswith("prior_corrected_validation_")}
+    if not num_validation:
+        assert scores == {}
+        return
+    corrected = run.predicted / np.array([45, 4, 4])  # five, four and four photos
+    wanted = score(corrected / corrected.sum(axis=1, keepdims=True), truth)
+    assert scores == {f"prior_corrected_validation_{name}": pytest.approx(value) for name, value in wanted.items()}

@@ -60,3 +60,19 @@ def test_twins_are_packed_with_the_group_of_their_photo_and_leave_the_parts_as_t
 def test_photo_without_a_reconstruction_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"\.png: missing; run `dvc repro reconstruct`"):
         find_twins(compose(arm=arm(0.0), split=split("clean")), tmp_path)
+
+
+def test_repeated_photo_is_packed_in_the_group_of_its_photo(tmp_path: Path) -> None:
+    photos = few_photos()
+    repeats = ArmImages(duplicated=1.0)
+    examples = compose_arm(photos, [], images_dir=tmp_path / "images", arm=repeats, split=split("clean"))
+    for example in examples:
+        example.source.parent.mkdir(exist_ok=True)
+        save_png(example.source, np.full((16, 16, 3), sum(map(ord, example.label)) % 256, np.uint8))
+    pack_examples(examples, photos, tmp_path / "packed")
+    packed = read_packed(tmp_path / "packed", sorted(REAL))
+    groups = dict(zip(packed.ids, packed.groups, strict=True))
+    repeated = {example.id: example.photo for example in examples if example.photo}
+    assert repeated and all(groups[name] == groups[photo] for name, photo in repeated.items())
+    rows = packed.rows("train")
+    assert rows[-1] - rows[0] == len(rows) - 1  # in one stretch, so that the file stays mapped

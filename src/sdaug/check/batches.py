@@ -26,7 +26,7 @@ def require_batches(study: StudyParams, root: Path) -> None:
         num_folds=prepare.num_folds if study.split.fold != "none" else None,
     )
     # Arms with further images have more; `train` knows how many.
-    plain = [name for name, arm in study.datasets.items() if not arm.images.has_synthetic and not arm.images.oracle]
+    plain = [name for name, arm in study.datasets.items() if not arm.images.has_further]
     for model, entry in study.classifiers.items():
         for dataset in plain:
             size = resolve_recipe(study.recipe, entry, dataset, where=f"classifiers.{model}").batch_size

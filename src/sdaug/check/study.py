@@ -7,7 +7,7 @@ from typing import Any
 
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams
-from sdaug.classify.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
 from sdaug.common.synthetic import PLAIN
@@ -115,6 +115,8 @@ class StudyParams:
     def _check_arms(self) -> None:
         for name, arm in self.datasets.items():
             key = f"datasets.{name}"
+            rule = "the report makes this arm from `original`; give yours another name"
+            require(name != PRIOR_CORRECTED, key, name, rule)
             self._check_synthetic(f"{key}.images", arm.images)
             is_phantom = self.phantom is not None or not arm.images.oracle
             require(is_phantom, f"{key}.images.oracle", arm.images.oracle, "only the phantom has more true photos")

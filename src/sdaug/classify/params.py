@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sdaug.common.sections import convert, read_section, require
 
 CUSTOM = "custom"
+PRIOR_CORRECTED = "prior_corrected"  # the arm that costs no training; so its scores begin in a run's metrics, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,7 @@ class ArmTraining:
     randaugment_magnitude: int = 9
     mixup_alpha: float = 0.0  # Zhang et al., arXiv 1710.09412; 0 for none
     cutmix_alpha: float = 0.0  # Yun et al., arXiv 1905.04899; 0 for none
+    feature_oversampling: bool = False  # trains the head again on balanced features: arXiv 1910.09217, 2509.15859
     # Ways to use synthetic images.
     synthetic_weight: float = 1.0  # of one in the loss; 0.25 in DataDream, Kim et al., arXiv 2407.10910
     synthetic_share: float | None = None  # of each batch; None for as many as there are

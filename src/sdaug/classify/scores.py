@@ -1,4 +1,4 @@
-"""Classification metrics, computed by scikit-learn."""
+"""Classification metrics, computed by scikit-learn, and probabilities for classes as common as one likes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +82,25 @@ def class_recalls(
     counts = np.bincount(labels, minlength=K)
     recalls = recall_score(labels, probabilities.argmax(axis=1), labels=np.arange(K), average=None, zero_division=0.0)
     return [float(recall) if count else None for recall, count in zip(recalls, counts, strict=True)], counts.tolist()
+
+
+def move_prior(
+    probabilities: NDArray[np.float64], prior: NDArray[np.float64], target: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probabilities `(N, K)` of a model that learnt classes as common as in `prior`, for shares of `target`, both (K,).
+
+    Bayes' rule: probabilities are multiplied by the ratio of the two (Saerens et al., doi 10.1162/089976602753284446).
+    A class that training never showed has no ratio and gets 0; an image with nothing else keeps its probabilities.
+    """
+    moved = probabilities * np.divide(target, prior, out=np.zeros_like(prior), where=prior > 0)
+    totals = np.broadcast_to(moved.sum(axis=1, keepdims=True), moved.shape)
+    return np.divide(moved, totals, out=probabilities.copy(), where=totals > 0)
+
+
+def correct_prior(probabilities: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities `(N, K)` for classes that are equally common: what balanced accuracy asks for.
+
+    Post-hoc logit adjustment (Menon et al., arXiv 2007.07314).
+    """
+    _, K = probabilities.shape
+    return move_prior(probabilities, prior, np.full(K, 1 / K))

@@ -27,7 +27,7 @@ class Example:
     part: Part
     source: Path
     draw: int | None = None  # of a synthetic image: the seed of its generator
-    photo: str = ""  # of a synthetic image: the photo it started from, if any, whose group it then is in
+    photo: str = ""  # the photo that a synthetic image started from, if any, or that is repeated: it has its group
 
 
 def compose_arm(
@@ -40,6 +40,8 @@ def compose_arm(
     split: SplitParams,
 ) -> list[Example]:
     """The examples of an arm, training part first, each part sorted by id; `further` are the oracle's photos.
+
+    Photos are repeated in the training part alone, whatever the protocol: no photo validates beside its repetition.
 
     An arm with synthetic images has those of every draw: a training run uses the photos and the images of one draw.
 
@@ -66,6 +68,7 @@ def compose_arm(
     # Photos are the same in every draw.
     examples = list(dict.fromkeys(example for of_draw in composed for example in of_draw))
     assert len({example.id for example in examples}) == len(examples), "a photo changed its part between draws"
+    examples += repeat_photos(_of_part(examples, "train"), times=arm.duplicated, seed=split.seed)
     return [example for part in ("train", "validation") for example in _ordered(_of_part(examples, part))]
 
 
@@ -135,6 +138,25 @@ def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, se
         order = numpy_stream(seed, "share", label).permutation(len(of_class))
         chosen += [of_class[index] for index in order[: wanted[label]]]
     return _ordered(chosen)
+
+
+def repeat_photos(examples: Sequence[Example], *, times: float, seed: int) -> list[Example]:
+    """Repetitions of real photos: `times` the number of photos that each class lacks to match the largest one.
+
+    Within a class, each photo is repeated equally often, except for a random remainder. More contain fewer.
+    """
+    of_class: dict[str, list[Example]] = {}
+    for example in _ordered([example for example in examples if example.origin == "real"]):
+        of_class.setdefault(example.label, []).append(example)
+    largest = max(map(len, of_class.values()), default=0)
+    repeated = []
+    for label, photos in of_class.items():
+        order = numpy_stream(seed, "repeat", label).permutation(len(photos))
+        for place in range(round(times * (largest - len(photos)))):
+            turn, index = divmod(place, len(photos))
+            photo = photos[order[index]]
+            repeated.append(replace(photo, id=f"repeated-{turn + 1}-{photo.id}", photo=photo.id))
+    return repeated
 
 
 def keep_best(generated: Sequence[Example], probabilities: Mapping[str, float], share: float) -> list[Example]:

@@ -12,8 +12,8 @@ from sdaug.datasets.arms import Example
 def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
     """Write the array and its table to `out`.
 
-    A synthetic image is in the group of the photo that it started from, a twin in that of its photo; any other image
-    that is not a prepared photo is a group of its own.
+    A synthetic image is in the group of the photo that it started from, a twin or a repetition in that of its photo;
+    any other image that is not a prepared photo is a group of its own.
     """
     groups = {name: photo.group for photo in photos for name in (photo.id, twin_id(photo.id))}
     rows = [

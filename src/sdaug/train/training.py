@@ -14,6 +14,7 @@ from sdaug.common.checkpoint import Checkpoint, State
 from sdaug.common.params import Square
 from sdaug.common.seeding import derive_seed
 from sdaug.train.examples import BatchReader, Images, Labels, TrainingSet
+from sdaug.train.head import retrain_head
 from sdaug.train.loop import Loop
 from sdaug.train.matrix_conv import use_matrix_products
 from sdaug.train.phases import plan_phases
@@ -39,7 +40,8 @@ def train_classifier(
 ) -> Trained:
     """Train on the images of a training set and keep the best epoch by validation images `(N, H, W, 3)` and labels.
 
-    A pretraining on synthetic images has no epochs that could be kept, and is in no history. After going on from a
+    A pretraining on synthetic images has no epochs that could be kept, and is in no history. An arm with feature
+    oversampling has another head than the epoch that is kept, and its validation scores. After going on from a
     checkpoint, `report` receives all epochs again.
 
     Raises:
@@ -91,7 +93,10 @@ def train_classifier(
             found, first_epoch = None, 1
             if not is_last:
                 views_before = views_before + loop.num_views
-    return selection.result(card, num_views=views_before + loop.num_views, exposure=loop.exposure)
+    trained = selection.result(card, num_views=views_before + loop.num_views, exposure=loop.exposure)
+    if arm.feature_oversampling:
+        return retrain_head(trained, training, validation, seed=seed, device=device, dtype=loop.dtype, title=title)
+    return trained
 
 
 def prepare_model(model: nn.Module, device: torch.device, shared: TrainParams) -> None:

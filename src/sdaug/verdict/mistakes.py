@@ -42,8 +42,11 @@ class Mistakes:
 
 
 def find_mistakes(study: Study) -> Mistakes:
-    """The photos that are wrong in more than half of all runs, the worst first, and those that an arm moved most."""
-    predicted = {arm: _predictions(study, arm) for arm in study.datasets}
+    """The photos that are wrong in more than half of all runs, the worst first, and those that an arm moved most.
+
+    An arm without training of its own has no part in it, or the runs of another would count twice.
+    """
+    predicted = {arm: _predictions(study, arm) for arm in study.trained}
     wrong = {arm: (labels != study.test.labels).sum(axis=0) for arm, labels in predicted.items()}
     everything = np.concatenate(list(predicted.values()))
     total = np.sum(list(wrong.values()), axis=0)
@@ -62,7 +65,7 @@ def find_mistakes(study: Study) -> Mistakes:
     change = np.zeros_like(total) if contrast is None else wrong[contrast.arm] - wrong[contrast.against]
     hardest = _largest(np.where(2 * total > len(everything), total, 0), NUM_HARDEST)
     return Mistakes(
-        num_runs=len(everything) // len(study.datasets),
+        num_runs=len(everything) // len(study.trained),
         num_always_wrong=int((total == len(everything)).sum()),
         hardest=tuple(map(mistake, hardest)),
         moved_by=contrast,
@@ -77,8 +80,8 @@ def _predictions(study: Study, arm: str) -> Ints:
 
 
 def _moving_contrast(study: Study) -> Contrast | None:
-    """The first arm with generated images against the baseline, or the first arm if none has any."""
-    against = [contrast for contrast in study.contrasts if contrast.against == BASELINE]
+    """The first arm with generated images against the baseline, or the first trained arm if none has any."""
+    against = [found for found in study.contrasts if found.against == BASELINE and found.arm in study.trained]
     generated = [contrast for contrast in against if contrast.num_draws is not None]
     return next(iter([*generated, *against]), None)
 

@@ -115,6 +115,8 @@ def draw_curves(path: Path, study: Study) -> None:
     for axes, model in zip(panels, study.models, strict=True):
         for dataset, (colour, marker, dash) in _styles(study):
             for run in study.results[model, dataset].runs:
+                if not len(run.epochs):
+                    continue  # trained as another arm, whose curve this is
                 # One entry per arm in the legend, however many seeds there are.
                 label = in_legend(dataset) if run.seed == study.seeds[model][0] else None
                 axes.plot(run.epochs, run.validation_curve, dash, color=colour, linewidth=1.5, label=label)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from sdaug.classify.params import PRIOR_CORRECTED
+from sdaug.verdict.correction import corrected_run
 from sdaug.verdict.runs import AT_PRIOR, METRICS, Run, TestSet, read_runs
 from sdaug.verdict.statistics import (
     MIN_RUNS,
@@ -84,6 +86,11 @@ class Study:
         return tuple(self.seeds)
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """The arms that have training runs of their own."""
+        return tuple(name for name in self.datasets if name != PRIOR_CORRECTED)
+
+    @property
     def answers(self) -> list[Contrast]:
         """The contrasts, first those of generated images, which are what the study asks about."""
         return sorted(self.contrasts, key=lambda contrast: contrast.num_draws is None)
@@ -108,7 +115,8 @@ def read_study(
 ) -> Study:
     """The study of all models x data sets x seeds; `seeds` are those of each model.
 
-    `remedies` names the simple remedies: arms without generated images or further photos.
+    `remedies` names the simple remedies: arms without generated images or further photos. Where the baseline has
+    validation scores, its runs with their prior corrected are one more: the arm `prior_corrected`, the last one.
 
     Raises:
         FileNotFoundError: A run is incomplete; names the first missing file.
@@ -118,6 +126,10 @@ def read_study(
         raise ValueError("params.yaml: classifiers, datasets and seeds: need at least one of each")
     keys = [(model, dataset, seed) for model in seeds for dataset in datasets for seed in seeds[model]]
     runs = read_runs(metrics_dir, keys, classes=classes)
+    plain = [run for run in runs.values() if run.dataset == BASELINE]
+    if plain and all(run.num_validation for run in plain):
+        runs |= {(run.model, PRIOR_CORRECTED, run.seed): corrected_run(run, metrics_dir) for run in plain}
+        datasets, remedies = [*datasets, PRIOR_CORRECTED], [*remedies, PRIOR_CORRECTED]
     results = {
         (model, dataset): _summarize_runs([runs[model, dataset, seed] for seed in seeds[model]], classes=classes)
         for model in seeds

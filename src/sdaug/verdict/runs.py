@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sdaug.classify.scores import move_prior
 from sdaug.common.files import read_csv, read_json
 from sdaug.common.sections import convert
 from sdaug.common.tables import read_table
@@ -44,7 +45,8 @@ class TestSet:
 class Run:
     """One trained classifier; `draw` is that of its synthetic images, if it has any.
 
-    `predicted` (N,) are class indices; `predicted_at_prior` those for classes as common as in the test set.
+    `prior` (K,) is how common each class was to the loss. `probabilities` are `(N, K)`; `predicted` (N,) are class
+    indices, `predicted_at_prior` those for classes as common as in the test set.
     `num_views` and `num_real_views` count per class how often training showed an image, and a real one.
     `validation_curve` has one value per epoch. Without validation images (fold `none`), validation scores are NaN.
     """
@@ -62,6 +64,8 @@ class Run:
     epochs: Ints
     validation_curve: Floats
     test: TestSet
+    prior: Floats
+    probabilities: Floats
     predicted: Ints
     predicted_at_prior: Ints
 
@@ -116,7 +120,8 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
     num_validation = _value(train, "num_validation", int, train_path)
     shares = _value(train, "prior", dict[str, float], train_path)
     prior = np.array([_value(shares, label, float, train_path) for label in classes])
-    at_prior = _move_prior(probabilities, prior, test.labels)
+    test_prior = np.bincount(test.labels, minlength=len(classes)) / len(test.labels)
+    at_prior = move_prior(probabilities, prior, test_prior).argmax(axis=1)
     scores = {metric: _number(evaluate, metric, evaluate_path) for metric in (*TEST_METRICS, *FURTHER_METRICS)}
     scores |= {
         metric: _number(train, metric, train_path) if num_validation else math.nan for metric in VALIDATION_METRICS
@@ -135,6 +140,8 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
         epochs=np.array([row.epoch for row in history]),
         validation_curve=np.array([row.validation_accuracy for row in history]),
         test=test,
+        prior=prior,
+        probabilities=probabilities,
         predicted=probabilities.argmax(axis=1),
         predicted_at_prior=at_prior,
     )
@@ -188,17 +195,6 @@ def _require_accuracy(test: TestSet, probabilities: Floats, accuracy: float, pat
     if abs(found - accuracy) > num_ties / len(test.labels) + 1e-6:
         rule = f"but `evaluate` counted {accuracy:.6f}; was one of the two edited?"
         raise ValueError(f"{path}: accuracy {found:.6f}, {rule} run `dvc repro evaluate`")
-
-
-def _move_prior(probabilities: Floats, prior: Floats, labels: Ints) -> Ints:
-    """Predictions `(N,)` of a model that was trained with classes as common as in `prior`, for the test set's shares.
-
-    Bayes' rule: probabilities are multiplied by the ratio of the two (Saerens et al., doi 10.1162/089976602753284446).
-    """
-    _, K = probabilities.shape
-    shares = np.bincount(labels, minlength=K) / len(labels)
-    moved: Ints = (probabilities * np.divide(shares, prior, out=np.zeros(K), where=prior > 0)).argmax(axis=1)
-    return moved
 
 
 def _number(values: Mapping[str, Any], key: str, path: Path) -> float:

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdaug.classify.params import PRIOR_CORRECTED
 from sdaug.verdict.published import ROWS, find_published
-from sdaug.verdict.results import ESTIMATED, Contrast, Result, Study
+from sdaug.verdict.results import BASELINE, ESTIMATED, Contrast, Result, Study
 from sdaug.verdict.runs import AT_PRIOR, FURTHER_METRICS, TEST_METRICS, VALIDATION_METRICS
 from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS, Estimate
+
+CORRECTION_NOTE = (
+    f"{PRIOR_CORRECTED} is not trained: the runs of {BASELINE}, their probabilities divided by how common each class "
+    "was in training."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +67,8 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
     return Table(
         title="Validation and test scores",
         note=f"Percent, mean over the runs. In brackets the {CONFIDENCE:.0%} confidence interval over test images, "
-        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws.",
+        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws."
+        + (f" {CORRECTION_NOTE}" if PRIOR_CORRECTED in study.datasets else ""),
         header=(
             "model", "data set", "runs", "trained on",
             "valid acc", "valid bal acc", "valid F1",
@@ -170,7 +177,7 @@ def exposure_table(study: Study) -> Table:
         note="Images that a training run has seen, repetitions counted, as the mean over all runs; the percentage that "
         "were real photos; and the real photos of each class.",
         header=("data set", "images shown", "real, %", *(f"real {label}" for label in study.classes)),
-        rows=tuple(cells(dataset) for dataset in study.datasets),
+        rows=tuple(cells(dataset) for dataset in study.trained),
         num_names=1,
     )
 
