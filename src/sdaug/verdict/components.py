@@ -42,6 +42,11 @@ class Components:
         found: Floats = K * np.sqrt(np.diag(self.photos) * self.num_photos)
         return found
 
+    @property
+    def photo_run_deviation(self) -> float:
+        """The standard deviation of one photo in one run, given the photo: the root of the mean square over classes."""
+        return len(self.num_photos) * math.sqrt(np.mean(np.diag(self.with_run) * self.num_photos))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
@@ -155,6 +160,24 @@ def assume(
     return Pilot(
         expected=components, pessimistic=components, photo_degrees=known, run_degrees=known, draw_degrees=known
     )
+
+
+def resize(pilot: Pilot, num_photos: Sequence[int]) -> Pilot:
+    """The pilot with so many test photos of each class, in groups as large as its own."""
+
+    def resized(components: Components) -> Components:
+        ratios = np.array(num_photos) / components.num_photos
+        scale = np.sqrt(np.outer(ratios, ratios))  # classes that share groups go on doing so
+        return replace(
+            components,
+            num_photos=tuple(num_photos),
+            num_groups=tuple(map(float, components.num_groups * ratios)),
+            photos=components.photos / scale,
+            with_run=components.with_run / scale,
+            with_draw=components.with_draw / scale,
+        )
+
+    return replace(pilot, expected=resized(pilot.expected), pessimistic=resized(pilot.pessimistic))
 
 
 def override(pilot: Pilot, *, run: float | None = None, draw: float | None = None) -> Pilot:

@@ -82,9 +82,13 @@ def list_designs(
 
 
 def find_cheapest(planned: Sequence[Planned], effect: float, *, pessimistic: bool = False) -> Planned | None:
-    """The design that costs least among those that detect the effect: in hours, or else in runs, then photos."""
+    """The design that costs least among those that detect the effect: in hours, or else in runs, draws, then photos."""
     found = [one for one in planned if (one.pessimistic if pessimistic else one.detectable) <= effect]
-    return min(found, key=lambda one: (one.hours or 0.0, one.num_trainings, sum(one.num_photos)), default=None)
+    return min(found, key=_cost, default=None)
+
+
+def _cost(one: Planned) -> tuple[float, int, int, int]:
+    return one.hours or 0.0, one.num_trainings, (one.design.num_draws or 0) * one.design.num_folds, sum(one.num_photos)
 
 
 def _plan(pilot: Pilot, design: Design, price: Price) -> Planned:
