@@ -40,6 +40,7 @@ from sdaug.run.adopt import (
 from sdaug.run.compare import compare
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
+from sdaug.run.plan import add_plan
 from sdaug.run.survey import Survey, describe_groups, describe_survey, refuse_masks, survey_folder
 from sdaug.run.words import clean_subject, find_mirrored, prompts_of
 
@@ -109,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
     other = commands.add_parser("compare", help="scores here and in another revision, if both have one test set")
     other.add_argument("revision", help="a branch, tag or commit of the study")
     other.set_defaults(run=lambda args: print(compare(args.revision)))
+    add_plan(commands)
     sync = commands.add_parser("mlflow-sync", help="import into MLflow what it missed, from the histories on disk")
     sync.set_defaults(run=run_sync)
     # Using its classifiers and generators.

@@ -85,7 +85,7 @@ def read_inputs(sources: Sources) -> Inputs:
         split=read_section(sources.params, "split", SplitParams),
         selection=read_section(sources.params, "train.selection", str),
         arms=read_section(sources.params, "datasets", dict[str, dict[str, Any]]),
-        study=_read_results(sources.params, sources.metrics, classes),
+        study=read_results(sources.params, sources.metrics, classes),
         photos=photos,
         photo_files=photo_files,
         generated=_first_draws(synthetic),
@@ -110,8 +110,13 @@ def without_folders(value: Any) -> Any:
     return value
 
 
-def _read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
-    """The results of all training runs that params.yaml defines."""
+def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
+    """The results of all training runs that params.yaml defines.
+
+    Raises:
+        FileNotFoundError: a run is incomplete; names the first missing file.
+        ValueError: what the stages wrote does not belong together.
+    """
     arms = read_section(params, "datasets", dict[str, dict[str, Any]])
     images = {name: arm["images"] for name, arm in arms.items()}
     return read_study(

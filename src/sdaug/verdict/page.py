@@ -32,7 +32,8 @@ class Page:
     """What the page shows.
 
     `pictures` are looked up by file name. `photos` are the thumbnails of `mistakes` by id; `closest` and `audit` are
-    left out if they are empty. `settings` is params.yaml, `metrics` the figures of earlier stages by name.
+    left out if they are empty, and so is `exchange`, what a generated image is worth. `settings` is params.yaml,
+    `metrics` the figures of earlier stages by name.
     """
 
     study: Study
@@ -49,6 +50,7 @@ class Page:
     metrics: Mapping[str, Any]
     checklist: Sequence[Item]
     audit: Sequence[Table] = ()
+    exchange: str = ""
 
     @property
     def sections(self) -> dict[str, str]:

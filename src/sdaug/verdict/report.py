@@ -1,6 +1,7 @@
 """The folder of the report: tables, verdict, pictures and the page, from what earlier stages have found."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ from sdaug.verdict import page, pictures, rows, sentences, tables
 from sdaug.verdict.audit_table import audit_limits, audit_table, photo_limits
 from sdaug.verdict.checklist import Facts, Item, build_checklist
 from sdaug.verdict.dose import find_doses
+from sdaug.verdict.exchange import find_exchange
 from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.filter_table import filter_tables
 from sdaug.verdict.inputs import Inputs
@@ -30,7 +32,8 @@ def write_report(target: Path, inputs: Inputs) -> str:
     inputs = with_names(inputs)
     study, siblings = inputs.study, sibling_scores(inputs.photos, inputs.study.classes)
     shown, audited = _build_tables(inputs, siblings), [audit_table(inputs.audit)]
-    verdict = sentences.find_verdict(study)
+    exchange = find_exchange(study, inputs.arms)
+    verdict = [*sentences.find_verdict(study), *([exchange.sentence] if exchange else [])]
     limits = [*_find_limits(inputs, siblings), _test_set_limit(inputs, test_set)]
     pooled = pooled_table(study) if study.contrasts else None
     text = "\n\n".join([page.render_text(shown[0]), *verdict]) + "\n"
@@ -45,6 +48,7 @@ def write_report(target: Path, inputs: Inputs) -> str:
         write_text(out / "verdict.md", page.render_verdict(verdict, limits, pooled) + "\n")
         shots = _draw_pictures(out, inputs)
         content = _build_page(inputs, pictures=shots, tables=shown, limits=limits, audited=audited)
+        content = replace(content, exchange=exchange.sentence if exchange else "")
         write_text(out / "index.html", page.render_page(content))
     return text
 

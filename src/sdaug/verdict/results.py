@@ -217,16 +217,35 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
         )
         for (model, pair), p_value in zip(pairs.items(), corrected, strict=True)
     }
-    # As many runs of each model: the mean is over all of them.
-    num_runs = min(len(pairs[model][0]) for model in pooled)
-    draws = _draws(pairs[pooled[0]][0][:num_runs])
-    gains = {metric: np.stack([_gains(*pairs[m], metric)[:num_runs] for m in pooled]) for metric in (PRIMARY, AT_PRIOR)}
+    paired = {metric: pair_runs(results, pooled, arm, against, metric=metric) for metric in (PRIMARY, AT_PRIOR)}
+    draws = paired[PRIMARY].draws
     return Contrast(
         arm=arm,
         against=against,
         num_draws=len(set(draws)) if draws else None,
         by_model=by_model,
-        mean=_estimates(gains, test_set, draws),
+        mean=_estimates({metric: pairs.gains for metric, pairs in paired.items()}, test_set, draws),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Gains `(M, S, N)` of M models and S runs of each on N test images, and the draw of each run, if there are any."""
+
+    gains: Floats
+    draws: list[int] | None
+
+
+def pair_runs(
+    results: Mapping[tuple[str, str], Result], models: Sequence[str], arm: str, against: str, *, metric: str = PRIMARY
+) -> Pairs:
+    """The runs of two arms in pairs, as many of each model: the mean is over all of them."""
+    found = [(results[model, arm].runs, results[model, against].runs) for model in models]
+    num_runs = min(len(runs) for runs, _ in found)
+    runs, others = found[0]
+    return Pairs(
+        gains=np.stack([_gains(*pair, metric)[:num_runs] for pair in found]),
+        draws=_draws(runs[:num_runs]) or _draws(others[:num_runs]),
     )
 
 

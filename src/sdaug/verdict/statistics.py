@@ -35,6 +35,13 @@ class Interval(NamedTuple):
     high: float
 
 
+class Variance(NamedTuple):
+    """An estimated variance, and the degrees of freedom with which it is known."""
+
+    value: float
+    degrees: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A score or difference, its standard error, and how many of these the interval reaches; NaN where not known."""
@@ -105,20 +112,24 @@ def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
         return Estimate(value=float(scores.mean()), standard_error=math.nan, critical_value=math.nan)
 
     # Variation between images, of the mean over runs; and between runs of one model, on these images.
-    of_images, image_degrees = image_variance(values.mean(axis=(0, 1)), strata, groups)
+    of_images = Variance(*image_variance(values.mean(axis=(0, 1)), strata, groups))
     of_runs = float(scores.var(axis=1, ddof=1).sum() / S / M**2)
-    run_degrees = M * (S - 1)
 
     # What a run does on one image and not on another is part of both variances, and counts once.
     interaction = sum(_interaction(of_model, strata, groups) for of_model in values) / M**2
-    of_runs = max(0.0, of_runs - interaction)
+    lucky = Variance(max(0.0, of_runs - interaction), M * (S - 1))
+    return combine(float(scores.mean()), of_images, lucky)
 
-    # Each variance keeps the quantile of its own degrees of freedom: the luck of three draws, known with two, does not
-    # borrow those of the images.
-    variance = of_images + of_runs
-    squared = of_images * quantile(image_degrees) ** 2 + of_runs * quantile(run_degrees) ** 2
-    critical = math.sqrt(squared / variance) if variance > 0 else quantile(image_degrees)
-    return Estimate(value=float(scores.mean()), standard_error=math.sqrt(variance), critical_value=critical)
+
+def combine(value: float, of_images: Variance, of_runs: Variance) -> Estimate:
+    """The estimate of `value` whose variance is the sum of two, each with the quantile of its own degrees of freedom.
+
+    The luck of three draws, known with two degrees of freedom, does not borrow those of the images.
+    """
+    variance = of_images.value + of_runs.value
+    parts = (of_images.value * quantile(of_images.degrees) ** 2, of_runs.value * quantile(of_runs.degrees) ** 2)
+    critical = math.sqrt(sum(parts) / variance) if variance > 0 else quantile(of_images.degrees)
+    return Estimate(value=value, standard_error=math.sqrt(variance), critical_value=critical)
 
 
 def estimate_recall(correct: Floats, groups: Sequence[str], draws: Sequence[int] | None = None) -> Interval | None:
@@ -170,23 +181,54 @@ def image_variance(values: Floats, strata: Ints, groups: Sequence[str]) -> tuple
     With one stratum this is the mean; with a stratum per class, a balanced mean. NaN where all images of a stratum are
     of one group, which says nothing of how groups differ.
     """
+    found = group_influence(values, strata, groups)
+    if found.counts.min() < 2:
+        return math.nan, math.nan
+    seen = np.square(found.parts).sum(axis=1)
+    own = found.own(seen)
+    variance = np.square(found.parts.sum(axis=0)).sum() + (own - seen).sum()
+    return float(variance), satterthwaite(own, found.effective)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Influence:
+    """How far each group moves the mean over strata, through each stratum: `parts` is `(K, G)` and linear in values.
+
+    `counts` `(K,)` are the groups of each stratum, `effective` `(K,)` the groups of one size that would tell as much.
+    """
+
+    parts: Floats
+    counts: Ints
+    effective: Floats
+
+    def own(self, seen: Floats) -> Floats:
+        """The variance of each stratum `(K,)`; where all images of one agree, Jeffreys' stands in.
+
+        With 0 of 6 right, the next image still need not be wrong.
+        """
+        K = len(self.counts)
+        found: Floats = np.where(seen > ROUNDING, seen, stats.beta.var(0.5, self.counts + 0.5) / K**2)
+        return found
+
+
+def group_influence(values: Floats, strata: Ints, groups: Sequence[str]) -> Influence:
+    """The influence of each group of images on the mean over strata of `values` `(N,)`; zero of the only group."""
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     names, stratum_of = np.unique(strata, return_inverse=True)
-    counts = np.array([len(np.unique(group_of[stratum_of == k])) for k in range(len(names))])  # groups of each stratum
-    if counts.min() < 2:
-        return math.nan, math.nan
-    influence = np.zeros((len(names), group_of.max() + 1))
-    effective = counts.astype(float)  # groups of one size that would tell as much
+    counts = np.array([len(np.unique(group_of[stratum_of == k])) for k in range(len(names))])
+    parts = np.zeros((len(names), group_of.max() + 1))
+    effective = counts.astype(float)
     for k, num_groups in enumerate(counts):
         members = stratum_of == k
         effective[k] = members.sum() ** 2 / np.square(np.bincount(group_of[members])).sum()
-        influence[k] = _jackknife(values[members], group_of[members], num_groups, influence.shape[1]) / len(names)
-    seen = np.square(influence).sum(axis=1)
-    # Where all images of a class agree (0 of 6 right), the next one still need not: Jeffreys' variance stands in.
-    own = np.where(seen > ROUNDING, seen, stats.beta.var(0.5, counts + 0.5) / len(names) ** 2)
-    variance = np.square(influence.sum(axis=0)).sum() + (own - seen).sum()
-    degrees = own.sum() ** 2 / (own**2 / np.maximum(1.0, effective - 1)).sum()
-    return float(variance), float(degrees)
+        if num_groups > 1:
+            parts[k] = _jackknife(values[members], group_of[members], num_groups, parts.shape[1]) / len(names)
+    return Influence(parts=parts, counts=counts, effective=effective)
+
+
+def satterthwaite(variances: Floats, effective: Floats) -> float:
+    """The degrees of freedom of a sum of variances `(K,)`, each of so many groups of one size."""
+    return float(variances.sum() ** 2 / (variances**2 / np.maximum(1.0, effective - 1)).sum())
 
 
 def _jackknife(values: Floats, group_of: Ints, num_groups: int, size: int) -> Floats:
