@@ -33,6 +33,7 @@ def train_classifier(
     seed: int,
     device: torch.device,
     square: Square = "crop",
+    sixteen_bit_maximum: int | None = None,
     report: Report | None = None,
     title: str = "epochs",
     checkpoint: Checkpoint | None = None,
@@ -50,7 +51,13 @@ def train_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # Setup. Arms with the same seed start from the same weights.
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        model, card = build_model(recipe, classes, prepared_pixels=training.images.shape[1], square=square)
+        model, card = build_model(
+            recipe,
+            classes,
+            prepared_pixels=training.images.shape[1],
+            square=square,
+            sixteen_bit_maximum=sixteen_bit_maximum,
+        )
         torch.manual_seed(derive_seed(seed, "dropout"))
         prepare_model(model, device, shared)
         reader = BatchReader(training, device)
