@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sdaug.photos.folders import (
     Source,
-    Tree,
     Unused,
     class_folder_names,
     class_ids,
@@ -17,7 +16,6 @@ from sdaug.photos.folders import (
     find_unused,
     is_picture,
     natural_key,
-    read_tree,
 )
 from sdaug.photos.formats import describe_unread
 from sdaug.photos.groups import find_groups, group_sizes
@@ -25,6 +23,7 @@ from sdaug.photos.label_table import match_rows
 from sdaug.photos.layout import Layout
 from sdaug.photos.levels import choose_class_level, find_masks, name_deeper_folders
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.tree import Tree, read_tree
 
 NUM_NAMED = 5  # paths that are named of each kind
 TRAIN = "train"
