@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sdaug.common.sections import NAME
-from sdaug.photos.formats import LOST_SUFFIXES, PHOTO_SUFFIXES, unread_suffixes
+from sdaug.photos.formats import is_photo, is_picture, unread_suffixes
 from sdaug.photos.label_table import Labelled, match_rows
 from sdaug.photos.layout import Layout
 from sdaug.photos.tree import Part, Place, Tree, is_followed, is_hidden, is_utf8, part_of, read_tree, walk
@@ -122,16 +122,6 @@ def class_ids(names: Sequence[str]) -> dict[str, str]:
             ids[name] = f"{stem}_{number}"
         taken.add(ids[name])
     return ids
-
-
-def is_photo(path: Path) -> bool:
-    """Whether a file is a photo of a kind that is read, by its suffix."""
-    return path.suffix.lower() in PHOTO_SUFFIXES
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, read or not, by its suffix."""
-    return is_photo(path) or path.suffix.lower() in LOST_SUFFIXES
 
 
 def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Source]:

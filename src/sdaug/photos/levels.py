@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sdaug.photos.folders import is_picture, natural_key
+from sdaug.photos.folders import natural_key
+from sdaug.photos.formats import is_picture
 from sdaug.photos.tree import Tree
 
 NUM_NAMED = 5  # folder names that an error shows of each level

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+from sdaug.photos.formats import is_picture
 from sdaug.photos.layout import Layout
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # Windows and macOS write them beside photos
@@ -42,7 +43,8 @@ def read_tree(raw: Path, layout: Layout, classes: Collection[str] = ()) -> Tree:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a folder lies beside `train/` and the others, or two folders are one part.
+        ValueError: a folder lies beside `train/` and the others, only some class folders have parts, or two folders are
+            one part.
     """
     if not raw.is_dir():
         raise FileNotFoundError(f"{raw}: no such folder; set prepare.raw to a folder of class folders")
@@ -53,7 +55,8 @@ def read_tree(raw: Path, layout: Layout, classes: Collection[str] = ()) -> Tree:
         [inner for inner in found if inner.parts[0] not in layout.left_out and not layout.is_ignored(inner)]
         for found in (files, folders)
     )
-    depth, left_out = _split_depth(raw, folders, layout, classes), [(name,) for name in layout.left_out]
+    left_out = [(name,) for name in layout.left_out]
+    depth = _split_depth(raw, files, folders, layout, classes)
     tree = Tree(
         files=[_place(raw, inner, inner.parts[:-1], depth) for inner in files],
         folders=[_place(raw, inner, inner.parts, depth) for inner in folders if len(inner.parts) - 1 != depth],
@@ -101,7 +104,13 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def _split_depth(raw: Path, folders: Sequence[PurePosixPath], layout: Layout, classes: Collection[str]) -> int | None:
+def _split_depth(
+    raw: Path,
+    files: Sequence[PurePosixPath],
+    folders: Sequence[PurePosixPath],
+    layout: Layout,
+    classes: Collection[str],
+) -> int | None:
     """How deep `train/` and the others lie; None if there are none."""
     names_at: dict[int, dict[PurePosixPath, set[str]]] = defaultdict(lambda: defaultdict(set))
     for inner in folders:
@@ -114,6 +123,8 @@ def _split_depth(raw: Path, folders: Sequence[PurePosixPath], layout: Layout, cl
         # Deeper down, a lone `test` among other folders is nothing special.
         if not parts or (others and depth and len({part_of(name) for name in parts}) < 2):
             continue
+        divided = {parent for parent, there in names_at[depth].items() if there.intersection(parts)}
+        _refuse_undivided(raw, files, divided, depth)
         if others:
             beside = min(inner for inner in folders if inner.name == others[0] and len(inner.parts) - 1 == depth)
             raise ValueError(
@@ -126,6 +137,22 @@ def _split_depth(raw: Path, folders: Sequence[PurePosixPath], layout: Layout, cl
                 raise ValueError(f"{raw / parent}: folders {where}; need one of each kind: put their photos together")
         return depth
     return None
+
+
+def _refuse_undivided(
+    raw: Path, files: Sequence[PurePosixPath], divided: Collection[PurePosixPath], depth: int
+) -> None:
+    """Refuse a class folder with photos and no parts beside one with parts: its photos would be in none."""
+    pictures = [PurePosixPath(*file.parts[:depth]) for file in files if len(file.parts) > depth and is_picture(file)]
+    undivided = sorted({folder for folder in pictures if folder not in divided})
+    if undivided:
+        one, other = undivided[0], min(divided)
+        option = f"--drop {one}" if depth == 1 else f"--ignore '{one}'"
+        raise ValueError(
+            f"{raw / one}: {pictures.count(one)} photos, and no train/ or test/ as in {raw / other}; divide them "
+            f"likewise, or put all photos of {other} together (a test set is then made), or leave {one} out "
+            f"(`sdaug adopt {option}`)"
+        )
 
 
 def _place(raw: Path, inner: PurePosixPath, folders: tuple[str, ...], depth: int | None) -> Place:

@@ -14,10 +14,9 @@ from sdaug.photos.folders import (
     find_photos,
     find_unread,
     find_unused,
-    is_picture,
     natural_key,
 )
-from sdaug.photos.formats import describe_unread
+from sdaug.photos.formats import describe_unread, is_picture
 from sdaug.photos.groups import find_groups, group_sizes
 from sdaug.photos.label_table import match_rows
 from sdaug.photos.layout import Layout
