@@ -28,14 +28,14 @@ from sdaug.train.training import train_classifier
 
 def main() -> None:
     args = parse_args()
-    # Settings and data.
+    # Settings and data. Those of `prepare` are stored with the model, so that `sdaug predict` prepares photos likewise.
     settings = Settings(
         recipe=read_recipe(args.params, args.model, args.dataset),
         arm=read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining),
         train=read_section(args.params, "train", TrainParams),
+        square=read_prepared(args.params, "square", Square),
+        sixteen_bit_maximum=read_prepared(args.params, "sixteen_bit_maximum", int | None),
     )
-    # Stored with the model, so that `sdaug predict` makes photos square in the same way.
-    square: Square = convert(read_section(args.params, "prepare.square", str), Square, f"{args.params}: prepare.square")
     classes = read_section(args.params, "classes", list[str])
     seeds = read_seeds(args.params, args.model)
     data = read_packed(args.data, classes)
@@ -44,7 +44,7 @@ def main() -> None:
     # Train. Each seed has the synthetic images of one draw, so that the seeds' scores vary with both. What a stopped
     # run has finished is there already.
     prepare_device(settings.train.num_threads)
-    key = work_key({**asdict(settings), "square": square, "classes": classes, "seeds": seeds}, [args.data])
+    key = work_key({**asdict(settings), "classes": classes, "seeds": seeds}, [args.data])
     with (
         resumable_dir(args.out, key) as out_dir,
         fresh_dir(args.metrics) as metrics_dir,
@@ -56,7 +56,7 @@ def main() -> None:
             results_file = out_dir / f".{seed}.json"
             if not (out_dir / str(seed)).is_dir():
                 checkpoint = Checkpoint(out_dir / f".{seed}.pt")
-                trained = train_seed(run, settings, data, classes, square, args.data, checkpoint)
+                trained = train_seed(run, settings, data, classes, args.data, checkpoint)
                 found = {**run, **describe(trained, data, classes, draw)}
                 write_json(results_file, {"metrics": found, "history": trained.history})
                 save_whole(out_dir / str(seed), trained)
@@ -82,6 +82,8 @@ class Settings:
     recipe: Recipe
     arm: ArmTraining
     train: TrainParams
+    square: Square
+    sixteen_bit_maximum: int | None
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,6 +96,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--metrics", type=Path, required=True, help="folder for a JSON file per seed")
     parser.add_argument("--history", type=Path, required=True, help="folder for a CSV file per seed")
     return parser.parse_args()
+
+
+def read_prepared(params: Path, key: str, kind: Any) -> Any:
+    """One setting of section `prepare`; the stage does not depend on the others."""
+    return convert(read_section(params, f"prepare.{key}", object), kind, f"{params}: prepare.{key}")
 
 
 def require_every_class(data: Packed, classes: list[str], where: Path) -> None:
@@ -109,7 +116,6 @@ def train_seed(
     settings: Settings,
     data: Packed,
     classes: list[str],
-    square: Square,
     where: Path,
     checkpoint: Checkpoint,
 ) -> Trained:
@@ -126,7 +132,8 @@ def train_seed(
             shared=settings.train,
             seed=run["seed"],
             device=prepare_device(settings.train.num_threads),
-            square=square,
+            square=settings.square,
+            sixteen_bit_maximum=settings.sixteen_bit_maximum,
             report=log.metrics,
             title=f"{run['model']} on {run['dataset']}, seed {run['seed']}",
             checkpoint=checkpoint,

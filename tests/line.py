@@ -111,7 +111,7 @@ def run_study(folder: Path) -> None:
     params["fidelity"] |= {"num_images": 2}
     params["base"] |= {"model": "tiny", "vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
     params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
-    params["prepare"]["num_folds"] = 3
+    params["prepare"] |= {"num_folds": 3, "sixteen_bit_maximum": 4095}  # no photo has 16 bits
     del params["datasets"]["oversampled"]  # two arms show as much as three
     params["seeds"] = params["generator_seeds"] = [0, 1]
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

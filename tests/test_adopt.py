@@ -318,7 +318,7 @@ def test_seventy_classes_have_tokens_of_their_own(checkout: Path, tmp_path: Path
 
 def test_equal_classes_are_taken_where_an_arm_needs_no_imbalance(checkout: Path, tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "leaves", {"one": 8, "other": 8})
-    with pytest.raises(SystemExit, match="nothing to balance .* --preset arms"):
+    with pytest.raises(SystemExit, match="all classes have 8 photos; nothing to balance .* --preset arms"):
         adopt(photos)
     adopt(photos, "--preset", "arms")
     assert list(read_params(checkout)["concepts"]) == ["one", "other"]

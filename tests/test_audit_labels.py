@@ -49,6 +49,12 @@ def test_a_probe_does_not_learn_from_the_fold_that_it_judges() -> None:
     assert np.array_equal(out_of_fold(images, labels, folds, CLASSES, PARAMS)[is_out], before)
 
 
+def test_probes_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    out_of_fold(*shades(), CLASSES, replace(PARAMS, probe_epochs=1))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines and all(line.startswith("label errors: ") for line in lines)
+
+
 def test_precision_and_recall_are_of_the_known_errors() -> None:
     scores = score_doubts([True, True, False, False, True], [True, False, True, True, False])
     assert scores == {"num_wrong": 3, "precision": pytest.approx(1 / 3), "recall": pytest.approx(1 / 3)}

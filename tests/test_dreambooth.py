@@ -19,8 +19,9 @@ from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.latents import encode_prompts
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth import training
+from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training import Half, Preview, Prompts, encode_set, half_losses, train_dreambooth
+from sdaug.dreambooth.training import Preview, train_dreambooth
 
 KNOBS = DreamBoothParams(
     method="full",

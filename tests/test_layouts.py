@@ -89,6 +89,13 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, str], set[str | None]]] = {
         {"train", "val", "test"},
     ),
     "pieces of classes": (several("part_1/a", "part_1/b", "part_2/a", "part_2/b"), {"a": "a", "b": "b"}, {None}),
+    "one patient per class": (several("rust/p1", "healthy/p3"), {"healthy": "healthy", "rust": "rust"}, {None}),
+    "photos beside the only folder of a class": (
+        ["rust/old/a.jpg", "rust/b.jpg", "healthy/new/c.jpg"], {"healthy": "healthy", "rust": "rust"}, {None},
+    ),
+    "a name that all classes have within them": (
+        several("rust/images", "healthy/images"), {"healthy": "healthy", "rust": "rust"}, {None},
+    ),
     "years below train": (
         several("train/2021/rust", "train/2022/rust", "train/2021/healthy", "test/2022/rust", "test/2022/healthy"),
         {"healthy": "healthy", "rust": "rust"},
@@ -112,14 +119,40 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         several("rust/p1", "rust/p2", "healthy/p1", "healthy/p2"),
         r"which ones are the classes\? --class-level 1: healthy, rust; --class-level 2: p1, p2",
     ),
+    "a folder with one other in each": (
+        several("north/rust", "south/spot"),
+        r"which ones are the classes\? --class-level 1: north, south; --class-level 2: rust, spot",
+    ),
+    "a folder with one other in most": (
+        several("north/rust", "south/spot", "south/mildew"),
+        r"--class-level 1: north, south; --class-level 2: mildew, rust, spot",
+    ),
+    "folders in folders with one other in each": (
+        several("north/rust/wet", "south/spot/dry"),
+        r"--class-level 1: north, south; --class-level 2: rust, spot; --class-level 3: dry, wet",
+    ),
+    "numbered farms with a class each": (
+        several("farm1/rust", "farm2/spot"),
+        r"--class-level 1: farm1, farm2; --class-level 2: rust, spot",
+    ),
     "a folder beside train": (several("train/a", "test/a", "more/a"), "more: a folder beside test/, train/"),
+    "a class in parts and one that is not": (
+        ["healthy/a.jpg", "healthy/b.jpg", *several("rust/train", "rust/test")],
+        r"healthy: 2 photos, and no train/ or test/ as in .*rust; divide them .* of rust together .*--drop healthy",
+    ),
+    "a class in parts and one in other folders": (
+        several("healthy/lab", "rust/train", "rust/test"), "healthy: 2 photos, and no train/ or test/ as in .*rust;",
+    ),
+    "a year's class in parts and one that is not": (
+        ["2021/healthy/a.jpg", *several("2021/rust/train", "2021/rust/test")], "--ignore '2021/healthy'",
+    ),
     "train twice": (several("train/a", "Training/a", "test/a"), "need one of each kind"),
     "pieces": (several("part_1", "part_2"), "part_1, part_2 look like pieces of one set"),
     "pieces with the name of their set": (several("HAM_images_part_1", "HAM_images_part_2"), "give a table"),
     "years": (several("2021", "2022"), r"--class-level \(1 if they are the classes\)"),
     "pieces with a class each": (several("batch 1/a", "batch 2/b"), "batch 1, batch 2 look like pieces"),
     "photos in no folder": (["x.jpg", "y.jpg"], "no folders that could be classes; give a table"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -127,6 +160,21 @@ def test_folder_that_can_be_read_in_two_ways_is_refused(tmp_path: Path, kind: st
     paths, message = REFUSED[kind]
     with pytest.raises(ValueError, match=message):
         survey_folder(make_files(tmp_path / "photos", paths))
+
+
+def test_a_class_that_is_not_in_parts_can_be_left_out(tmp_path: Path) -> None:
+    paths = ["healthy/a.jpg", *several("rust/train", "rust/test", "spot/train", "spot/test"), "notes/a.txt"]
+    folder = make_files(tmp_path / "photos", paths)
+    survey = survey_folder(folder, layout=Layout(left_out=["healthy", "notes"]))
+    assert survey.counts == {"rust": 2, "spot": 2} and survey.has_test
+
+
+def test_folders_within_classes_are_told_where_they_could_be_classes(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "photos", several("rust/nikon", "rust/phone", "healthy/lab", "healthy/field"))
+    rule = "folders within classes: field, lab, nikon, phone; if these are the classes, give --class-level 2"
+    assert rule in survey_folder(folder).notes
+    assert survey_folder(folder, class_level=1).notes == ()
+    assert survey_folder(make_files(tmp_path / "own", several("rust/p1", "rust/p2", "healthy/p3"))).notes == ()
 
 
 def test_level_of_classes_can_be_said(tmp_path: Path) -> None:

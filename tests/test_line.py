@@ -62,6 +62,11 @@ def test_the_audit_finds_no_leak(study: Path) -> None:
     assert (len(photos["checks"]), len(images["checks"])) == (8, 3)
 
 
+def test_models_record_how_photos_were_prepared(study: Path) -> None:
+    card = json.loads((study / "models" / "classifiers" / "custom-original" / "0" / "config.json").read_text())
+    assert {"prepared_pixels": 64, "square": "crop", "sixteen_bit_maximum": 4095}.items() <= card.items()
+
+
 def test_generators_load_in_plain_diffusers(study: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(study / "models" / "dreambooth" / "stripes" / "1")
     assert pipeline.unet is not None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,41 @@ def test_probabilities_are_those_of_the_prepared_photo(
     found = np.array([[float(row["p_healthy"]), float(row["p_ill"])] for row in rows])
     assert found == pytest.approx(wanted, abs=1e-5)
     assert [row["class"] for row in rows] == [CLASSES[k] for k in wanted.argmax(axis=1)]
+
+
+def save_deep(path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 40)).astype(np.uint16)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("maximum", [4095, None])
+def test_16_bit_photos_are_scaled_as_the_card_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], maximum: int | None
+) -> None:
+    torch.manual_seed(0)
+    model, card = build_model(RECIPE, CLASSES, prepared_pixels=32, sixteen_bit_maximum=maximum)
+    save_model(tmp_path, model.state_dict(), card)
+    photo = save_deep(tmp_path / "deep.png")
+    main(["predict", str(tmp_path), str(photo)])
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    pixels = decode_photo(photo.read_bytes(), size_pixels=32, square="crop", sixteen_bit_maximum=maximum)
+    wanted = predict(model.to(memory_format=torch.channels_last), pixels[None], card)
+    assert pixels.max() > 100 or maximum is None
+    assert [float(row["p_healthy"]), float(row["p_ill"])] == pytest.approx(wanted[0], abs=1e-5)
+
+
+def test_a_card_from_before_the_setting_still_loads(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = save_deep(tmp_path / "deep.png")
+    main(["predict", str(model_dir), str(photo)])
+    wanted = capsys.readouterr().out
+    card = json.loads((model_dir / "config.json").read_text())
+    del card["sixteen_bit_maximum"]
+    (model_dir / "config.json").write_text(json.dumps(card))
+    main(["predict", str(model_dir), str(photo)])
+    assert capsys.readouterr().out == wanted
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ SEED = 2571  # with which no class of the fixture `raw` misses a part
 KNOBS: dict[str, Any] = {
     "size_pixels": 32,
     "square": "crop",
+    "sixteen_bit_maximum": None,
     "group_pattern": None,
     "split": "made",
     "test_fraction": 0.25,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from dvc.utils.hydra import apply_overrides
 
 from sdaug.check.study import check_study
@@ -25,6 +26,16 @@ def values() -> dict[str, Any]:
 def test_committed_file_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     check_study(read_params(path), path)
+
+
+@pytest.mark.parametrize("path", [PARAMS, *PRESETS], ids=lambda path: path.stem)
+def test_keys_that_stages_depend_on_stand_in_every_file(path: Path) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    keys = {key for stage in stages for key in stage.get("params", []) if isinstance(key, str) and "${" not in key}
+    sections = read_params(path)
+    # DVC would stop at a missing key, after hours if the stage is a late one.
+    dotted = [key.split(".") for key in keys if "." in key]
+    assert [key for key in dotted if key[1] not in sections[key[0]]] == [] and len(dotted) > 3
 
 
 def test_no_preset_is_a_copy_of_the_default() -> None:

@@ -67,6 +67,7 @@ def out_of_fold(
             seed=params.seed,
             device=torch.device("cpu"),
             title=f"probe without fold {fold}",
+            is_quiet=True,
         )
         probabilities[is_out] = predict(trained.build(), images[is_out], trained.card)
     return probabilities

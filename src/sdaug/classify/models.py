@@ -25,8 +25,8 @@ WEIGHTS, CARD = "model.safetensors", "config.json"
 class ModelCard:
     """What is needed besides the weights to use a trained classifier; `mean` and `std` apply to pixels in [0, 1].
 
-    `pretrained` is the hub id and commit of the initial weights. `prepared_pixels` and `square` say how photos were
-    prepared before they were resized to `image_size`.
+    `pretrained` is the hub id and commit of the initial weights. `prepared_pixels`, `square` and
+    `sixteen_bit_maximum` say how photos were prepared before they were resized to `image_size`.
     """
 
     architecture: str
@@ -38,10 +38,16 @@ class ModelCard:
     pretrained: str | None
     prepared_pixels: int
     square: Square
+    sixteen_bit_maximum: int | None = None  # older cards lack it
 
 
 def build_model(
-    recipe: Recipe, classes: Sequence[str], *, prepared_pixels: int, square: Square = "crop"
+    recipe: Recipe,
+    classes: Sequence[str],
+    *,
+    prepared_pixels: int,
+    square: Square = "crop",
+    sixteen_bit_maximum: int | None = None,
 ) -> tuple[nn.Module, ModelCard]:
     """An untrained or pretrained model with one output per class, and its card.
 
@@ -77,6 +83,7 @@ def build_model(
         pretrained=find_origin(normal) if recipe.pretrained else None,
         prepared_pixels=prepared_pixels,
         square=square,
+        sixteen_bit_maximum=sixteen_bit_maximum,
     )
     return model, card
 

@@ -6,11 +6,10 @@ encoder is trained. Trainable weights are float32 at any precision.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -20,14 +19,13 @@ from sdaug.common.checkpoint import Checkpoint, Progress, State
 from sdaug.common.device import announce, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.params import ConceptParams
-from sdaug.common.precision import autocast, name_precision, resolve_precision
+from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
-from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, prompt_tokens
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.flat_parameter import FlatParameter
+from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
 
 REPORT_STEPS = 10  # reading the losses makes the host wait for a GPU
@@ -35,16 +33,6 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 
 Report = Callable[[int, Mapping[str, float]], None]
 Preview = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Half:
-    """One term of the objective, instance or prior: its images, prompt and loss weight."""
-
-    name: str
-    latents: Latents
-    prompt: str
-    weight: float
 
 
 def train_dreambooth(
@@ -233,61 +221,6 @@ class Loop:
     def _set_training(self, *, is_on: bool) -> None:
         self._pipeline.unet.train(is_on)
         self._pipeline.text_encoder.train(is_on and self._params.train_text_encoder)
-
-
-def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
-    """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
-    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
-    return latents.scaled(pipeline.vae.config.scaling_factor)
-
-
-def half_losses(
-    unet: UNet2DConditionModel,
-    noise_levels: DDIMScheduler,
-    halves: Sequence[Half],
-    prompts: torch.Tensor,
-    params: DreamBoothParams,
-    stream: torch.Generator,
-    dtype: torch.dtype,
-) -> tuple[torch.Tensor, ...]:
-    """The mean loss of each term, from a single forward pass; `prompts` is `(halves, T, D)`."""
-    size = params.batch_size
-    # Images of one half after those of the other, as attention by prompt and `view` below expect.
-    latents = torch.cat(
-        [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
-    )
-    with autocast(latents.device, dtype):  # not pipeline.device, which searches all of its parts
-        losses = denoising_loss(
-            unet,
-            noise_levels,
-            latents,
-            prompts,
-            stream,
-            min_snr_gamma=params.min_snr_gamma,
-            noise_offset=params.noise_offset,
-        )
-    return tuple(losses.view(len(halves), size).mean(dim=1))
-
-
-class Prompts:
-    """The prompt embeddings `(halves, T, D)`: computed once, or at each call if the text encoder is trained."""
-
-    def __init__(
-        self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
-    ) -> None:
-        texts = [half.prompt for half in halves]
-        self._pipeline, self._dtype = pipeline, dtype
-        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
-        tokens = prompt_tokens(pipeline.tokenizer, texts).to(pipeline.device)
-        has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
-        self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
-
-    def __call__(self) -> torch.Tensor:
-        if self._fixed is not None:
-            return self._fixed
-        with autocast(self._pipeline.device, self._dtype):
-            embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
-        return embeddings
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from sdaug.common.progress import progress
-from sdaug.photos.folders import SYSTEM_FILES
 from sdaug.photos.formats import PHOTO_SUFFIXES
+from sdaug.photos.tree import SYSTEM_FILES
 
 # Photos hardly get smaller in an archive. Text that unpacks to thousands of times its size is a bomb.
 MAX_RATIO = 50

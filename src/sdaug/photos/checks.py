@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdaug.common.manifest import Photo
-from sdaug.photos.folders import Part, Source
+from sdaug.photos.folders import Source
 from sdaug.photos.folds import TEST
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.tree import Part
 
 PARTS = {"made": "one for the test set and one per fold", "given": "one per fold"}
 

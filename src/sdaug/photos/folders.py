@@ -3,25 +3,16 @@
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sdaug.common.sections import NAME
-from sdaug.photos.formats import LOST_SUFFIXES, PHOTO_SUFFIXES, unread_suffixes
+from sdaug.photos.formats import is_photo, is_picture, unread_suffixes
 from sdaug.photos.label_table import Labelled, match_rows
 from sdaug.photos.layout import Layout
-
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # Windows and macOS write them beside photos
-
-Part = Literal["train", "val", "test"]
-# What data sets call their parts, in any case, alone or with "set" or "data" after it: `training_set`, `Test data`.
-PART_FOLDERS: dict[Part, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validate", "validation"),
-    "test": ("test", "testing"),
-}
+from sdaug.photos.tree import Part, Place, Tree, is_followed, is_hidden, is_utf8, part_of, read_tree, walk
 
 
 class Source(NamedTuple):
@@ -31,24 +22,6 @@ class Source(NamedTuple):
     label: str
     part: Part | None
     group: str | None = None
-
-
-class Place(NamedTuple):
-    """A file or folder below the raw folder: the folders above it without that of its part, and its part.
-
-    Of a folder, `folders` ends with its own name.
-    """
-
-    path: Path
-    folders: tuple[str, ...]
-    part: Part | None
-
-
-class Tree(NamedTuple):
-    """All files and folders below the raw folder that the layout does not leave out, in the order of their paths."""
-
-    files: list[Place]
-    folders: list[Place]
 
 
 class Unused(NamedTuple):
@@ -81,31 +54,6 @@ def find_unread(raw: Path, classes: Sequence[str], layout: Layout | None = None)
     return unread_suffixes((source.label, source.path) for source in _class_files(raw, classes, layout or Layout()))
 
 
-def read_tree(raw: Path, layout: Layout, classes: Collection[str] = ()) -> Tree:
-    """What is below the raw folder; a class may itself be named train or test, and then `classes` has to name it.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: a folder lies beside `train/` and the others, or two folders are one part.
-    """
-    if not raw.is_dir():
-        raise FileNotFoundError(f"{raw}: no such folder; set prepare.raw to a folder of class folders")
-    files, folders = list[PurePosixPath](), list[PurePosixPath]()
-    for inner in _walk(raw, PurePosixPath()):
-        (folders if (raw / inner).is_dir() else files).append(inner)
-    files, folders = (
-        [inner for inner in found if inner.parts[0] not in layout.left_out and not layout.is_ignored(inner)]
-        for found in (files, folders)
-    )
-    depth, left_out = _split_depth(raw, folders, layout, classes), [(name,) for name in layout.left_out]
-    tree = Tree(
-        files=[_place(raw, inner, inner.parts[:-1], depth) for inner in files],
-        folders=[_place(raw, inner, inner.parts, depth) for inner in folders if len(inner.parts) - 1 != depth],
-    )
-    level = layout.class_level
-    return Tree(*([place for place in places if place.folders[level - 1 : level] not in left_out] for places in tree))
-
-
 def class_folder_names(tree: Tree, class_level: int) -> list[str]:
     """The names of the folders at the level of classes, in the order of `natural_key`."""
     names = {place.folders[class_level - 1] for place in tree.folders if len(place.folders) == class_level}
@@ -120,7 +68,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def count_ignored(raw: Path, sources: Sequence[Source]) -> int:
     """The number of files below `raw` that are not photos of a class; hidden and system files are not counted."""
-    return sum(1 for inner in _walk(raw, PurePosixPath()) if not (raw / inner).is_dir()) - len(sources)
+    return sum(1 for inner in walk(raw, PurePosixPath()) if not (raw / inner).is_dir()) - len(sources)
 
 
 def find_unused(raw: Path) -> list[Unused]:
@@ -132,21 +80,21 @@ def find_unused(raw: Path) -> list[Unused]:
     found = []
     for path in raw.rglob("*"):
         inner = path.relative_to(raw)
-        if any(_is_hidden(part) for part in inner.parts):
+        if any(is_hidden(part) for part in inner.parts):
             continue
         reason = _fault(path)
-        if reason and not (path.is_dir() and _is_followed(PurePosixPath(*inner.parts))):
+        if reason and not (path.is_dir() and is_followed(PurePosixPath(*inner.parts))):
             found.append(Unused(os.fsencode(inner.as_posix()).decode("utf-8", "backslashreplace"), reason))
     return sorted(found)
 
 
 def only_folder(raw: Path) -> Path:
     """The folder itself, or what it wraps: archives often hold a single folder, which holds all others."""
-    names = sorted(path.name for path in raw.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    names = sorted(path.name for path in raw.iterdir() if path.is_dir() and not is_hidden(path.name))
     holds_photos = any(is_photo(path) for path in raw.iterdir())
     if len(names) != 1 or holds_photos or part_of(names[0]):
         return raw
-    holds_folders = any(path.is_dir() and not _is_hidden(path.name) for path in (raw / names[0]).iterdir())
+    holds_folders = any(path.is_dir() and not is_hidden(path.name) for path in (raw / names[0]).iterdir())
     return only_folder(raw / names[0]) if holds_folders else raw
 
 
@@ -174,31 +122,6 @@ def class_ids(names: Sequence[str]) -> dict[str, str]:
             ids[name] = f"{stem}_{number}"
         taken.add(ids[name])
     return ids
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a file name can be written to a table: other bytes reach Python as lone surrogates."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def is_photo(path: Path) -> bool:
-    """Whether a file is a photo of a kind that is read, by its suffix."""
-    return path.suffix.lower() in PHOTO_SUFFIXES
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, read or not, by its suffix."""
-    return is_photo(path) or path.suffix.lower() in LOST_SUFFIXES
-
-
-def part_of(name: str) -> Part | None:
-    """The part that a folder is by its name."""
-    word = re.sub(r"[ _-]*(set|data)?$", "", name.lower())
-    return next((part for part, names in PART_FOLDERS.items() if word in names), None)
 
 
 def _class_files(raw: Path, classes: Sequence[str], layout: Layout) -> list[Source]:
@@ -248,39 +171,6 @@ def _labelled_files(raw: Path, classes: Sequence[str], layout: Layout, tree: Tre
     ]
 
 
-def _split_depth(raw: Path, folders: Sequence[PurePosixPath], layout: Layout, classes: Collection[str]) -> int | None:
-    """How deep `train/` and the others lie; None if there are none."""
-    names_at: dict[int, dict[PurePosixPath, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for inner in folders:
-        if inner.name not in layout.left_out:
-            names_at[len(inner.parts) - 1][inner.parent].add(inner.name)
-    for depth in sorted(names_at):
-        names = sorted(set().union(*names_at[depth].values()))
-        parts = [name for name in names if name not in classes and part_of(name)]
-        others = [name for name in names if name not in parts]
-        # Deeper down, a lone `test` among other folders is nothing special.
-        if not parts or (others and depth and len({part_of(name) for name in parts}) < 2):
-            continue
-        if others:
-            beside = min(inner for inner in folders if inner.name == others[0] and len(inner.parts) - 1 == depth)
-            raise ValueError(
-                f"{raw / beside}: a folder beside {', '.join(f'{name}/' for name in parts)}; move it away or into one "
-                "of them, or name it in prepare.left_out (`sdaug adopt --drop`)"
-            )
-        for parent, there in names_at[depth].items():
-            if len({part_of(name) for name in there}) < len(there):
-                where = ", ".join(sorted(there))
-                raise ValueError(f"{raw / parent}: folders {where}; need one of each kind: put their photos together")
-        return depth
-    return None
-
-
-def _place(raw: Path, inner: PurePosixPath, folders: tuple[str, ...], depth: int | None) -> Place:
-    if depth is None or len(folders) <= depth:
-        return Place(raw / inner, folders, None)
-    return Place(raw / inner, folders[:depth] + folders[depth + 1 :], part_of(folders[depth]))
-
-
 def _match_names(
     raw: Path, names: Collection[str], classes: Sequence[str], layout: Layout, part: Part | None
 ) -> dict[str, str]:
@@ -309,25 +199,6 @@ def _match_names(
     )
 
 
-def _walk(raw: Path, inner: PurePosixPath) -> Iterator[PurePosixPath]:
-    """Files and folders below `raw`, except hidden and system ones and names that no table could hold."""
-    for path in sorted((raw / inner).iterdir()):
-        if _is_hidden(path.name) or not is_utf8(path.name):
-            continue
-        below = inner / path.name
-        if path.is_dir():
-            if not path.is_symlink() or _is_followed(below):
-                yield below
-                yield from _walk(raw, below)
-        elif path.is_file():
-            yield below
-
-
-def _is_followed(inner: PurePosixPath) -> bool:
-    """Whether a link to a folder is followed: one that is itself a class folder, which someone put there to say so."""
-    return len(inner.parts) == 1 or (len(inner.parts) == 2 and part_of(inner.parts[0]) is not None)
-
-
 def _fault(path: Path) -> str | None:
     if not is_utf8(path.name):
         return "the name is not UTF-8; rename it"
@@ -341,7 +212,3 @@ def _fault(path: Path) -> str | None:
 def _folded(name: str) -> str:
     """The name without case, and with accents written in one way (macOS and Linux differ)."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FILES

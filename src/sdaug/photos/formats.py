@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 # An explicit list, so that a disguised file cannot reach decoders that run other programs (EPS: Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
@@ -46,6 +46,16 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 
 class UnreadablePhotoError(ValueError):
     """A file that holds no usable photo; the message is the reason, on one line."""
+
+
+def is_photo(path: PurePath) -> bool:
+    """Whether a file is a photo of a kind that is read, by its suffix."""
+    return path.suffix.lower() in PHOTO_SUFFIXES
+
+
+def is_picture(path: PurePath) -> bool:
+    """Whether a file is a picture, read or not, by its suffix."""
+    return is_photo(path) or path.suffix.lower() in LOST_SUFFIXES
 
 
 def is_heif(content: bytes) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sdaug.photos.folders import Tree, is_picture, natural_key
+from sdaug.photos.folders import natural_key
+from sdaug.photos.formats import is_picture
+from sdaug.photos.tree import Tree
 
 NUM_NAMED = 5  # folder names that an error shows of each level
 # Folders of a set that was divided to be handed out, or taken in several years, and not by classes.
@@ -39,16 +41,33 @@ def choose_class_level(folder: Path, tree: Tree) -> int:
         )
     names = {level: sorted({at[level - 1] for at in above if len(at) >= level}) for level in range(1, depth + 1)}
     first = next((level for level in names if len(names[level]) > 1), depth)
-    repeated = [level for level in range(first + 1, depth + 1) if _repeats(above, level)]
-    if not repeated:
+    # A name that all have, such as `images`, tells no classes apart.
+    below = [level for level in range(first + 1, depth + 1) if len(names[level]) > 1]
+    repeated = [level for level in below if _repeats(above, level)]
+    chosen = repeated[-1] if repeated else first
+    if repeated:
+        # Numbered folders in every class may be patients, and so may numbered scores in every year.
+        is_doubted = _numberness(names[chosen]) > _numberness(names[first])
+    else:
         _refuse_pieces(folder, first, names[first])
-        return first
-    chosen = repeated[-1]
-    # Numbered folders in every class may be patients, and so may numbered scores in every year.
-    if _numberness(names[chosen]) > _numberness(names[first]):
-        shown = "; ".join(f"--class-level {level}: {_shown(names[level])}" for level in range(first, depth + 1))
+        # One folder in each: both names are of the same photos. Numbered ones could be patients, and no classes.
+        single = [level for level in below if _is_single(above, first, level)]
+        is_doubted = any(_numberness(names[level]) <= _numberness(names[first]) for level in single)
+    if is_doubted:
+        shown = "; ".join(f"--class-level {level}: {_shown(names[level])}" for level in (first, *below))
         raise ValueError(f"{folder}: folders within folders; which ones are the classes? {shown}")
     return chosen
+
+
+def name_deeper_folders(tree: Tree, class_level: int) -> str | None:
+    """What to say of folders within the classes that could be classes themselves; None if there are none such."""
+    above = [place.folders for place in tree.files if is_picture(place.path) and len(place.folders) > class_level]
+    names, deeper = ({at[level - 1] for at in above} for level in (class_level, class_level + 1))
+    if len(deeper) < 2 or _repeats(above, class_level + 1) or _numberness([*deeper]) > _numberness([*names]):
+        return None
+    return (
+        f"folders within classes: {_shown([*deeper])}; if these are the classes, give --class-level {class_level + 1}"
+    )
 
 
 def _refuse_pieces(folder: Path, level: int, names: Sequence[str]) -> None:
@@ -111,6 +130,16 @@ def _repeats(above: Iterable[tuple[str, ...]], level: int) -> bool:
         if len(at) >= level:
             parents[at[level - 1]].add(at[: level - 1])
     return 2 * sum(len(there) > 1 for there in parents.values()) >= len(parents) > 0
+
+
+def _is_single(above: Iterable[tuple[str, ...]], first: int, level: int) -> bool:
+    """Whether all photos lie so far down, and most folders of level `first` have a single folder there."""
+    inner: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+    for at in above:
+        if len(at) < level:
+            return False
+        inner[at[:first]].add(at[:level])
+    return 2 * sum(len(there) == 1 for there in inner.values()) >= len(inner)
 
 
 def _numberness(names: Sequence[str]) -> int:

@@ -13,9 +13,10 @@ from sdaug.common.images import save_png
 from sdaug.common.progress import progress
 from sdaug.photos.checks import Broken
 from sdaug.photos.decode import open_photo, to_square
-from sdaug.photos.folders import Part, Source
+from sdaug.photos.folders import Source
 from sdaug.photos.formats import UnreadablePhotoError
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.tree import Part
 
 NUM_DECODERS = 2  # threads, because Pillow decodes without holding the GIL
 

@@ -17,6 +17,7 @@ class PrepareParams:
     raw: Path
     size_pixels: int
     square: Square
+    sixteen_bit_maximum: int | None  # the 16-bit value that is white, in files that do not state it
     group_pattern: str | None
     split: Literal["given", "made"]
     test_fraction: float
@@ -31,7 +32,6 @@ class PrepareParams:
     labels: LabelTable | None = None  # a table of labels, in place of class folders
     left_out: list[str] = field(default_factory=list)  # folders, or classes of a table, that the study does not use
     ignore: list[str] = field(default_factory=list)  # patterns of paths, such as `*_mask.png`
-    sixteen_bit_maximum: int | None = None  # the 16-bit value that is white, in files that do not state it
 
     def __post_init__(self) -> None:
         is_size = 32 <= self.size_pixels <= 1024 and self.size_pixels % 8 == 0

@@ -93,8 +93,9 @@ def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below
     rare = list(rare_classes(survey, rare_below=rare_below))
     if not rare:
         fewest, largest = min(survey.counts.values()), max(survey.counts.values())
+        span = f"{largest}" if fewest == largest else f"{fewest} to {largest}"
         raise ValueError(
-            f"{survey.folder}: all classes have {fewest} to {largest} photos; nothing to balance with --rare-below "
+            f"{survey.folder}: all classes have {span} photos; nothing to balance with --rare-below "
             f"{rare_below:g}; raise it, or take --preset arms, which draws as many images of every class"
         )
     return rare

@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdaug.check.batches import lower_batches, num_training
 from sdaug.check.study import check_study
-from sdaug.common.params import Square
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
@@ -43,6 +42,9 @@ from sdaug.run.mlflow_sync import sync_mlflow
 from sdaug.run.plan import add_plan
 from sdaug.run.survey import Survey, describe_groups, describe_survey, refuse_masks, survey_folder
 from sdaug.run.words import clean_subject, find_mirrored, prompts_of
+
+if TYPE_CHECKING:  # imports torch
+    from sdaug.classify.models import ModelCard
 
 PRESETS, CURRENT = Path("presets"), "current"
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
@@ -231,16 +233,22 @@ def run_predict(args: argparse.Namespace) -> None:
     from sdaug.common.device import prepare_device
 
     model, card = load_model(args.model, prepare_device())
-    photos = [_read_photo(path, size_pixels=card.prepared_pixels, square=card.square) for path in args.photos]
+    photos = [_read_photo(path, card) for path in args.photos]
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["file", "class", *(f"p_{label}" for label in card.classes)])
     for path, probabilities in zip(args.photos, predict(model, np.stack(photos), card), strict=True):
         rows.writerow([path, card.classes[probabilities.argmax()], *(f"{p:.6f}" for p in probabilities)])
 
 
-def _read_photo(path: Path, *, size_pixels: int, square: Square) -> NDArray[np.uint8]:
+def _read_photo(path: Path, card: "ModelCard") -> NDArray[np.uint8]:
+    """The photo `(H, W, 3)` as `prepare` made those that the model has learnt from."""
     try:
-        return decode_photo(path.read_bytes(), size_pixels=size_pixels, square=square)
+        return decode_photo(
+            path.read_bytes(),
+            size_pixels=card.prepared_pixels,
+            square=card.square,
+            sixteen_bit_maximum=card.sixteen_bit_maximum,
+        )
     except OSError as error:
         raise FileNotFoundError(f"{path}: cannot be read ({error.strerror}); give image files, not folders") from error
     except UnreadablePhotoError as error:

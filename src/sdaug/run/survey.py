@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sdaug.photos.folders import (
     Source,
-    Tree,
     Unused,
     class_folder_names,
     class_ids,
@@ -15,16 +14,15 @@ from sdaug.photos.folders import (
     find_photos,
     find_unread,
     find_unused,
-    is_picture,
     natural_key,
-    read_tree,
 )
-from sdaug.photos.formats import describe_unread
+from sdaug.photos.formats import describe_unread, is_picture
 from sdaug.photos.groups import find_groups, group_sizes
 from sdaug.photos.label_table import match_rows
 from sdaug.photos.layout import Layout
-from sdaug.photos.levels import choose_class_level, find_masks
+from sdaug.photos.levels import choose_class_level, find_masks, name_deeper_folders
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.tree import Tree, read_tree
 
 NUM_NAMED = 5  # paths that are named of each kind
 TRAIN = "train"
@@ -70,8 +68,10 @@ def survey_folder(
     layout = layout or Layout()
     dropped = list(layout.left_out)
     tree = read_tree(folder, replace(layout, left_out=_folders_at_top(folder, dropped)), order or ())
+    asked = None
     if layout.labels is None:
         layout = replace(layout, class_level=class_level or choose_class_level(folder, tree))
+        asked = None if class_level else name_deeper_folders(tree, layout.class_level)
     there = _names(folder, tree, layout)
     if class_level and not there:
         depth = max((len(place.folders) for place in tree.folders), default=0)
@@ -80,7 +80,8 @@ def survey_folder(
     found = [name for name in there if name not in layout.left_out]
     classes, names = _ordered(folder, order, found)
     layout = replace(layout, class_names={label: name for label, name in names.items() if label != name})
-    return _count(folder, classes, layout)
+    survey = _count(folder, classes, layout)
+    return replace(survey, notes=(*survey.notes, asked)) if asked else survey
 
 
 def refuse_masks(survey: Survey) -> None:

@@ -18,7 +18,9 @@ MIRRORED = (
     ("clockwise", "counterclockwise"),
     ("clockwise", "anticlockwise"),
     ("cw", "ccw"),
+    ("od", "os"),  # oculus dexter and sinister: the right and the left eye
 )
+COMPOUNDED = 4  # letters of a word from which on it may be part of another: `leftturn`, but not `lamp` and `ramp`
 
 
 def clean_subject(text: str) -> str:
@@ -61,11 +63,25 @@ def prompts_of(params: Mapping[str, Any]) -> list[str]:
 
 
 def find_mirrored(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of class names that differ in a word and its mirror image alone, such as `turn left` and `turn right`."""
+    """Pairs of class names that differ in a word and its mirror image alone, such as `turn left` and `turn right`.
+
+    The word may be a part of another, at its start or end: `leftturn` and `rightturn`.
+    """
     words_of = {name: tuple(re.findall(r"[^\W\d_]+|\d+", name.casefold())) for name in names}
     found = []
     for one in names:
         for a, b in MIRRORED:
-            swapped = tuple(b if word == a else word for word in words_of[one])
+            swapped = tuple(_swapped(word, a, b) for word in words_of[one])
             found += [(one, other) for other in names if swapped != words_of[one] and words_of[other] == swapped]
     return found
+
+
+def _swapped(word: str, one: str, other: str) -> str:
+    """The word with `other` in place of `one`, if that is the word, or its start or end."""
+    if word == one:
+        return other
+    if min(len(one), len(other)) < COMPOUNDED:
+        return word
+    if word.startswith(one):
+        return other + word.removeprefix(one)
+    return word.removesuffix(one) + other if word.endswith(one) else word

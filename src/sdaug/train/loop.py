@@ -40,9 +40,10 @@ class Loop:
         shared: TrainParams,
         seed: int,
         title: str,
+        is_quiet: bool = False,
     ) -> None:
         self._model, self._card, self._reader, self._shared = model, card, reader, shared
-        self._recipe, self._arm, self._title = phase.recipe, phase.arm, title
+        self._recipe, self._arm, self._title, self._is_quiet = phase.recipe, phase.arm, title, is_quiet
         self._device, self._num_classes = next(model.parameters()).device, len(card.classes)
         self.dtype = resolve_precision(shared.precision, self._device)
         # The loss: weights of classes and of images.
@@ -70,7 +71,8 @@ class Loop:
         self._optimizer = build_optimizer(model, phase.recipe)
         self._schedule = build_schedule(self._optimizer, phase.recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
-        announce(title, self._device, name_precision(self.dtype), model.parameters(), model.parameters())
+        if not is_quiet:
+            announce(title, self._device, name_precision(self.dtype), model.parameters(), model.parameters())
 
     @property
     def kept(self) -> nn.Module:
@@ -87,9 +89,9 @@ class Loop:
         return exposure if self._by_class is None else exposure * np.array(self._by_class)[self._labels]
 
     def numbers(self, first: int = 1) -> Iterator[int]:
-        """The numbers of the epochs, from 1 or where a stopped run was, with a progress line."""
+        """The numbers of the epochs, from 1 or where a stopped run was, with a progress line unless it is quiet."""
         numbers = range(first, self._num_epochs + 1)
-        yield from progress(numbers, title=self._title, total=len(numbers), unit="epoch")
+        yield from numbers if self._is_quiet else progress(numbers, title=self._title, total=len(numbers), unit="epoch")
 
     def train_epoch(self, epoch: int, tick: Callable[[], None] = lambda: None) -> float:
         """Train for one epoch, or for the remaining steps; returns the mean loss per image.

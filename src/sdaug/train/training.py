@@ -34,15 +34,18 @@ def train_classifier(
     seed: int,
     device: torch.device,
     square: Square = "crop",
+    sixteen_bit_maximum: int | None = None,
     report: Report | None = None,
     title: str = "epochs",
+    is_quiet: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train on the images of a training set and keep the best epoch by validation images `(N, H, W, 3)` and labels.
 
     A pretraining on synthetic images has no epochs that could be kept, and is in no history. An arm with feature
     oversampling has another head than the epoch that is kept, and its validation scores. After going on from a
-    checkpoint, `report` receives all epochs again.
+    checkpoint, `report` receives all epochs again. `title` begins the lines of progress, which `is_quiet` leaves out,
+    and errors.
 
     Raises:
         ValueError: the batch is larger than the data set, the arm needs images that are not there, or losses or
@@ -52,7 +55,13 @@ def train_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # Setup. Arms with the same seed start from the same weights.
         torch.manual_seed(derive_seed(seed, "initialisation"))
-        model, card = build_model(recipe, classes, prepared_pixels=training.images.shape[1], square=square)
+        model, card = build_model(
+            recipe,
+            classes,
+            prepared_pixels=training.images.shape[1],
+            square=square,
+            sixteen_bit_maximum=sixteen_bit_maximum,
+        )
         torch.manual_seed(derive_seed(seed, "dropout"))
         prepare_model(model, device, shared)
         reader = BatchReader(training, device)
@@ -66,7 +75,7 @@ def train_classifier(
         for place, phase in list(enumerate(phases))[first_phase:]:
             is_last = place == len(phases) - 1
             named = title if is_last else f"{title}, {phase.name}"
-            loop = Loop(model, card, reader, phase, shared=shared, seed=seed, title=named)
+            loop = Loop(model, card, reader, phase, shared=shared, seed=seed, title=named, is_quiet=is_quiet)
             if found:
                 loop.restore(found["loop"])
                 selection.restore(found["selection"])

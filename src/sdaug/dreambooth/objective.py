@@ -1,0 +1,79 @@
+"""The objective of DreamBooth: two halves, instance and prior, and their losses from a single forward pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
+
+from sdaug.common.precision import autocast
+from sdaug.diffusion.denoising import denoising_loss
+from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, prompt_tokens
+from sdaug.dreambooth.params import DreamBoothParams
+
+
+@dataclass(frozen=True)
+class Half:
+    """One term of the objective, instance or prior: its images, prompt and loss weight."""
+
+    name: str
+    latents: Latents
+    prompt: str
+    weight: float
+
+
+def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
+    """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
+    latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
+    return latents.scaled(pipeline.vae.config.scaling_factor)
+
+
+def half_losses(
+    unet: UNet2DConditionModel,
+    noise_levels: DDIMScheduler,
+    halves: Sequence[Half],
+    prompts: torch.Tensor,
+    params: DreamBoothParams,
+    stream: torch.Generator,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, ...]:
+    """The mean loss of each term, from a single forward pass; `prompts` is `(halves, T, D)`."""
+    size = params.batch_size
+    # Images of one half after those of the other, as attention by prompt and `view` below expect.
+    latents = torch.cat(
+        [half.latents.draw(torch.randint(len(half.latents), (size,), generator=stream), stream) for half in halves]
+    )
+    with autocast(latents.device, dtype):  # not pipeline.device, which searches all of its parts
+        losses = denoising_loss(
+            unet,
+            noise_levels,
+            latents,
+            prompts,
+            stream,
+            min_snr_gamma=params.min_snr_gamma,
+            noise_offset=params.noise_offset,
+        )
+    return tuple(losses.view(len(halves), size).mean(dim=1))
+
+
+class Prompts:
+    """The prompt embeddings `(halves, T, D)`: computed once, or at each call if the text encoder is trained."""
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
+    ) -> None:
+        texts = [half.prompt for half in halves]
+        self._pipeline, self._dtype = pipeline, dtype
+        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
+        tokens = prompt_tokens(pipeline.tokenizer, texts).to(pipeline.device)
+        has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
+        self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
+
+    def __call__(self) -> torch.Tensor:
+        if self._fixed is not None:
+            return self._fixed
+        with autocast(self._pipeline.device, self._dtype):
+            embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
+        return embeddings
