@@ -94,7 +94,8 @@ def move_prior(
     """
     moved = probabilities * np.divide(target, prior, out=np.zeros_like(prior), where=prior > 0)
     totals = np.broadcast_to(moved.sum(axis=1, keepdims=True), moved.shape)
-    return np.divide(moved, totals, out=probabilities.copy(), where=totals > 0)
+    shares: NDArray[np.float64] = np.divide(moved, totals, out=probabilities.copy(), where=totals > 0)
+    return shares
 
 
 def correct_prior(probabilities: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
