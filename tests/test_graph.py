@@ -116,6 +116,13 @@ def test_every_section_stands_in_a_params_module() -> None:
     assert {file.relative_to(PACKAGE).as_posix() for file in found if file.name != "params.py"} == {"check/study.py"}
 
 
+def test_git_ignores_photos_and_keeps_the_files_by_which_dvc_tracks_them() -> None:
+    paths = ["data/raw/leaves", "data/raw/leaves/a.jpg", "data/raw/leaves.dvc", "data/photos.dvc"]
+    command = ["git", "check-ignore", "--no-index", *paths]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert ignored == paths[:2]
+
+
 def test_every_path_has_one_maker() -> None:
     assert len(OUTS) == len(set(OUTS))
 

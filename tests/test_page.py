@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, report, write_pairs, write_study
+from studies import AUDIT, BASE, CHECK, report, write_pairs, write_study
 from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
+from sdaug.common.files import write_json
 from sdaug.common.params import SplitParams
 from sdaug.common.synthetic import read_synthetic
 from sdaug.verdict.checklist import Facts, build_checklist
@@ -229,7 +230,19 @@ def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: 
     params = yaml.safe_load((own_study_dir / "params.yaml").read_text())
     params["prepare"] = {"class_names": {"score_1": "Mild <b>Dementia</b>"}}
     (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params))
+    prepared = {"train.score_1": 5, "num_score_1": 2, "duplicates": {"test.score_1": 2, "score_1": 1}}
+    prepared |= {"broken_of_class": {"train.score_1": 1}, "unread": ["score_1: 4 .txt"]}
+    write_json(own_study_dir / "metrics" / "prepare.json", prepared)
+    dropped = {**CHECK, "compared": "exact copies that prepare dropped: 2 of test.score_1, 1 of score_1, 3 of score_11"}
+    write_json(own_study_dir / "metrics" / "audit.json", {**AUDIT, "checks": {"dropped_copies": dropped}})
     report(own_study_dir)
     html = read_page(own_study_dir)
     assert "<h3>Mild &lt;b&gt;Dementia&lt;/b&gt;</h3>" in html and "<h3>score_1</h3>" not in html
     assert "score_1" in (own_study_dir / "report" / "confusion.csv").read_text()
+    name = "Mild &lt;b&gt;Dementia&lt;/b&gt;"
+    assert f"3 exact copies (2 test.{name}, 1 {name}), 1 unreadable photos (1 train.{name})" in html
+    assert f"prepare dropped: 2 of test.{name}, 1 of {name}, 3 of score_11" in html
+    metrics = html[html.index("Metrics of earlier stages") :]
+    for line in (f"prepare.train.{name}</td><td>5", f"prepare.duplicates.test.{name}</td><td>2", f"{name}: 4 .txt"):
+        assert line in metrics
+    assert "prepare.num_score_1</td><td>2" in metrics and re.findall(r"\bscore_1\b", metrics) == []

@@ -120,6 +120,6 @@ def test_titles_neither_overlap_nor_are_cut(num_examples: int) -> None:
     layout = Layout(tile=96, num_examples=num_examples, names=(("a_name_that_is_long", "9 photos"),))
     ends = [layout.left(column) for column in (1, 2, 3)] + [layout.size[0]]
     for column, (title, end) in enumerate(zip(TITLES, ends, strict=True)):
-        for font, line in zip(layout.fonts, title, strict=True):
+        for font, line in zip(layout.fonts(title), title, strict=True):
             assert layout.left(column) + font.getlength(line) < end
-    assert layout.fonts[0].getlength("a_name_that_is_long") < layout.left(0)
+    assert layout.fonts(("a_name_that_is_long", ""))[0].getlength("a_name_that_is_long") < layout.left(0)

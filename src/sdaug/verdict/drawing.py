@@ -1,6 +1,7 @@
 """What all pictures of the report share: the palette, tidy axes, legends, and files that hold no metadata."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,12 @@ def tidy(axes: Axes, *, grid_axis: str = "y") -> None:
 
 def label_rotation(labels: Sequence[str], *, fits: int = 40) -> float:
     """Degrees by which to rotate tick labels: 90 if they would overlap."""
-    return 90 if sum(len(label) + 1 for label in labels) > fits else 0
+    return 90 if sum(width_of(label) + 1 for label in labels) > fits else 0
+
+
+def width_of(label: str) -> int:
+    """The width in letters, of which those of Chinese, Japanese and Korean count as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in label)
 
 
 def save(figure: Figure, path: Path, *, dpi: int = DPI) -> None:

@@ -1,6 +1,7 @@
 """Classes by the names that people gave them: what readers see, where files for programs keep the ids."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -8,11 +9,12 @@ from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.results import Result, Study
 
 V = TypeVar("V")
+OF_CLASS = re.compile(r"(\d+ of (?:\w+\.)?)(\w+)")  # in a finding of the audit: 3 of train.score_1
 
 
-def with_names(inputs: Inputs) -> Inputs:
-    """The inputs with the name of each class in place of its id; the settings keep both."""
-    names = _shown_names(inputs)
+def with_names(inputs: Inputs, *, is_shown: Callable[[str], bool] = lambda _: True) -> Inputs:
+    """The inputs with the name of each class in place of its id, where `is_shown`; the settings keep both."""
+    names = {label: name for label, name in shown_names(inputs).items() if is_shown(name)}
     if not names:
         return inputs
     return replace(
@@ -24,10 +26,12 @@ def with_names(inputs: Inputs) -> Inputs:
         closest=_by_name(inputs.closest, names),
         fidelity=_named_classes(inputs.fidelity, names),
         filter=_named_classes(inputs.filter, names),
+        prepare=_named_counts(inputs.prepare, names),
+        audit={**inputs.audit, "checks": _named_checks(inputs.audit["checks"], names)},
     )
 
 
-def _shown_names(inputs: Inputs) -> dict[str, str]:
+def shown_names(inputs: Inputs) -> dict[str, str]:
     """Names by id; two classes that would read the same keep their ids beside them."""
     given = (inputs.params.get("prepare") or {}).get("class_names") or {}
     shown = [given.get(label, label) for label in inputs.study.classes]
@@ -44,6 +48,33 @@ def _by_name(by_class: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V
 
 def _named_classes(findings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {key: _by_name(value, names) if key == "classes" else value for key, value in findings.items()}
+
+
+def _named_counts(prepared: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The report of `prepare`, which counts by part and class (`train.score_1`), or by class alone."""
+
+    def of_class(key: str) -> str:
+        part, dot, label = key.rpartition(".")
+        return part + dot + names.get(label, label)
+
+    def named(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {of_class(key): count for key, count in value.items()}
+        return value
+
+    found = {of_class(key) if "." in key else key: named(value) for key, value in prepared.items()}
+    if "unread" in found:  # lines such as `score_1: 3 .txt`
+        parted = (line.partition(":") for line in found["unread"])
+        found["unread"] = [names.get(label, label) + colon + rest for label, colon, rest in parted]
+    return found
+
+
+def _named_checks(checks: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    dropped = "dropped_copies"
+    if dropped not in checks:
+        return dict(checks)
+    compared = OF_CLASS.sub(lambda found: found[1] + names.get(found[2], found[2]), checks[dropped]["compared"])
+    return {**checks, dropped: {**checks[dropped], "compared": compared}}
 
 
 def _named_study(study: Study, names: Mapping[str, str]) -> Study:

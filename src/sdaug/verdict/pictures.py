@@ -1,5 +1,6 @@
 """The pictures of the report; the same results always give the same bytes."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw
 
 from sdaug.common import images
 from sdaug.verdict import dose, steps
-from sdaug.verdict.drawing import STYLES, add_legend, in_legend, label_rotation, save, styles_of, tidy
+from sdaug.verdict.drawing import STYLES, add_legend, in_legend, label_rotation, save, styles_of, tidy, width_of
+from sdaug.verdict.fonts import families_for, has_default_font, pillow_font
 from sdaug.verdict.forest import draw_forest
 from sdaug.verdict.results import Study
 from sdaug.verdict.thumbnails import pick_images
@@ -19,6 +22,9 @@ from sdaug.verdict.thumbnails import pick_images
 WIDTH_INCHES = 9.6  # 960 pixels
 TILE_PIXELS = 56
 TILE_COLUMNS = 10
+LABEL_SIZE, LABEL_WIDTH = 10, 22  # of letters, in pixels; of a line, in narrow letters
+
+OF_CLASSES = ("class_counts.png", "images.png", "confusion.png", steps.FILE)  # pictures that name classes
 
 CAPTIONS = {
     "forest.png": "Differences between arms in balanced accuracy on the test set, paired on the same photos: the mean "
@@ -35,9 +41,17 @@ CAPTIONS = {
 MAX_LEGEND = len(STYLES)  # with more arms, the comparison labels each row instead
 
 
-def captions(doses: Mapping[float, str]) -> dict[str, str]:
-    """The caption of each picture by its file name; `doses` are the arms by their dose, if they make a curve."""
-    return {**CAPTIONS, dose.FILE: dose.CAPTION} if doses else CAPTIONS
+def captions(doses: Mapping[float, str], undrawn: Mapping[str, str]) -> dict[str, str]:
+    """The caption of each picture by its file name; `doses` are the arms by their dose, if they make a curve.
+
+    `undrawn` has the names, by the ids of their classes, whose letters no font has.
+    """
+    found = {**CAPTIONS, dose.FILE: dose.CAPTION} if doses else dict(CAPTIONS)
+    if undrawn:
+        said = ", ".join(f"{label} is {name}" for label, name in undrawn.items())
+        note = f"{said}: no font had these letters; install one and run `dvc repro -f report` to see the names here."
+        found |= {file: f"{found[file]} {note}" for file in OF_CLASSES}
+    return found
 
 
 def draw_all(
@@ -55,7 +69,7 @@ def draw_all(
     """
     num_photos = {label: len(paths) for label, paths in photos.items()}
     # Names are names: a pair of dollar signs is no formula.
-    with matplotlib.rc_context({"text.parse_math": False}):
+    with matplotlib.rc_context({"text.parse_math": False, "font.family": families_for(study.classes)}):
         draw_forest(out_dir / "forest.png", study)
         draw_comparison(out_dir / "comparison.png", study)
         draw_class_counts(
@@ -103,7 +117,22 @@ def draw_images(path: Path, *, photos: Mapping[str, Sequence[Path]], generated: 
                 chosen = pick_images(paths, label, kind, count=TILE_COLUMNS)
                 rows.append((f"{label} {kind}", [images.read_png(path) for path in chosen]))
     columns = max(len(tiles) for _, tiles in rows)
-    images.grid(rows, tile_pixels=TILE_PIXELS, columns=columns).save(path, format="PNG", optimize=True)
+    # The grid knows the default font only.
+    plain = [(title if has_default_font(title) else "", tiles) for title, tiles in rows]
+    sheet = images.grid(plain, tile_pixels=TILE_PIXELS, columns=columns)
+    _write_others(sheet, [title if not has_default_font(title) else "" for title, _ in rows])
+    sheet.save(path, format="PNG", optimize=True)
+
+
+def _write_others(sheet: Image.Image, titles: Sequence[str]) -> None:
+    """Write the titles of rows that are not empty, each in a font that has its letters."""
+    draw = ImageDraw.Draw(sheet)
+    for row, title in enumerate(titles):
+        letters = LABEL_WIDTH * len(title) // max(1, width_of(title))
+        lines = textwrap.wrap(title, letters) if title else []
+        middle = row * sheet.height // len(titles) + TILE_PIXELS // 2
+        place = (4, middle - 6 * len(lines))
+        draw.text(place, "\n".join(lines), fill="black", font=pillow_font(title, LABEL_SIZE))
 
 
 def draw_curves(path: Path, study: Study) -> None:

@@ -16,9 +16,10 @@ from sdaug.verdict.dose import find_doses
 from sdaug.verdict.exchange import find_exchange
 from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.filter_table import filter_tables
+from sdaug.verdict.fonts import is_drawable
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.mistakes import find_mistakes
-from sdaug.verdict.names import with_names
+from sdaug.verdict.names import shown_names, with_names
 from sdaug.verdict.pooled import pooled_table
 from sdaug.verdict.published import shows_slides
 from sdaug.verdict.siblings import sibling_scores
@@ -29,7 +30,7 @@ def write_report(target: Path, inputs: Inputs) -> str:
     """Write the whole report; returns the table of scores and the verdict as plain text."""
     measured = inputs.study  # files for programs keep the ids of classes
     test_set = name_test_set(inputs.photos)  # depends on ids
-    inputs = with_names(inputs)
+    raw, inputs = inputs, with_names(inputs)
     study, siblings = inputs.study, sibling_scores(inputs.photos, inputs.study.classes)
     shown, audited = _build_tables(inputs, siblings), [audit_table(inputs.audit)]
     exchange = find_exchange(study, inputs.arms)
@@ -46,7 +47,7 @@ def write_report(target: Path, inputs: Inputs) -> str:
         markdown = page.render_markdown([*shown, *audited], verdict=verdict, limits=limits, pooled=pooled)
         write_text(out / "comparison.md", markdown)
         write_text(out / "verdict.md", page.render_verdict(verdict, limits, pooled) + "\n")
-        shots = _draw_pictures(out, inputs)
+        shots = _draw_pictures(out, raw)
         content = _build_page(inputs, pictures=shots, tables=shown, limits=limits, audited=audited)
         content = replace(content, exchange=exchange.sentence if exchange else "")
         write_text(out / "index.html", page.render_page(content))
@@ -91,7 +92,12 @@ def _test_set_limit(inputs: Inputs, name: str) -> str:
 
 
 def _draw_pictures(out: Path, inputs: Inputs) -> dict[str, page.Picture]:
-    """Write all pictures; returns them as the page holds them, by file name."""
+    """Write all pictures; returns them as the page holds them, by file name.
+
+    They show the id of a class if no font has the letters of its name, for which the page has the reader's fonts.
+    """
+    undrawn = {label: name for label, name in shown_names(inputs).items() if not is_drawable(name)}
+    inputs = with_names(inputs, is_shown=is_drawable)
     doses = find_doses(inputs.arms)
     pictures.draw_all(
         out,
@@ -103,7 +109,7 @@ def _draw_pictures(out: Path, inputs: Inputs) -> dict[str, page.Picture]:
     )
     return {
         file: page.Picture(uri=data_uri(out / file), caption=caption)
-        for file, caption in pictures.captions(doses).items()
+        for file, caption in pictures.captions(doses, undrawn).items()
     }
 
 

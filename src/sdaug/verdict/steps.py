@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from sdaug.common import images
 from sdaug.common.files import read_csv
+from sdaug.verdict.fonts import Font, pillow_font
 from sdaug.verdict.tables import plural
 
 FILE, TABLE = "steps.png", "steps.csv"
@@ -35,8 +36,6 @@ TILE_GAP, COLUMN_GAP, PAIR_GAP, ROW_GAP = 4, 20, 52, 20  # photos and drawings a
 MARGIN, LABEL_GAP, HEAD = 24, 32, 84
 TITLE, SUBTITLE, LINE_GAP = 28, 22, 8  # sizes of letters
 INK, SOFT = "#1d2329", "#5a646d"
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +119,9 @@ class Layout:
         """A length at a tile of TILE pixels, for this tile."""
         return round(length * self.tile / TILE)
 
-    @cached_property
-    def fonts(self) -> tuple[Font, Font]:
-        """Of names and of the remarks below them."""
-        return ImageFont.load_default(self.px(TITLE)), ImageFont.load_default(self.px(SUBTITLE))
+    def fonts(self, name: tuple[str, str]) -> tuple[Font, Font]:
+        """Of a name and of the remark below it."""
+        return pillow_font(name[0], self.px(TITLE)), pillow_font(name[1], self.px(SUBTITLE))
 
     @cached_property
     def column_width(self) -> int:
@@ -138,7 +136,7 @@ class Layout:
         return first + beside + place * (self.tile + self.px(TILE_GAP))
 
     def _widest(self, names: Sequence[tuple[str, str]]) -> int:
-        lengths = [font.getlength(line) for name in names for font, line in zip(self.fonts, name, strict=True)]
+        lengths = [font.getlength(line) for name in names for font, line in zip(self.fonts(name), name, strict=True)]
         return math.ceil(max(lengths))
 
     def top(self, row: int) -> int:
@@ -158,7 +156,7 @@ def tile_pixels(size_pixels: int) -> int:
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: tuple[str, str], layout: Layout) -> None:
     """A name in large letters and a remark below it in small grey ones."""
-    large, small = layout.fonts
+    large, small = layout.fonts(lines)
     draw.text(place, lines[0], fill=INK, font=large)
     draw.text((place[0], place[1] + layout.px(TITLE + LINE_GAP)), lines[1], fill=SOFT, font=small)
 
