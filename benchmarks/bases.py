@@ -1,4 +1,4 @@
-"""Bases with random weights: the tiny one, and Stable Diffusion 1.5 and 2.1 in their exact configurations."""
+"""Bases to measure with: the shipped one, and Stable Diffusion 1.5 and 2.1 in their exact configurations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdaug.base.params import TINY, BaseParams
-from sdaug.base.tiny import build_tiny, build_tokenizer
-from sdaug.common.sections import read_section
+from sdaug.diffusion.pipelines import load_pipeline
+from sdaug.pretrain.text import train_tokenizer
 
-ROOT = Path(__file__).parents[1]
+SMALL = "small"
+SHIPPED = Path(__file__).parents[1] / "pretrained" / SMALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=CLIPTextModel(text).eval(),
-        tokenizer=build_tokenizer(),
+        tokenizer=train_tokenizer([], num_merges=0, max_tokens=48),
         unet=unet,
         scheduler=scheduler,
         safety_checker=None,  # it blacks out photos that look like skin
@@ -98,8 +98,6 @@ def build_full_size(version: Version) -> StableDiffusionPipeline:
     )
 
 
-def build_base(name: str, size_pixels: int) -> StableDiffusionPipeline:
-    """The tiny pipeline of params.yaml, or a full-size Stable Diffusion, by name."""
-    if name != TINY:
-        return build_full_size(VERSIONS[name])
-    return build_tiny(read_section(ROOT / "params.yaml", "base", BaseParams), size_pixels=size_pixels)
+def build_base(name: str) -> StableDiffusionPipeline:
+    """The shipped pipeline, or a full-size Stable Diffusion with random weights, by name."""
+    return load_pipeline(SHIPPED, torch.device("cpu")) if name == SMALL else build_full_size(VERSIONS[name])

@@ -33,11 +33,10 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from bases import VERSIONS, build_base
+from bases import SMALL, VERSIONS, build_base
 from side_by_side import Training, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
-from sdaug.base.params import TINY
 from sdaug.common.device import prepare_device
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
@@ -67,7 +66,7 @@ class Study:
         self.size_pixels = self.params["prepare"]["size_pixels"] = args.size or self.params["prepare"]["size_pixels"]
         self.prompt = self.params["class_images"]["prompt"]
         # The same base, photos and stages for all sides.
-        save_pipeline(build_base(args.base, self.size_pixels), folder / "base")
+        save_pipeline(build_base(args.base), folder / "base")
         self._write_photos()
         link_stages(folder)
         # The script draws class images in 50 steps with guidance 7.5, whatever its flags.
@@ -260,7 +259,7 @@ def main() -> None:
         train_bare(Path(folder), prompt, **sizes, precision=name, method=method)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="copy of train_dreambooth.py (default: only ours and the bare UNet)")
-    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="Stable Diffusion to train")
+    parser.add_argument("--base", default=SMALL, choices=(SMALL, *VERSIONS), help="Stable Diffusion to train")
     parser.add_argument("--size", type=int, help="image size in pixels (default: from params.yaml)")
     parser.add_argument("--method", default="full", choices=("full", "lora"))
     parser.add_argument("--rounds", type=int, default=11, help="number of turns per side")

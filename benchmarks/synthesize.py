@@ -1,6 +1,6 @@
 """Benchmark of synthesis: ours, the bare UNet calls, and diffusers' StableDiffusionPipeline used as in its README.
 
-All three draw from the same untrained pipeline with the same sampler, steps and guidance. The pipeline draws batches of
+All three draw from the same pipeline with the same sampler, steps and guidance. The pipeline draws batches of
 4 in its default precision (float32) and saves PNG files as its README does; ours writes the files and the manifest of
 `synthesize`. `bare` makes the same number of UNet calls in our batches, and nothing else.
 
@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 
 import torch
-from bases import VERSIONS, build_base
+from bases import SMALL, VERSIONS, build_base
 from diffusers import StableDiffusionPipeline
 
-from sdaug.base.params import TINY
 from sdaug.common.device import prepare_device
 from sdaug.common.params import Drawing
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
@@ -95,7 +94,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=7.5)
     parser.add_argument("--sampler", default="dpm_solver", choices=tuple(SAMPLERS))
     parser.add_argument("--size", type=int, default=64, help="image size in pixels")
-    parser.add_argument("--base", default=TINY, choices=(TINY, *VERSIONS), help="Stable Diffusion to draw with")
+    parser.add_argument("--base", default=SMALL, choices=(SMALL, *VERSIONS), help="Stable Diffusion to draw with")
     args = parser.parse_args()
 
     # Settings of all three sides.
@@ -111,7 +110,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"ours": [], "pipeline": [], "bare": []}
     # The same weights twice, because ours changes their precision and memory layout in place.
     with tempfile.TemporaryDirectory() as folder:
-        save_pipeline(build_base(args.base, args.size), Path(folder) / "base")
+        save_pipeline(build_base(args.base), Path(folder) / "base")
         plain = StableDiffusionPipeline.from_pretrained(Path(folder) / "base").to(device)
         own = load_pipeline(Path(folder) / "base", device)
     for timed in (time_bare, time_ours):

@@ -1,4 +1,4 @@
-"""base: load a Stable Diffusion and adapt it to the study's own training photos, or train a tiny one on them."""
+"""base: load a Stable Diffusion, and adapt it to the study's own training photos if params.yaml says so."""
 
 import _source  # noqa: F401
 
@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdaug.base.adapting import LOSS
 from sdaug.base.params import BaseParams
 from sdaug.base.seen import find_seen
 from sdaug.base.source import make_base
@@ -43,14 +44,13 @@ def main() -> None:
     parser.add_argument("--seen", type=Path, required=True, help="JSON file for what the base has seen")
     args = parser.parse_args()
 
-    # The photos that generators may see; a base that is loaded needs only those for the picture.
+    # The photos that generators may see; a base that does not adapt needs only those for the picture.
     params = read_section(args.params, "base", BaseParams)
     split = read_section(args.params, "split", SplitParams)
     photos = training_photos(read_manifest(args.prepared), split)
     images = read_photos(args.prepared, photos if params.sees_photos else photos[:NUM_SHOWN])
 
-    # A loaded base has no curve, but a CSV file needs a row.
-    history: list[dict[str, Any]] = [{"curve": "vae_squared_error", "step": 0, "value": 1.0}]
+    history = list[dict[str, Any]]()
     knobs, device = {"base": asdict(params), "split": asdict(split)}, prepare_device()
     inputs = [args.prepared, *([Path(params.model)] if Path(params.model).exists() else [])]
     with (
@@ -62,7 +62,7 @@ def main() -> None:
             log.metrics(step, values)
             history.extend({"curve": curve, "step": step, "value": value} for curve, value in values.items())
 
-        # Train or load it.
+        # Load it, and adapt it.
         base = make_base(params, images, device, report, work_dir=out_dir)
         save_pipeline(base.pipeline, out_dir)
         if base.source:
@@ -72,6 +72,9 @@ def main() -> None:
         write_seen(out_dir / SEEN, seen)
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.
         log.picture("base.png", show_base(base.pipeline, images[:NUM_SHOWN], params.caption))
+        # A base that does not adapt has no curve, but a CSV file needs a row: the loss of predicting zero.
+        if not history:
+            history.append({"curve": LOSS, "step": 0, "value": 1.0})
         log.history(history)
     write_csv(args.history, history)
     write_seen(args.seen, seen)

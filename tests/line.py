@@ -1,4 +1,4 @@
-"""A tiny study on which the whole pipeline runs, and commands in its folder."""
+"""A small study on which the whole pipeline runs, and commands in its folder."""
 
 import os
 import shutil
@@ -12,10 +12,13 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 from PIL import Image
+from small import build_small
 
+from sdaug.diffusion.pipelines import save_pipeline
 from sdaug.run.warm import warm_starts
 
 ROOT = Path(__file__).parents[1]
+BASE_DIR = "pretrained/test"  # in the study, whose clones have it too
 BIN = Path(sys.executable).parent
 TELLTALE = "telltale"  # in the user's name, home folder and tokens
 SECRETS = ("USER", "LOGNAME", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY")
@@ -109,12 +112,13 @@ def run_study(folder: Path) -> None:
         params[section]["drawing"]["inference_steps"] = 2
     params["dreambooth"] |= {"training_steps": 2, "num_preview_images": 2}
     params["fidelity"] |= {"num_images": 2}
-    params["base"] |= {"model": "tiny", "vae_steps": 3, "unet_steps": 2, "unet_batch_size": 4}
+    params["base"] |= {"model": BASE_DIR, "adapt_steps": 3, "adapt_batch_size": 4}
     params["classifiers"] = {"custom": custom, "other": custom | {"learning_rate": 1.0e-3}}
     params["prepare"] |= {"num_folds": 3, "sixteen_bit_maximum": 4095}  # no photo has 16 bits
     del params["datasets"]["oversampled"]  # two arms show as much as three
     params["seeds"] = params["generator_seeds"] = [0, 1]
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    save_pipeline(build_small(size_pixels=params["prepare"]["size_pixels"]), folder / BASE_DIR)
     run(folder, "sdaug", "grid", "--jobs", "2")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "run")

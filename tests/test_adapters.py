@@ -9,12 +9,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from smallest import SMALLEST
+from small import build_small
 from test_dreambooth import KNOBS, tune
 from test_pipelines import contents
 from test_sampling import DRAWING, PROMPT, SIZE
 
-from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.attention import share_prompts
 from sdaug.diffusion.generators import LORA_WEIGHTS, load_generator
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
@@ -29,7 +28,7 @@ LORA = replace(KNOBS, method="lora", learning_rate=0.05)
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "base"
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), path)
+    save_pipeline(build_small(), path)
     return path
 
 

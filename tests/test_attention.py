@@ -6,10 +6,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
-from smallest import SMALLEST
+from small import NETWORK, build_small
 from torch.testing import assert_close
 
-from sdaug.base.tiny import TEXT_WIDTH, build_tiny
 from sdaug.diffusion.attention import SharedPrompts, share_prompts
 
 NUM_IMAGES, NUM_PROMPTS = 6, 2
@@ -17,7 +16,7 @@ NUM_IMAGES, NUM_PROMPTS = 6, 2
 
 @pytest.fixture
 def unet() -> UNet2DConditionModel:
-    return build_tiny(SMALLEST, size_pixels=16).unet
+    return build_small().unet
 
 
 def run(unet: UNet2DConditionModel, prompts: torch.Tensor) -> torch.Tensor:
@@ -30,7 +29,7 @@ def run(unet: UNet2DConditionModel, prompts: torch.Tensor) -> torch.Tensor:
 def test_shared_prompts_give_the_images_and_gradients_of_repeated_ones(unet: UNet2DConditionModel) -> None:
     plain = copy.deepcopy(unet)
     plain.set_attn_processor(AttnProcessor2_0())
-    prompts = torch.randn(NUM_PROMPTS, 5, TEXT_WIDTH, generator=torch.Generator().manual_seed(1))
+    prompts = torch.randn(NUM_PROMPTS, 5, NETWORK.text_width, generator=torch.Generator().manual_seed(1))
     prompts.requires_grad_(True)
     repeated = prompts.detach().repeat_interleave(NUM_IMAGES // NUM_PROMPTS, dim=0).requires_grad_(True)
 
@@ -46,7 +45,7 @@ def test_shared_prompts_give_the_images_and_gradients_of_repeated_ones(unet: UNe
 
 
 def test_prompts_matter(unet: UNet2DConditionModel) -> None:
-    prompts = torch.randn(NUM_PROMPTS, 5, TEXT_WIDTH, generator=torch.Generator().manual_seed(1))
+    prompts = torch.randn(NUM_PROMPTS, 5, NETWORK.text_width, generator=torch.Generator().manual_seed(1))
     assert not torch.allclose(run(unet, prompts), run(unet, prompts.flip(0)))
 
 

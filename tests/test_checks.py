@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from test_dreambooth import KNOBS
 
-from sdaug.base.tiny import build_tokenizer
 from sdaug.common.params import ConceptParams
 from sdaug.common.sections import read_section
 from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.pretrain.text import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 PARAMS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -23,7 +23,8 @@ LONG = "a photo of a teat end of a cow that was milked twice a day by hand"
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("base")
-    build_tokenizer().save_pretrained(path / "tokenizer")
+    tokenizer = train_tokenizer([], num_merges=0, max_tokens=48)  # one per letter, so that a prompt can be too long
+    tokenizer.save_pretrained(path / "tokenizer")
     return path
 
 

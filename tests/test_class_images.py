@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smallest import SMALLEST
+from small import build_small
 from test_sampling import DRAWING
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.sections import read_section
 from sdaug.dreambooth.class_images import draw_class_images, read_class_images, save_class_images
 from sdaug.dreambooth.params import ClassImagesParams
@@ -24,17 +23,14 @@ KNOBS = ClassImagesParams(
 
 
 def test_class_images_follow_from_the_seed(tmp_path: Path) -> None:
-    first, second = (draw_class_images(build_tiny(SMALLEST, size_pixels=16), KNOBS, size_pixels=16) for _ in range(2))
+    first, second = (draw_class_images(build_small(), KNOBS, size_pixels=16) for _ in range(2))
     assert first.shape == (3, 16, 16, 3) and np.array_equal(first, second)
     save_class_images(first, tmp_path)
     assert np.array_equal(read_class_images(tmp_path), first)
 
 
 def test_other_seed_draws_other_class_images() -> None:
-    first, second = (
-        draw_class_images(build_tiny(SMALLEST, size_pixels=16), replace(KNOBS, seed=seed), size_pixels=16)
-        for seed in (0, 1)
-    )
+    first, second = (draw_class_images(build_small(), replace(KNOBS, seed=seed), size_pixels=16) for seed in (0, 1))
     assert not np.array_equal(first, second)
 
 

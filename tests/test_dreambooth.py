@@ -10,10 +10,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
-from smallest import SMALLEST
+from small import build_small
 from torch import nn
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.params import ConceptParams
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.latents import encode_prompts
@@ -71,7 +70,7 @@ def tune(
     *,
     seed: int = 0,
 ) -> tuple[StableDiffusionPipeline, Rows]:
-    pipeline = pipeline or build_tiny(SMALLEST, size_pixels=16)
+    pipeline = pipeline or build_small()
     rows: Rows = []
     train_dreambooth(
         pipeline,
@@ -89,7 +88,7 @@ def tune(
 
 @pytest.fixture(scope="module")
 def fresh() -> StableDiffusionPipeline:
-    return build_tiny(SMALLEST, size_pixels=16)
+    return build_small()
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +181,7 @@ def test_previews_come_in_between_and_change_nothing() -> None:
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     pipeline.unet.conv_out.bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"dreambooth: step 1: the loss is not finite; lower dreambooth.learning_rate"):
         tune(pipeline=pipeline)
@@ -257,7 +256,7 @@ def test_all_steps_are_those_of_a_plain_loop() -> None:
     )  # fmt: skip
     ours = weights_of(tune(knobs)[0].unet)
 
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     weights = list(pipeline.unet.requires_grad_(True).to(memory_format=torch.channels_last).train().parameters())
     sets = [(PHOTOS, CONCEPT.instance_prompt, 1.0), (CLASS_IMAGES, "a photo", 0.3)]
     halves = [Half("", encode_set(pipeline, images, knobs), prompt, weight) for images, prompt, weight in sets]
@@ -330,7 +329,7 @@ def test_step_that_float16_skips_moves_neither_weights_nor_learning_rate_nor_ave
     make_scaler = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *_, **__: make_scaler("cpu"))
     monkeypatch.setattr(training, "Loop", lambda *args, **kwargs: loops.append(Watched(*args, **kwargs)) or loops[0])
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     pipeline.unet.requires_grad_(True).conv_out.bias.register_hook(
         lambda gradient: gradient * float("inf") if loops[0].number == bad_step else gradient
     )

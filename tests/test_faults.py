@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from sdaug.base.params import TINY
 from sdaug.check import disk
 from sdaug.check.disk import estimate_bytes, read_sizes, require_space, write_sizes
 from sdaug.check.study import StudyParams, check_study
@@ -138,7 +137,8 @@ def study() -> StudyParams:
 
 def test_the_estimate_grows_with_what_is_asked_for(study: StudyParams) -> None:
     photos = 1000
-    least = estimate_bytes(replace(study, base=replace(study.base, model=TINY)), SIZES, photos)
+    shipped = replace(study.base, model=str(ROOT / "pretrained" / "small"))
+    least = estimate_bytes(replace(study, base=shipped), SIZES, photos)
     large = replace(study, base=replace(study.base, model="owner/name"), seeds=[*range(6)])
     most = estimate_bytes(large, SIZES, photos)
     # Three classes with three draws each, of a UNet of 860 million weights in float32.

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from smallest import SMALLEST
+from small import build_small
 from torch import nn
 
-from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.pipelines import save_part
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.flat_parameter import FlatParameter
@@ -32,7 +31,7 @@ def learn(unet: UNet2DConditionModel, *, is_flat: bool, num_steps: int = 3) -> N
 
 
 def smallest_unet() -> UNet2DConditionModel:
-    return build_tiny(SMALLEST, size_pixels=16).unet.to(memory_format=torch.channels_last)
+    return build_small().unet.to(memory_format=torch.channels_last)
 
 
 def test_flat_weights_learn_the_same() -> None:
@@ -46,7 +45,7 @@ def test_flat_weights_learn_the_same() -> None:
 
 
 def test_weights_stay_views_when_images_are_drawn() -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     flat = FlatParameter(list(pipeline.unet.to(memory_format=torch.channels_last).parameters()))
     draw_previews(pipeline, "a photo", 1, size_pixels=16)
     with torch.no_grad():

@@ -87,7 +87,7 @@ WINGS = {
 }
 ABOVE = {
     "check": {*GROUND, *WINGS},
-    "pretrain": {"common", "diffusion", "base", "phantom"},
+    "pretrain": {"common", "diffusion", "phantom"},
     "run": {*GROUND, *WINGS, "check", "pretrain"},
 }
 ALLOWED = {**GROUND, **WINGS, **ABOVE}

@@ -113,7 +113,7 @@ def push_and_clone(study: Path, folder: Path) -> Path:
     ("knob", "value", "message"),
     [
         ("split__folds", 3, r"params.yaml: split.folds: unknown key"),
-        ("base__unet_learning_rate", "fast", r"base.unet_learning_rate: 'fast' is a string, need a number"),
+        ("base__adapt_learning_rate", "fast", r"base.adapt_learning_rate: 'fast' is a string, need a number"),
         ("concepts__stars", {"instance_prompt": "a star"}, r"concepts.stars: 'stars'; not a class"),
         ("prepare__raw", "nowhere", r"prepare.raw: nowhere: no such folder"),
         ("classifiers__other__architecture", "resnet19", r"architecture 'resnet19'"),

@@ -17,9 +17,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
-from smallest import SMALLEST
+from small import BASE, build_small
 
-from sdaug.base.tiny import build_tiny
 from sdaug.diffusion.pipelines import load_checkpoint, load_pipeline, save_pipeline
 
 CPU = torch.device("cpu")
@@ -28,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline") / "base"
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), path)
+    save_pipeline(build_small(), path)
     return path
 
 
@@ -39,18 +38,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_saved_pipeline_loads_with_plain_diffusers(folder: Path, part: str) -> None:
     loaded = getattr(StableDiffusionPipeline.from_pretrained(folder), part).state_dict()
-    built = getattr(build_tiny(SMALLEST, size_pixels=16), part).state_dict()
+    built = getattr(build_small(), part).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in built.items())
 
 
 def test_tokenizer_comes_back(folder: Path) -> None:
     prompt = "a photo of a zwa teat end, größe 3"
-    built = build_tiny(SMALLEST, size_pixels=16).tokenizer(prompt).input_ids
+    built = build_small().tokenizer(prompt).input_ids
     assert load_pipeline(folder, CPU).tokenizer(prompt).input_ids == built
 
 
 def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), tmp_path / "again")
+    save_pipeline(build_small(), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
 
 
@@ -141,8 +140,9 @@ def test_other_kind_of_pipeline_is_refused(folder: Path, tmp_path: Path) -> None
         ("here.safetensors", None, "a single file needs a local folder of configs"),
         ("here.safetensors", "empty", "a single file needs a local folder of configs"),
         ("empty", None, "no model_index.json, unet, vae, text_encoder, tokenizer, scheduler"),
-        ("no/such/thing", None, "need `tiny`, a hub id such as owner/name"),
-        ("tinny", None, "need `tiny`, a hub id such as owner/name"),
+        ("no/such/thing", None, "need a hub id such as owner/name"),
+        ("small", None, "need a hub id such as owner/name"),
+        ("tiny", None, "no longer trained here from scratch; write pretrained/small, and adapt_steps: 600"),
     ],
 )
 def test_source_that_can_be_no_stable_diffusion_is_refused_before_anything_runs(
@@ -152,7 +152,7 @@ def test_source_that_can_be_no_stable_diffusion_is_refused_before_anything_runs(
     (tmp_path / "empty").mkdir()
     (tmp_path / "here.safetensors").touch()
     with pytest.raises(ValueError, match=re.escape(message)):
-        replace(SMALLEST, model=model, config=config and Path(config))
+        replace(BASE, model=model, config=config and Path(config))
 
 
 def test_file_that_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from smallest import SMALLEST
+from small import build_small
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.images import read_png, save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import save_pipeline
+from sdaug.fidelity.vae import squared_error
 
 STAGE = Path(__file__).parents[1] / "stages" / "reconstruct.py"
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
@@ -31,7 +31,7 @@ def test_it_writes_the_reconstructions_of_training_photos_alone(
     write_manifest(tmp_path / "prepared" / "manifest.csv", photos)
     for photo, pixels in zip(photos, PIXELS, strict=True):
         save_png(tmp_path / "prepared" / "images" / photo.file_name, pixels)
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     save_pipeline(pipeline, tmp_path / "base")
     split = {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"split": split}))
@@ -40,3 +40,8 @@ def test_it_writes_the_reconstructions_of_training_photos_alone(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
     wanted = reconstruct(pipeline.vae, PIXELS[[0, 2]])
     assert np.array_equal([read_png(tmp_path / "out" / f"{index}.png") for index in (0, 2)], wanted)
+
+
+def test_error_of_an_image_with_itself_is_0_and_with_its_opposite_4() -> None:
+    black, white = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 255, np.uint8)
+    assert (squared_error(black, black), squared_error(black, white)) == (0.0, 4.0)

@@ -10,9 +10,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from numpy.typing import NDArray
-from smallest import SMALLEST
+from small import build_small
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.params import Drawing, PrecisionName, SamplerName, SynthesisDrawing
 from sdaug.diffusion.latents import to_pixels
 from sdaug.diffusion.sampling import (
@@ -44,7 +43,7 @@ SEEDS = [11, 12, 13]
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
-    return build_tiny(SMALLEST, size_pixels=16)
+    return build_small()
 
 
 def draw(
@@ -181,7 +180,7 @@ def test_half_precision_needs_a_gpu(pipeline: StableDiffusionPipeline) -> None:
 
 
 def test_weights_that_are_cast_draw_nearly_the_same(drawn: dict[int, NDArray[np.uint8]]) -> None:
-    cast, drawing = build_tiny(SMALLEST, size_pixels=16), replace(DRAWING, precision="bf16")
+    cast, drawing = build_small(), replace(DRAWING, precision="bf16")
     cast_weights(cast, drawing.precision)
     assert {part.dtype for part in (cast.unet, cast.vae)} == {torch.bfloat16}
     other = draw(cast, drawing)
@@ -190,7 +189,7 @@ def test_weights_that_are_cast_draw_nearly_the_same(drawn: dict[int, NDArray[np.
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_what_is_not_finite_is_told_apart(value: str) -> None:
-    broken = build_tiny(SMALLEST, size_pixels=16)
+    broken = build_small()
     broken.vae.decoder.conv_out.bias.data[0] = float(value)
     images = list(draw_images(broken, PROMPT, DRAWING, SEEDS, **SIZE, title="test"))
     assert [image.seed for image in images] == SEEDS and not any(image.is_finite for image in images)
@@ -210,7 +209,7 @@ def test_next_item_is_begun_before_a_result_is_used(num_items: int) -> None:
     assert used == [(item, min(item + 2, num_items)) for item in range(num_items)]
 
 
-def test_pndm_is_refused_for_the_tiny_base_before_the_unet_runs(
+def test_pndm_is_refused_for_a_new_base_before_the_unet_runs(
     pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline.unet, "forward", lambda *_, **__: pytest.fail("the UNet ran"))

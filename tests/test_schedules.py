@@ -8,15 +8,15 @@ from typing import Any, get_args
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
-from smallest import SMALLEST
+from small import BASE, build_small
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.params import SamplerName
 from sdaug.diffusion.layout import SCHEDULER
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.schedules import SAMPLERS, build_sampler, noise_schedule
 
 CPU = torch.device("cpu")
+SHIPPED = Path(__file__).parents[1] / "pretrained" / "small"
 SHARED = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -38,7 +38,7 @@ CLASSES = {"PNDMScheduler": PNDMScheduler, "DDIMScheduler": DDIMScheduler}
 
 def write_base(folder: Path, scheduler: dict[str, Any]) -> Path:
     """A folder in the diffusers layout with a scheduler of one's own."""
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), folder)
+    save_pipeline(build_small(), folder)
     (folder / SCHEDULER).write_text(json.dumps(scheduler))
     index = folder / "model_index.json"
     values = json.loads(index.read_text()) | {"scheduler": ["diffusers", scheduler["_class_name"]]}
@@ -101,8 +101,8 @@ def test_noise_levels_for_training_are_the_published_ones(published: Path, saved
     assert ours.config.prediction_type == theirs.config.prediction_type
 
 
-def test_saving_and_loading_the_tiny_base_keeps_its_scheduler(tmp_path: Path) -> None:
-    built = build_tiny(SMALLEST, size_pixels=16)
+def test_saving_and_loading_a_new_base_keeps_its_scheduler(tmp_path: Path) -> None:
+    built = build_small()
     save_pipeline(built, tmp_path / "base")
     loaded = load_pipeline(tmp_path / "base", CPU)
     for name in set(get_args(SamplerName)) - {"pndm"}:
@@ -118,7 +118,7 @@ def test_ddim_never_clips_latents_whatever_the_base_draws_with(tmp_path: Path) -
 
 
 def test_pndm_is_refused_where_the_last_timestep_is_pure_noise() -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     assert float(noise_schedule(pipeline).alphas_cumprod[-1]) == 0.0
     with pytest.raises(ValueError, match=r"^sampler: 'pndm'; .*pure noise.*use dpm_solver, unipc, ddim or euler"):
         build_sampler(pipeline, "pndm")
@@ -132,18 +132,18 @@ def test_every_name_has_its_sampler() -> None:
 def test_noise_of_a_local_base_is_known_before_it_is_loaded(tmp_path: Path, is_zero: bool) -> None:
     folder = write_base(tmp_path / "base", {**PUBLISHED["2.1"], "rescale_betas_zero_snr": is_zero})
     (tmp_path / "weights.safetensors").touch()
-    assert replace(SMALLEST, model=str(folder)).has_zero_terminal_snr() == is_zero
-    file = replace(SMALLEST, model=str(tmp_path / "weights.safetensors"), config=folder)
+    assert replace(BASE, model=str(folder)).has_zero_terminal_snr() == is_zero
+    file = replace(BASE, model=str(tmp_path / "weights.safetensors"), config=folder)
     assert file.has_zero_terminal_snr() == is_zero
 
 
-def test_noise_of_the_tiny_base_is_known_and_that_of_a_hub_is_not() -> None:
-    found = {model: replace(SMALLEST, model=model).has_zero_terminal_snr() for model in ("tiny", "someone/small")}
-    assert found == {"tiny": True, "someone/small": False}
+def test_noise_of_the_shipped_base_is_known_and_that_of_a_hub_is_not() -> None:
+    assert replace(BASE, model=str(SHIPPED)).has_zero_terminal_snr()
+    assert not replace(BASE, model="someone/small").has_zero_terminal_snr()
 
 
 def test_damaged_scheduler_is_named(tmp_path: Path) -> None:
     folder = write_base(tmp_path / "base", PUBLISHED["1.5"])
     (folder / SCHEDULER).write_text("{")
     with pytest.raises(ValueError, match=r"scheduler_config\.json: damaged .*copy the folder again"):
-        replace(SMALLEST, model=str(folder)).has_zero_terminal_snr()
+        replace(BASE, model=str(folder)).has_zero_terminal_snr()

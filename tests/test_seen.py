@@ -4,11 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from smallest import SMALLEST
+from small import BASE, build_small
 
-from sdaug.base.params import TINY
-from sdaug.base.seen import OTHER, OWN, UNKNOWN, find_seen
-from sdaug.base.tiny import build_tiny
+from sdaug.base.seen import OTHER, UNKNOWN, find_seen
 from sdaug.common.manifest import Photo
 from sdaug.common.record import SeenPhoto, write_record
 from sdaug.common.seen import SEEN, Seen, read_seen, write_seen
@@ -26,14 +24,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_tiny_has_seen_the_training_photos_alone() -> None:
-    assert find_seen(TINY, PHOTOS, RECORD) == Seen(summary=OWN, counts={"photos": 3}, num_adapted=0)
-
-
 @pytest.mark.parametrize("model", ["someone/model", "nowhere/model.safetensors"])
-def test_base_that_says_nothing_is_unknown(model: str) -> None:
+def test_base_that_says_nothing_is_unknown_but_for_what_it_adapted_to(model: str) -> None:
     assert find_seen(model, PHOTOS, []) == UNKNOWN
     assert UNKNOWN.sentence == "What the base has seen: unknown to this project, see its model card."
+    assert find_seen(model, PHOTOS, RECORD) == replace(UNKNOWN, num_adapted=3)
 
 
 def test_loaded_folder_is_taken_at_its_word(folder: Path) -> None:
@@ -53,7 +48,7 @@ def test_base_of_another_run_of_the_same_study_keeps_its_story(folder: Path) -> 
 
 
 def test_photos_of_another_study_are_not_called_photos_of_this_one(folder: Path) -> None:
-    write_seen(folder / SEEN, Seen(summary=OWN, counts={"photos": 1}, num_adapted=0))
+    write_seen(folder / SEEN, Seen(summary="3 photos of a study", counts={"photos": 1}, num_adapted=0))
     write_record(folder, [SeenPhoto(id="w", sha256="ww")])
     assert find_seen(str(folder), PHOTOS, [SeenPhoto(id="w", sha256="ww")]).summary == OTHER
 
@@ -65,10 +60,10 @@ def test_photos_of_another_study_are_not_called_photos_of_this_one(folder: Path)
 def test_seen_file_that_cannot_be_read_is_refused_before_anything_is_loaded(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), tmp_path / "base")
+    save_pipeline(build_small(), tmp_path / "base")
     (tmp_path / "base" / SEEN).write_text(text)
     with pytest.raises(ValueError, match=message):
-        replace(SMALLEST, model=str(tmp_path / "base"))
+        replace(BASE, model=str(tmp_path / "base"))
 
 
 def test_missing_seen_file_names_its_stage(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
-from smallest import SMALLEST
+from small import NETWORK, build_small
 
 from sdaug.base.params import check_source
-from sdaug.base.tiny import TEXT_WIDTH, build_tiny
 from sdaug.diffusion.layout import SCHEDULER
 from sdaug.diffusion.pipelines import load_checkpoint, save_pipeline
 
@@ -47,7 +46,7 @@ IN_VAE = {
 
 def build_sd_shaped() -> StableDiffusionPipeline:
     """The block structure of Stable Diffusion 1.x, four levels of two layers, with few channels."""
-    pipeline = build_tiny(SMALLEST, size_pixels=64)
+    pipeline = build_small(size_pixels=64)
     torch.manual_seed(0)
     pipeline.register_modules(
         unet=UNet2DConditionModel(
@@ -55,7 +54,7 @@ def build_sd_shaped() -> StableDiffusionPipeline:
             block_out_channels=(32, 32, 64, 64),
             layers_per_block=2,
             norm_num_groups=8,
-            cross_attention_dim=TEXT_WIDTH,
+            cross_attention_dim=NETWORK.text_width,
             attention_head_dim=8,
         ),
         vae=AutoencoderKL(

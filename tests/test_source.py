@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from smallest import SMALLEST
+from small import BASE, build_small
 
 from sdaug.base.seen import UNKNOWN
 from sdaug.base.source import Base, make_base
-from sdaug.base.tiny import build_tiny
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.seen import SEEN, read_seen
@@ -33,7 +32,7 @@ PHOTOS = np.random.default_rng(0).integers(0, 256, (14, 16, 16, 3), dtype=np.uin
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "base"
-    save_pipeline(build_tiny(SMALLEST, size_pixels=16), path)
+    save_pipeline(build_small(), path)
     return path
 
 
@@ -52,7 +51,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def load(**changes: Any) -> Base:
-    return make_base(replace(SMALLEST, **changes), PHOTOS, CPU, lambda *_: None)
+    return make_base(replace(BASE, **changes), PHOTOS, CPU, lambda *_: None)
 
 
 @pytest.mark.parametrize(("revision", "commit"), [(None, NEW), ("main", NEW), ("v1", OLD), (OLD, OLD)])
@@ -64,7 +63,7 @@ def test_commit_of_the_hub_is_known_whatever_names_it(hub: str, revision: str | 
 
 def test_weights_are_those_of_the_commit_that_is_named(hub: str, tmp_path: Path) -> None:
     old = tmp_path / "cache" / "models--someone--small" / "snapshots" / OLD
-    other = build_tiny(replace(SMALLEST, seed=1), size_pixels=16)
+    other = build_small(seed=1)
     shutil.rmtree(old)
     save_pipeline(other, old)
     assert torch.equal(load(model=hub, revision="v1").pipeline.unet.conv_in.weight, other.unet.conv_in.weight)
@@ -124,11 +123,6 @@ def test_base_adapts_to_the_photos_and_keeps_its_vae(folder: Path) -> None:
 
 def test_adapting_lowers_the_loss_on_the_photos(folder: Path) -> None:
     met: list[float] = []
-    params = replace(SMALLEST, model=str(folder), adapt_steps=150, adapt_learning_rate=3.0e-3)
+    params = replace(BASE, model=str(folder), adapt_steps=150, adapt_learning_rate=3.0e-3, adapt_batch_size=8)
     make_base(params, PHOTOS, CPU, lambda _, values: met.append(values["adapt_loss"]))
     assert len(met) == 6 and np.mean(met[-2:]) < np.mean(met[:2])
-
-
-def test_tiny_does_not_adapt_to_what_it_has_learned() -> None:
-    with pytest.raises(ValueError, match="adapt_steps: 1; tiny has learned these photos already"):
-        replace(SMALLEST, model="tiny", adapt_steps=1)

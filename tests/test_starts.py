@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smallest import SMALLEST
+from small import build_small
 from test_sampling import FROM_NOISE, PROMPT
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.images import read_png, save_png
 from sdaug.common.manifest import Photo
 from sdaug.common.synthetic import PLAIN, by_variant, read_synthetic, write_synthetic
@@ -75,7 +74,7 @@ def test_nothing_starts_from_a_photo_that_generators_may_not_see(prepared: Path)
 
 
 def test_manifest_names_the_photo_and_the_image_can_be_drawn_again(prepared: Path, tmp_path: Path) -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     out_dir = tmp_path / "out"
     out_dir.mkdir()
     drawn = []
@@ -106,7 +105,7 @@ def test_manifest_names_the_photo_and_the_image_can_be_drawn_again(prepared: Pat
 
 
 def test_a_weak_start_stays_near_the_photo(prepared: Path) -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     source = read_png(prepared / "images" / "high0.png")[None]
     decoded = pipeline.vae.decode(pipeline.vae.encode(to_pixels(source)).latent_dist.mean).sample
 

@@ -62,6 +62,22 @@ def test_an_experiment_changes_no_line_but_its_own(path: Path, tmp_path: Path) -
     assert changed == [(line, line.replace("0", "1")) for line in before if line.startswith("  fold: 0")]
 
 
+def test_keys_of_a_base_that_was_trained_from_scratch_are_refused_with_what_to_write_instead(
+    values: dict[str, Any],
+) -> None:
+    values["base"] |= {"model": "tiny", "unet_batch_size": 32, "vae_channels": [16, 32], "ema_decay": 0.995}
+    with pytest.raises(ValueError) as error:
+        check_study(values, PARAMS)
+    assert str(error.value) == (
+        f"{PARAMS}: base: a base is no longer trained here from scratch, got vae_channels, unet_batch_size, ema_decay; "
+        "rename unet_batch_size to adapt_batch_size and ema_decay to adapt_ema_decay, and delete the others; "
+        "for model: tiny, write pretrained/small, and adapt_steps: 600 to have it learn the study's photos"
+    )
+    values["base"]["model"] = "some/base"
+    with pytest.raises(ValueError, match=r"to adapt_ema_decay, and delete the others$"):
+        check_study(values, PARAMS)
+
+
 SHARED = {"synthetic_share": 0.5}
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
-from smallest import SMALLEST
+from small import build_small
 from test_sampling import FROM_NOISE as DRAWING
 from test_sampling import PROMPT
 
-from sdaug.base.tiny import build_tiny
 from sdaug.common.images import read_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -33,7 +32,7 @@ DULL[:, :8] = 128
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
-    return build_tiny(SMALLEST, size_pixels=16)
+    return build_small()
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +112,14 @@ def test_rejected_images_are_counted_and_drawn_with_their_next_seed(
 
 
 def test_broken_generator_is_given_up(tmp_path: Path) -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)
+    pipeline = build_small()
     pipeline.unet.conv_out.bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"rare: 2 of 2 images were rejected 10 times in a row \(20 not_finite\)"):
         draw_class(pipeline, DRAWING, num_images=2, out_dir=tmp_path)
 
 
 def test_number_of_images_in_one_run_does_not_change_an_image(folder: Path, tmp_path: Path) -> None:
-    draw_class(build_tiny(SMALLEST, size_pixels=16), DRAWING, num_images=2, out_dir=tmp_path)
+    draw_class(build_small(), DRAWING, num_images=2, out_dir=tmp_path)
     for file in tmp_path.glob("*.png"):
         assert file.read_bytes() == (folder / "data" / "synthetic" / "rare" / file.name).read_bytes()
 
@@ -137,7 +136,7 @@ def test_manifest_row_holds_all_settings(folder: Path) -> None:
 
 
 def test_manifest_row_says_what_auto_meant(tmp_path: Path) -> None:
-    pipeline = build_tiny(SMALLEST, size_pixels=16)  # not the shared fixture, since the weights are cast in place
+    pipeline = build_small()  # not the shared fixture, since the weights are cast in place
     draw_class(pipeline, replace(DRAWING, precision="auto"), num_images=1, out_dir=tmp_path)
     (image,) = read_synthetic(tmp_path)
     assert image.drawing.precision == name_precision(resolve_precision("auto", pipeline.device))

@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from sdaug.base.params import TINY
 from sdaug.common.manifest import Photo
 from sdaug.common.record import RECORD, SeenPhoto, read_record
 from sdaug.common.seen import SEEN, Seen, read_seen
 
-OWN = "only the training photos of this study"
 OTHER = "photos of another study or another split, listed in its photos.csv"
 UNKNOWN = Seen(summary="unknown to this project, see its model card", counts={}, num_adapted=0)
 
@@ -21,8 +19,6 @@ def find_seen(model: str, photos: Iterable[Photo], record: Iterable[SeenPhoto]) 
         ValueError: the seen.json of a loaded folder cannot be read.
     """
     known = {SeenPhoto(id=photo.id, sha256=photo.sha256) for photo in record}
-    if model == TINY:
-        return Seen(summary=OWN, counts={"photos": len(known)}, num_adapted=0)
     # Only a folder says what it has seen: another run may have made it.
     folder = Path(model)
     seen = read_seen(folder / SEEN) if (folder / SEEN).is_file() else UNKNOWN

@@ -1,4 +1,4 @@
-"""Getting the base: trained here, or loaded from a single file, a folder or the hub."""
+"""Getting the base: it is loaded from a single file, a folder or the hub, and may then adapt to the study's photos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.base.params import TINY, BaseParams
-from sdaug.base.pretraining import Report, adapt_base, train_base
-from sdaug.base.tiny import build_tiny
+from sdaug.base.adapting import Report, adapt_base
+from sdaug.base.params import BaseParams
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
 
 
@@ -30,18 +29,15 @@ def make_base(
     *,
     work_dir: Path | None = None,
 ) -> Base:
-    """The base on `device`: `tiny` is trained on images `(N, H, W, 3)`, any other is loaded, and may adapt to them.
+    """The base on `device`, adapted to images `(N, H, W, 3)` if `params` say so.
 
-    Checkpoints of a training are in `work_dir`, if it is given.
+    Checkpoints of adapting are in `work_dir`, if it is given.
 
     Raises:
         ValueError: the model cannot be loaded, or the training diverges.
     """
     model, source = Path(params.model), None
-    if params.model == TINY:
-        pipeline = build_tiny(params, size_pixels=images.shape[1]).to(device)
-        train_base(pipeline, images, params, report=report, work_dir=work_dir)
-    elif model.suffix == ".safetensors" and params.config is not None:
+    if model.suffix == ".safetensors" and params.config is not None:
         pipeline = load_checkpoint(model, params.config)
     elif model.is_dir():
         pipeline = load_pipeline(model, device, variant=params.variant)

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sdaug.base.params import TINY
 from sdaug.check.study import StudyParams
 from sdaug.common.files import read_json, write_json
 from sdaug.common.params import resolve_seeds
@@ -15,7 +14,6 @@ WRITTEN = (Path("data"), Path("models"))
 FLOAT_BYTES, COLORS = 4, 3
 # Stable Diffusion 1.x and 2.x: a UNet of 860 million weights, and 1.1 billion in all (its model card).
 HUB_UNET_BYTES, HUB_BYTES = 3_440_000_000, 4_300_000_000
-TINY_BYTES = 40_000_000  # of the widths in params.yaml it is 20 MB
 ADAPTERS_SHARE = 0.02  # of the UNet: LoRA of rank 16 on the attention is 1.5 %
 # A checkpoint of DreamBooth holds weights, two moments and an average, and is written beside the one before.
 CHECKPOINT_COPIES = 8
@@ -100,4 +98,4 @@ def _base_bytes(model: str) -> tuple[int, int]:
         return 2 * folder_bytes(path), 2 * folder_bytes(path / "unet")
     if path.is_file():
         return 2 * path.stat().st_size, 2 * path.stat().st_size
-    return (TINY_BYTES, TINY_BYTES) if model == TINY else (HUB_BYTES, HUB_UNET_BYTES)
+    return HUB_BYTES, HUB_UNET_BYTES

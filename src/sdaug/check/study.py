@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.audit.params import AuditParams
-from sdaug.base.params import BaseParams
+from sdaug.base.params import BaseParams, refuse_former_keys
 from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
@@ -172,6 +172,9 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
         ValueError: A rule is broken; one line names the file, key, value and rule.
         FileNotFoundError: `prepare.raw` does not exist and no stage writes it.
     """
+    # Before unknown keys are refused, which could not say what to write instead.
+    if isinstance(values.get("base"), dict):
+        refuse_former_keys(values["base"], f"{path}: base")
     study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
     raw = study.prepare.raw
     if not raw.is_dir() and raw not in made_dirs:

@@ -1,20 +1,18 @@
-"""The untrained small Stable Diffusion: CLIP tokenizer and text encoder, VAE and UNet."""
+"""The untrained small Stable Diffusion, with the classes and folder layout of the real one.
 
-import itertools
-import re
-from collections import Counter
+Latent diffusion as in Rombach et al. (arXiv 2112.10752), with v-prediction (Salimans and Ho, arXiv 2202.00512).
+"""
+
 from collections.abc import Iterable, Sequence
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTokenizer
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-from sdaug.base.tiny import END, START, START_LOG_VARIANCE, build_scheduler, build_text_encoder, byte_letters
 from sdaug.diffusion.attention import share_prompts
 from sdaug.pretrain.params import NetworkParams
+from sdaug.pretrain.text import build_text_encoder, train_tokenizer
 
-# How CLIP cuts plain English into words (Radford et al., arXiv 2103.00020).
-WORDS = re.compile(r"[^\W\d_]+|\d|[^\s\w]+")
+START_LOG_VARIANCE = -6.0  # squared error 0.0095 instead of 0.0106 at unit variance (LOG.md, 2026-11-22)
 
 
 def build_network(
@@ -26,59 +24,30 @@ def build_network(
         tokenizer = train_tokenizer(captions, num_merges=params.num_merges, max_tokens=params.max_tokens)
         return StableDiffusionPipeline(
             vae=_build_vae(params, size_pixels=size_pixels),
-            text_encoder=build_text_encoder(
-                tokenizer,
-                width=params.text_width,
-                hidden_width=4 * params.text_width,
-                num_layers=params.text_layers,
-                num_heads=params.text_width // 32,
-            ),
+            text_encoder=build_text_encoder(tokenizer, width=params.text_width, num_layers=params.text_layers),
             tokenizer=tokenizer,
             unet=_build_unet(params, size_pixels=size_pixels),
             scheduler=build_scheduler(),
-            safety_checker=None,
+            safety_checker=None,  # it blacks out skin-like photos
             feature_extractor=None,
             requires_safety_checker=False,
         )
 
 
-def train_tokenizer(captions: Iterable[str], *, num_merges: int, max_tokens: int) -> CLIPTokenizer:
-    """A CLIP tokenizer whose byte-pair merges are learned from captions; unknown words become letters."""
-    merges = learn_merges(captions, num_merges)
-    letters = byte_letters()
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
-    vocab = {word: index for index, word in enumerate(dict.fromkeys(words))}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_tokens)
-
-
-def learn_merges(captions: Iterable[str], num_merges: int) -> list[tuple[str, str]]:
-    """The most common pairs of pieces, joined one after the other (Sennrich et al., arXiv 1508.07909).
-
-    Captions are plain English. Ties are broken by the letters; the library `tokenizers` breaks them at random.
-    """
-    counts = Counter(word for caption in captions for word in WORDS.findall(caption.lower()))
-    pieces = {word: [*word[:-1], f"{word[-1]}</w>"] for word in counts}
-    merges: list[tuple[str, str]] = []
-    for _ in range(num_merges):
-        pairs: Counter[tuple[str, str]] = Counter()
-        for word, parts in pieces.items():
-            for pair in itertools.pairwise(parts):
-                pairs[pair] += counts[word]
-        if not pairs:
-            break
-        merges.append(max(pairs, key=lambda pair: (pairs[pair], pair)))
-        pieces = {word: _join(parts, merges[-1]) for word, parts in pieces.items()}
-    return merges
-
-
-def _join(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    joined: list[str] = []
-    for part in parts:
-        if joined and (joined[-1], part) == pair:
-            joined[-1] += part
-        else:
-            joined.append(part)
-    return joined
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule, for velocity prediction."""
+    return DDIMScheduler(
+        beta_start=0.00085,  # betas as in Stable Diffusion
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        # Otherwise the last timestep leaks mean colours, which pure noise at sampling lacks (arXiv 2305.08891).
+        rescale_betas_zero_snr=True,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
 
 
 def _build_vae(params: NetworkParams, *, size_pixels: int) -> AutoencoderKL:
@@ -93,6 +62,7 @@ def _build_vae(params: NetworkParams, *, size_pixels: int) -> AutoencoderKL:
         sample_size=size_pixels,
         mid_block_add_attention=False,
     )
+    # With the default initial posterior variance, noise would hide details for hundreds of steps.
     with torch.no_grad():
         vae.quant_conv.bias[params.latent_channels :] = START_LOG_VARIANCE
     return vae
@@ -101,7 +71,7 @@ def _build_vae(params: NetworkParams, *, size_pixels: int) -> AutoencoderKL:
 def _build_unet(params: NetworkParams, *, size_pixels: int) -> UNet2DConditionModel:
     widths: Sequence[int] = params.unet_channels
     attending = params.attention_levels
-    plain = len(widths) - attending
+    plain = len(widths) - attending  # attention at high resolution costs more than it gains
     unet = UNet2DConditionModel(
         sample_size=size_pixels // 2 ** (len(params.vae_channels) - 1),
         in_channels=params.latent_channels,

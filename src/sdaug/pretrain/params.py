@@ -49,6 +49,7 @@ class NetworkParams:
     def __post_init__(self) -> None:
         for key in ("vae_channels", "unet_channels"):
             widths = getattr(self, key)
+            # torch's backward pass crashed at width 8, not at 16 (LOG.md, 2026-11-22); the UNet has 8 norm groups.
             is_fit = bool(widths) and all(width >= 16 and width % 8 == 0 for width in widths)
             require(is_fit, key, widths, "need multiples of 8, at least 16")
         levels = self.attention_levels

@@ -8,7 +8,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.base.pretraining import whiten_latents
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.seen import SEEN, write_seen
 from sdaug.diffusion.latents import encode_images
@@ -19,6 +18,7 @@ from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
 from sdaug.pretrain.networks import build_network
 from sdaug.pretrain.params import PretrainParams, key_of
 from sdaug.pretrain.seen import describe_world
+from sdaug.pretrain.whitening import whiten_latents
 
 
 def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torch.device) -> None:
