@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, CHECK, report
+from studies import AUDIT, BASE, CHECK, fidelity_metrics, report
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.verdict.audit_table import audit_table
+from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.inputs import without_folders
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
@@ -159,6 +160,14 @@ def test_a_sound_study_says_nothing_of_leaks_and_lists_doubted_labels(study_dir:
     text = (study_dir / "report" / "comparison.md").read_text()
     assert "The data leaks" not in text
     assert "| doubted labels | 9 labels |  | d0, d1, d2, d3, d4 and 2 more | 7 |" in text
+
+
+def test_share_that_no_judge_can_tell_is_a_dash_and_not_zero() -> None:
+    figures = fidelity_metrics()
+    judge = figures["classes"]["score_3"]["judge"]
+    unknown = {"share": judge["share"] | {"photos": None}, "share_of_draw": {"0": None, "1": None}}
+    figures["classes"]["score_3"] = figures["classes"]["score_3"] | {"judge": judge | unknown}
+    assert fidelity_tables(figures)[0].rows[-1][3:7] == ("-", "12.5", "62.5", "-")
 
 
 def test_known_label_errors_score_the_doubts() -> None:

@@ -18,8 +18,8 @@ def fidelity_tables(fidelity: Mapping[str, Any]) -> list[Table]:
 def _judge_table(by_class: Mapping[str, Any]) -> Table:
     def cells(label: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
         judge = figures["judge"]
-        of_draws = judge["share_of_draw"].values()
-        span = f"{_percent(min(of_draws))} to {_percent(max(of_draws))}"
+        of_draws = [share for share in judge["share_of_draw"].values() if share is not None]
+        span = f"{_percent(min(of_draws))} to {_percent(max(of_draws))}" if of_draws else "-"
         shares, probabilities = ([_percent(judge[key][kind]) for kind in NAMES] for key in ("share", "probability"))
         return label, str(figures["num_photos"]), str(figures["num_images"]), *shares, span, *probabilities
 
@@ -30,7 +30,8 @@ def _judge_table(by_class: Mapping[str, Any]) -> Table:
             "photo that it judges, so photos show what the best images could reach. Base: the base model before "
             "DreamBooth, with the class's prompt. Recognized: the share of photos or images that a judge takes for "
             "the class. Draws: this share for the worst and the best generator of the class. Probability: what a judge "
-            "gives the class, on average. A diagnosis only: do not tune by it, since it uses the test photos."
+            "gives the class, on average. A dash: no judge can tell, since all "
+            "photos of the class are of one group. A diagnosis only: do not tune by it, since it uses the test photos."
         ),
         header=(
             "class", "photos", "images",
