@@ -59,10 +59,12 @@ def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Pa
     assert ("published_test_accuracy" in columns) == is_shown
 
 
-def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path) -> None:
+def test_confusion_counts_test_images_by_true_and_predicted_class(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "confusion.csv")
-    assert len(rows) == len(MODELS) * (len(DATASETS) + 1) * len(SEEDS) * len(LABELS)
-    assert list(rows[0]) == ["actual", "predicted", "run"]
+    num_results = len(MODELS) * (len(DATASETS) + 1)
+    assert len(rows) == num_results * len(CLASSES) ** 2
+    assert list(rows[0]) == ["model", "dataset", "actual", "predicted", "count"]
+    assert sum(int(row["count"]) for row in rows) == num_results * len(SEEDS) * len(LABELS)
 
 
 def test_training_photos_are_counted_without_the_validation_fold(study_dir: Path) -> None:
