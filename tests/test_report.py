@@ -18,7 +18,7 @@ from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.published import shows_slides
 from sdaug.verdict.results import read_study
 from sdaug.verdict.rows import comparison_rows
-from sdaug.verdict.tables import Counts, Table, build_tables
+from sdaug.verdict.tables import Counts, Table, build_tables, comparison_table, p_value
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -170,6 +170,11 @@ def test_share_that_no_judge_can_tell_is_a_dash_and_not_zero() -> None:
     unknown = {"share": judge["share"] | {"photos": None}, "share_of_draw": {"0": None, "1": None}}
     figures["classes"]["score_3"] = figures["classes"]["score_3"] | {"judge": judge | unknown}
     assert fidelity_tables(figures)[0].rows[-1][3:7] == ("-", "12.5", "62.5", "-")
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0, "< 0.001"), (9.9e-4, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
+def test_p_value_is_never_zero(value: float, said: str) -> None:
+    assert p_value(value) == said
 
 
 def test_known_label_errors_score_the_doubts() -> None:

@@ -86,7 +86,7 @@ def difference_table(study: Study) -> Table:
         for model, difference in contrast.by_model.items():
             test = difference.test
             cells = (signed(difference.estimates[metric]) for metric in ESTIMATED)
-            p_values = (f"{test.p_value:.3f}", f"{difference.corrected_p:.3f}")
+            p_values = (p_value(test.p_value), p_value(difference.corrected_p))
             gain = _validation_gain(study, contrast, [model])
             rows.append((names, model, gain, *cells, f"{test.num_gained}", f"{test.num_lost}", *p_values))
         cells = (signed(contrast.mean[metric]) for metric in ESTIMATED)
@@ -241,6 +241,11 @@ def signed(estimate: Estimate) -> str:
     if not estimate.is_known:
         return value
     return f"{value} ({100 * estimate.low:+z.1f} to {100 * estimate.high:+z.1f})"
+
+
+def p_value(value: float) -> str:
+    """A p value, which is never zero."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def plural(count: int, noun: str) -> str:
