@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Pa
     assert any("slides" in title for title in titles) == is_shown
     columns = comparison_rows(study, is_slides=is_slides)[0]
     assert ("published_test_accuracy" in columns) == is_shown
+
+
+def test_means_of_scores_are_over_the_models_of_the_verdict(study_dir: Path) -> None:
+    seeds = {MODELS[0]: (0, 1), **dict.fromkeys(MODELS[1:], (0,))}
+    study = read_study(study_dir / "metrics", classes=CLASSES, seeds=seeds, datasets=DATASETS, remedies=DATASETS)
+    table = comparison_table(replace(study, pooled=MODELS[:1]), None)
+    alone = {row[1]: row[4:7] for row in table.rows if row[0] == MODELS[0]}
+    assert {row[1]: row[4:7] for row in table.rows if row[0] == "mean of 1"} == alone
+    assert f"on which the verdict rests ({MODELS[0]})" in table.note
 
 
 def test_confusion_counts_test_images_by_true_and_predicted_class(study_dir: Path) -> None:

@@ -53,7 +53,10 @@ def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | N
 
 
 def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Table:
-    """Validation and test scores of every model on every data set, with intervals where there are enough runs."""
+    """Validation and test scores of every model on every data set, with intervals where there are enough runs.
+
+    Means are over the models on which the verdict rests, as its sentences are.
+    """
 
     def cells(result: Result) -> tuple[str, ...]:
         scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
@@ -61,13 +64,15 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
         return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
 
     rows = [cells(result) for result in study.results.values()]
+    rows += [_mean_cells(study, dataset) for dataset in study.datasets]
     if siblings is not None:
         known = [percent(siblings[metric]) if metric in siblings else "" for metric in TEST_METRICS]
         rows.append(("labels of the same group", "no pixels", "", "", "", "", "", *known))
     return Table(
         title="Validation and test scores",
         note=f"Percent, mean over the runs. In brackets the {CONFIDENCE:.0%} confidence interval over test images, "
-        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws."
+        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws. "
+        f"Mean of {len(study.pooled)}: of the models on which the verdict rests ({', '.join(study.pooled)})."
         + (f" {CORRECTION_NOTE}" if PRIOR_CORRECTED in study.datasets else ""),
         header=(
             "model", "data set", "runs", "trained on",
@@ -76,6 +81,12 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
         ),
         rows=tuple(rows),
     )  # fmt: skip
+
+
+def _mean_cells(study: Study, dataset: str) -> tuple[str, ...]:
+    metrics = (*VALIDATION_METRICS, *TEST_METRICS)
+    scores = {m: np.mean([study.results[model, dataset].scores[m] for model in study.pooled]) for m in metrics}
+    return f"mean of {len(study.pooled)}", dataset, "", "", *(percent(float(scores[m])) for m in metrics)
 
 
 def difference_table(study: Study) -> Table:
@@ -174,8 +185,8 @@ def exposure_table(study: Study) -> Table:
 
     return Table(
         title="What training has shown",
-        note="Images that a training run has seen, repetitions counted, as the mean over all runs; the percentage that "
-        "were real photos; and the real photos of each class.",
+        note="Images that a training run has seen, repetitions counted, as the mean over the runs of all models; the "
+        "percentage that were real photos; and the real photos of each class.",
         header=("data set", "images shown", "real, %", *(f"real {label}" for label in study.classes)),
         rows=tuple(cells(dataset) for dataset in study.trained),
         num_names=1,
