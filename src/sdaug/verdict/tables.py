@@ -110,8 +110,8 @@ def difference_table(study: Study) -> Table:
         f"training runs and draws of the generators, not corrected for the number of models; there is none with fewer "
         f"than {MIN_RUNS} runs or draws. At test prior: predictions for classes as common as in the test set, whatever "
         "their share in training. Gained, lost: test images that only the arm, or only the other, has right with the "
-        "first seed; p is McNemar's exact test of these two, which takes images for independent, and Holm's correction "
-        "of it for the number of models.",
+        "first seed. p: how often chance alone would part these two at least as far (McNemar's exact test, which takes "
+        "images for independent). Holm p: the same, corrected for the number of models.",
         header=("arms", "model", "valid acc", "test bal acc", "test acc", "acc at test prior", "gained", "lost", "p",
                 "Holm p"),
         rows=tuple(rows),
@@ -137,8 +137,7 @@ def recall_table(study: Study) -> Table:
     return Table(
         title="Recall per class on the test set",
         note="Percentage of the class's test images that were classified correctly; the header gives their number. In "
-        f"brackets Jeffreys' {CONFIDENCE:.0%} confidence interval, for as many independent images as give the same "
-        "variance over images, training runs and draws.",
+        f"brackets the {CONFIDENCE:.0%} confidence interval (Jeffreys') over test images, training runs and draws.",
         header=("model", "data set", *(f"{label} (n={count})" for label, count in study.num_test.items())),
         rows=tuple(
             (result.model, result.dataset, *(cell(result, label) for label in study.classes))
