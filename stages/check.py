@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=Path, required=True, help="JSON file for the sizes of classifiers")
+    parser.add_argument("--uses", type=Path, required=True, help="JSON file for which slow stages an arm needs")
     args = parser.parse_args()
     # The file by itself.
     study = check_study(read_params(args.params), args.params)
@@ -32,6 +33,7 @@ def main() -> None:
     }
     require_space(study, sizes, Path())
     write_sizes(args.sizes, sizes)
+    write_json(args.uses, {"filter": study.uses_filter, "reconstruct": study.uses_reconstructions})
     # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

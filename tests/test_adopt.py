@@ -273,9 +273,9 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_batches_fit_few_photos(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    adopt(make_photos(tmp_path / "leaves", {"few": 9, "many": 20}))
-    assert "recipe.batch_size: 16 instead of 32: only about 16 photos" in capsys.readouterr().out
-    assert read_params(checkout)["recipe"]["batch_size"] == 16
+    adopt(make_photos(tmp_path / "leaves", {"few": 6, "many": 12}))
+    assert "recipe.batch_size: 8 instead of 16: only about 10 photos" in capsys.readouterr().out
+    assert read_params(checkout)["recipe"]["batch_size"] == 8
 
 
 @pytest.mark.usefixtures("checkout")

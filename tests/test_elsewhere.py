@@ -1,13 +1,16 @@
 """Queued experiments, which run in a copy of the repository, and clones on machines without the photos."""
 
+import json
 import re
 import shutil
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
-from line import ROOT, edit_params, run
+from line import ROOT, copy_checkout, edit_params, run
 
+from sdaug.common.images import save_png
 from sdaug.run.grid import is_without_photos, link_photos
 
 pytestmark = [pytest.mark.xdist_group("line"), pytest.mark.slow]  # in one process, which runs their study once
@@ -57,6 +60,34 @@ def test_a_queued_experiment_finds_photos_beside_the_checkout(clean: Path) -> No
         link_photos(Path("../photos"))  # as `sdaug grid` does
     output = run(clean, "dvc", "exp", "run", "--temp", "-S", "prepare.size_pixels=40", "prepare")
     assert "Running stage 'prepare'" in output and "Ran experiment" in output
+
+
+def test_a_queued_experiment_finds_photos_in_the_checkout_that_dvc_tracks(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    copy_checkout(folder)
+    for results in ("metrics", "report"):
+        shutil.rmtree(folder / results)
+    (folder / "dvc.lock").unlink()
+    for label, count in (("squares", 9), ("stripes", 14)):
+        (folder / "data" / "photos" / label).mkdir(parents=True)
+        for n in range(count):
+            pixels = np.random.default_rng([n, count]).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            save_png(folder / "data" / "photos" / label / f"{n}.png", pixels)
+    run(folder, "sdaug", "adopt", "data/photos", "--subject", "pattern")
+    edit_params(folder, classifiers={"custom": {"architecture": "custom"}})
+    run(folder, "dvc", "add", "data/photos")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "own photos")
+    assert "data/photos.dvc" in run(folder, "git", "ls-files", "data")
+    run(folder, "dvc", "exp", "run", "--queue", "-n", "small", "-S", "prepare.size_pixels=40", "prepare")
+    run(folder, "dvc", "exp", "run", "--run-all")
+    # Not applied: all other stages have no results yet.
+    found = run(folder, "git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (experiment,) = [name for name in found if name.endswith("/small")]
+    counts = json.loads(run(folder, "git", "show", f"{experiment}:metrics/prepare.json"))
+    assert sum(count for key, count in counts.items() if key.startswith(("train.", "test."))) == 23
+    assert "size_pixels: 40" in run(folder, "git", "show", f"{experiment}:params.yaml")
 
 
 def test_photos_are_linked_for_queued_and_for_temporary_experiments(

@@ -70,6 +70,8 @@ def run_of(model: str, name: str, seed: int, right: int, test: TestSet) -> Run:
         epochs=np.array([1]),
         validation_curve=np.array([0.5]),
         test=test,
+        prior=np.full(len(CLASSES), 1 / len(CLASSES)),
+        probabilities=np.eye(len(CLASSES))[predicted],
         predicted=predicted,
         predicted_at_prior=predicted,
     )

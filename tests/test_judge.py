@@ -42,7 +42,15 @@ def test_a_class_without_photos_has_no_means() -> None:
     groups = [group for group, is_kept in zip(GROUPS, none, strict=True) if is_kept]
     judges = Judges(PHOTOS[none], PHOTOS[none], LABELS[none], groups, CLASSES, num_folds=2, seed=0)
     assert judges.of_photos(PHOTOS[none], "up").means() == (None, None)
-    assert judges.of_images(vectors(2, 4, 3), "up").means() == (0.0, 0.0)
+    assert judges.of_images(vectors(2, 4, 3), "up").means() == (None, None)
+
+
+def test_photos_of_a_single_group_cannot_be_judged_and_images_only_by_judges_that_know_them() -> None:
+    groups = ["alone" if label == 2 else group for group, label in zip(GROUPS, LABELS, strict=True)]
+    judges = Judges(PHOTOS, PHOTOS, LABELS, groups, CLASSES, num_folds=3, seed=0)
+    assert judges.of_photos(PHOTOS, "up").means() == (None, None)
+    share, _ = judges.of_images(vectors(2, 50, 12), "up").means()
+    assert share is not None and share > 0.9  # not two thirds: the judge of that group's fold has never seen the class
 
 
 def test_photos_are_judged_by_judges_that_have_not_seen_them() -> None:

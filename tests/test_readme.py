@@ -3,23 +3,50 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+from figures import ARMS, BLOCK, BLOCKS, PAGES, fill
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("arm", ["original", "oversampled", "augmented"])
-def test_scores_of_an_arm_are_the_committed_ones(arm: str) -> None:
+def test_quoted_figures_are_the_committed_ones() -> None:
+    stale = [page.name for page in PAGES if fill(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
+    assert stale == [], "run `python tests/figures.py --write`"
+
+
+def test_figures_of_results_are_quoted_in_blocks_only() -> None:
+    assert [block[1] for block in BLOCK.findall(README)] == list(BLOCKS)
+    rest = BLOCK.sub("", README)
+    assert re.findall(r"\d+\.\d %|[+-]\d+\.\d|\d+ (?:test|training|validation) photos|\d,\d{3}", rest) == []
+
+
+def test_quoted_scores_are_those_of_the_metrics() -> None:
     summary = json.loads((ROOT / "metrics" / "summary.json").read_text(encoding="utf-8"))
-    means = []
-    for metric in ("test_accuracy", "test_balanced_accuracy"):
-        scores = [by_arm[arm] for by_arm in summary[metric].values()]
-        means.append(f"{100 * sum(scores) / len(scores):.1f} %")
-    (row,) = re.findall(rf"^\| {arm}: .*\|$", README, re.MULTILINE)
-    assert row.split("|")[2:4] == [f" {mean} " for mean in means]
+    prepared = json.loads((ROOT / "metrics" / "prepare.json").read_text(encoding="utf-8"))
+    (models,) = re.findall(r"Means over \d+ models \((.*?)\)", README)
+    for arm in ARMS:
+        means = [
+            100 * fmean(summary[metric][model][arm] for model in models.split(", "))
+            for metric in ("test_accuracy", "test_balanced_accuracy")
+        ]
+        (row,) = re.findall(rf"^\| {arm}: .*\|$", README, re.MULTILINE)
+        assert [float(cell.strip(" %")) for cell in row.split("|")[2:4]] == pytest.approx(means, abs=0.06)
+        sentence = re.search(rf"^- {arm} against original: .* changed by ([+-][\d.]+)", README, re.MULTILINE)
+        if sentence:
+            found = summary["difference"][arm]["against_original"]["test_balanced_accuracy"]["value"]
+            assert float(sentence[1]) == pytest.approx(100 * found, abs=0.06)
+    num_test = sum(count for key, count in prepared.items() if key.startswith("test."))
+    assert f"those on which the verdict rests, on {num_test} test photos:" in README
+
+
+def test_sample_outputs_of_the_docs_say_that_they_are_samples() -> None:
+    for name in ("dvc", "planning"):
+        text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        samples = re.findall(r"((?:.+\n)+)\n```console\n\$ (?:sdaug compare|sdaug plan|dvc exp run -n bf16)", text)
+        assert samples and all("sample" in before for before in samples)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

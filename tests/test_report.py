@@ -2,22 +2,24 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, CHECK, report
+from studies import AUDIT, BASE, CHECK, fidelity_metrics, report
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.verdict.audit_table import audit_table
+from sdaug.verdict.fidelity_table import fidelity_tables
 from sdaug.verdict.inputs import without_folders
 from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.published import shows_slides
 from sdaug.verdict.results import read_study
 from sdaug.verdict.rows import comparison_rows
-from sdaug.verdict.tables import Counts, Table, build_tables
+from sdaug.verdict.tables import Counts, Table, build_tables, comparison_table, p_value
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -58,10 +60,21 @@ def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Pa
     assert ("published_test_accuracy" in columns) == is_shown
 
 
-def test_confusion_has_a_row_for_each_run_and_test_image(study_dir: Path) -> None:
+def test_means_of_scores_are_over_the_models_of_the_verdict(study_dir: Path) -> None:
+    seeds = {MODELS[0]: (0, 1), **dict.fromkeys(MODELS[1:], (0,))}
+    study = read_study(study_dir / "metrics", classes=CLASSES, seeds=seeds, datasets=DATASETS, remedies=DATASETS)
+    table = comparison_table(replace(study, pooled=MODELS[:1]), None)
+    alone = {row[1]: row[4:7] for row in table.rows if row[0] == MODELS[0]}
+    assert {row[1]: row[4:7] for row in table.rows if row[0] == "mean of 1"} == alone
+    assert f"on which the verdict rests ({MODELS[0]})" in table.note
+
+
+def test_confusion_counts_test_images_by_true_and_predicted_class(study_dir: Path) -> None:
     rows = read_csv(study_dir / "report" / "confusion.csv")
-    assert len(rows) == len(MODELS) * (len(DATASETS) + 1) * len(SEEDS) * len(LABELS)
-    assert list(rows[0]) == ["actual", "predicted", "run"]
+    num_results = len(MODELS) * (len(DATASETS) + 1)
+    assert len(rows) == num_results * len(CLASSES) ** 2
+    assert list(rows[0]) == ["model", "dataset", "actual", "predicted", "count"]
+    assert sum(int(row["count"]) for row in rows) == num_results * len(SEEDS) * len(LABELS)
 
 
 def test_training_photos_are_counted_without_the_validation_fold(study_dir: Path) -> None:
@@ -132,7 +145,7 @@ def test_summary_holds_every_model_and_data_set(study_dir: Path) -> None:
 
 def test_stage_prints_the_table_and_the_page(finished: tuple[Path, str]) -> None:
     _, printed = finished
-    assert "resnet18  augmented" in printed and "report/index.html" in printed
+    assert re.search(r"resnet18 +augmented", printed) and "report/index.html" in printed
 
 
 def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Path) -> None:
@@ -159,6 +172,19 @@ def test_a_sound_study_says_nothing_of_leaks_and_lists_doubted_labels(study_dir:
     text = (study_dir / "report" / "comparison.md").read_text()
     assert "The data leaks" not in text
     assert "| doubted labels | 9 labels |  | d0, d1, d2, d3, d4 and 2 more | 7 |" in text
+
+
+def test_share_that_no_judge_can_tell_is_a_dash_and_not_zero() -> None:
+    figures = fidelity_metrics()
+    judge = figures["classes"]["score_3"]["judge"]
+    unknown = {"share": judge["share"] | {"photos": None}, "share_of_draw": {"0": None, "1": None}}
+    figures["classes"]["score_3"] = figures["classes"]["score_3"] | {"judge": judge | unknown}
+    assert fidelity_tables(figures)[0].rows[-1][3:7] == ("-", "12.5", "62.5", "-")
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0, "< 0.001"), (9.9e-4, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
+def test_p_value_is_never_zero(value: float, said: str) -> None:
+    assert p_value(value) == said
 
 
 def test_known_label_errors_score_the_doubts() -> None:

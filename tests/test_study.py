@@ -238,3 +238,13 @@ def test_missing_section_is_refused(values: dict[str, Any]) -> None:
     del values["split"]
     with pytest.raises(ValueError, match=r"split: missing"):
         check_study(values, Path("params.yaml"))
+
+
+def test_slow_stages_run_only_for_arms_that_use_them(values: dict[str, Any]) -> None:
+    study = check_study(values, PARAMS)
+    assert not study.uses_filter
+    assert not study.uses_reconstructions
+    arms = Path(__file__).parents[1] / "presets" / "arms.yaml"
+    study = check_study(read_params(arms), arms)
+    assert study.uses_filter
+    assert study.uses_reconstructions

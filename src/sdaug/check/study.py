@@ -52,6 +52,16 @@ class StudyParams:
     train: TrainParams
     phantom: PhantomParams | None = None
 
+    @property
+    def uses_filter(self) -> bool:
+        """Whether an arm keeps a share of the synthetic images."""
+        return any(arm.images.keep_share < 1 for arm in self.datasets.values())
+
+    @property
+    def uses_reconstructions(self) -> bool:
+        """Whether an arm has the photos as the base's VAE returns them."""
+        return any(arm.images.reconstructed for arm in self.datasets.values())
+
     def __post_init__(self) -> None:
         # Classes, seeds and names.
         require(len(self.classes) >= 2, "classes", self.classes, "need at least 2")

@@ -1,4 +1,4 @@
-"""The denoising loss, the training objective of both the tiny base and DreamBooth."""
+"""The denoising loss, the training objective of adapting a base, of pretraining and of DreamBooth."""
 
 import torch
 import torch.nn.functional as F

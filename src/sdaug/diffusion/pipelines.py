@@ -110,7 +110,7 @@ def _hub_errors(where: str, revision: str | None) -> Iterator[None]:
     except hub.LocalEntryNotFoundError as error:
         raise ValueError(
             f"{where}: the hub cannot be reached and nothing is cached; check the network, give a local folder, "
-            "or use `tiny`"
+            "or use pretrained/small"
         ) from error
     except hub.EntryNotFoundError as error:
         raise ValueError(

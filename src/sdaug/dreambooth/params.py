@@ -59,7 +59,7 @@ class DreamBoothParams:
         scale = self.preview_guidance_scale
         require(scale >= 1, "preview_guidance_scale", scale, "need 1 (no guidance) or more")
         require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
-        # On the tiny base a full weight of 1 holds learning back (LOG.md, 2026-11-22).
+        # On a small base a full weight of 1 holds learning back (LOG.md, 2026-11-22).
         require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
         # Asked here, before any stage runs; `find_spec` imports nothing.
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None

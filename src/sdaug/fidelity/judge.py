@@ -23,6 +23,8 @@ Labels = NDArray[np.int64]
 class Verdict:
     """Of each image, the share of its judges that name a certain class, and the mean probability they give it, `(N,)`.
 
+    Only judges that know the class count; both are empty if there are none.
+
     Means over images are comparable between photos, which have one judge each, and images, which have all: they are
     those of a single judge, not of a vote.
     """
@@ -31,7 +33,7 @@ class Verdict:
     probability: Vectors
 
     def means(self) -> tuple[float | None, float | None]:
-        """Both means over all images; None if there are none."""
+        """Both means over all images; None if there are no images or no judges."""
         if not len(self.recognized):
             return None, None
         return float(self.recognized.mean()), float(self.probability.mean())
@@ -66,20 +68,29 @@ class Judges:
             self._judges.append(train_judge(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
 
     def of_images(self, images: Vectors, label: str) -> Verdict:
-        """What all judges say of synthetic images, given by their features `(M, D)`."""
+        """What all judges that know the class say of synthetic images, given by their features `(M, D)`."""
         k = self._classes.index(label)
-        said = np.stack([class_probabilities(judge, images, len(self._classes)) for judge in self._judges])
+        able = [judge for judge in self._judges if k in judge.classes_]
+        if not able:
+            return Verdict(recognized=np.empty(0), probability=np.empty(0))
+        said = np.stack([class_probabilities(judge, images, len(self._classes)) for judge in able])
         is_named = said.argmax(axis=2) == k
         return Verdict(recognized=is_named.mean(axis=0), probability=said[:, :, k].mean(axis=0))
 
     def of_photos(self, photos: Vectors, label: str) -> Verdict:
-        """What judges that never saw them say of the photos of a class; `photos` are features of all, `(N, D)`."""
+        """What judges that never saw them say of the photos of a class; `photos` are features of all, `(N, D)`.
+
+        Nothing where these photos are all in one fold, as those of a single group are: no judge that has not seen them
+        knows the class.
+        """
         k = self._classes.index(label)
-        said = np.empty((len(photos), len(self._classes)))
+        said, is_judged = np.empty((len(photos), len(self._classes))), np.zeros(len(photos), dtype=np.bool_)
         for fold, judge in enumerate(self._judges):
-            own = self._folds == fold
-            said[own] = class_probabilities(judge, photos[own], len(self._classes))
-        of_class = said[self._labels == k]
+            own = (self._folds == fold) & (self._labels == k)
+            if own.any() and k in judge.classes_:
+                said[own] = class_probabilities(judge, photos[own], len(self._classes))
+                is_judged |= own
+        of_class = said[is_judged]
         is_named = of_class.argmax(axis=1) == k
         return Verdict(recognized=is_named.astype(np.float64), probability=of_class[:, k])
 

@@ -88,13 +88,19 @@ def measure_class(
 
 
 def judge_measures(verdicts: Mapping[str, Verdict], draws: Sequence[int]) -> dict[str, Any]:
-    """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth."""
+    """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth.
+
+    None where no judge can tell.
+    """
     means = {kind: verdict.means() for kind, verdict in verdicts.items()}
-    of_draws, recognized = np.array(draws), verdicts["after"].recognized
+    after = verdicts["after"].recognized
+    of_draws = {
+        str(draw): float(after[np.array(draws) == draw].mean()) if len(after) else None for draw in sorted(set(draws))
+    }
     return {
         "share": {kind: share for kind, (share, _) in means.items()},
         "probability": {kind: probability for kind, (_, probability) in means.items()},
-        "share_of_draw": {str(draw): float(recognized[of_draws == draw].mean()) for draw in np.unique(of_draws)},
+        "share_of_draw": of_draws,
     }
 
 

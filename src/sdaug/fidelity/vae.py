@@ -21,13 +21,19 @@ def measure_vae(
     photos: NDArray[np.uint8],
     decoded: NDArray[np.uint8],
     labels: NDArray[np.int64],
+    groups: Sequence[str],
     classes: Sequence[str],
     *,
     seed: int,
-) -> dict[str, float]:
-    """The error of photos `(N, H, W, 3)` decoded by the VAE, and a photo classifier's accuracy on them."""
-    order = numpy_stream(seed, "probe").permutation(len(photos))
-    of_photos, of_reconstructions = probe_accuracies(photos, decoded, labels, order, classes, seed=seed)
+) -> dict[str, float | None]:
+    """The error of photos `(N, H, W, 3)` decoded by the VAE, and a photo classifier's accuracy on them.
+
+    The accuracies are None where all photos are of one group: none can be held out.
+    """
+    train, held_out = split_by_group(groups, seed=seed)
+    of_photos, of_reconstructions = (
+        probe_accuracies(photos, decoded, labels, train, held_out, classes, seed=seed) if len(train) else (None, None)
+    )
     return {
         "squared_error": squared_error(photos, decoded),
         "accuracy_on_photos": of_photos,
@@ -40,21 +46,31 @@ def squared_error(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> float
     return float(np.mean(((images.astype(np.float32) - others.astype(np.float32)) / 127.5) ** 2))
 
 
+def split_by_group(groups: Sequence[str], *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices of photos to train the probe on and of those held out, sorted; no group is on both sides.
+
+    Whole groups are held out, in random order, until their photos are the wanted share of all. The first side is empty
+    if there is only one group.
+    """
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    order = numpy_stream(seed, "probe").permutation(len(names))
+    sizes = np.cumsum(np.bincount(group_of)[order])
+    enough = 1 + int(np.searchsorted(sizes, HELD_OUT_FRACTION * len(group_of)))
+    is_held_out = np.isin(group_of, order[: max(1, min(enough, len(names) - 1))])
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
 def probe_accuracies(
     photos: NDArray[np.uint8],
     changed: NDArray[np.uint8],
     labels: NDArray[np.int64],
-    order: NDArray[np.int64],
+    train: NDArray[np.int64],
+    held_out: NDArray[np.int64],
     classes: Sequence[str],
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """Accuracy of a classifier trained on photos only, on held-out photos and on their changed versions.
-
-    The last part of `order` is held out.
-    """
-    cut = round(len(order) * (1.0 - HELD_OUT_FRACTION))
-    train, held_out = np.sort(order[:cut]), np.sort(order[cut:])
+    """Accuracy of a classifier trained on the photos `train`, on those `held_out` and on their changed versions."""
     trained = train_classifier(
         photos_alone(photos[train], labels[train]),
         (photos[held_out], labels[held_out]),

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.run.imports import imported_libraries
+from sdaug.run.patience import add_patience
 from sdaug.run.shell import DECLINED, SOCKET
 
 LOG_BOOK = ("mlflow", "sqlalchemy")
@@ -56,12 +57,14 @@ def warm_starts(scripts: Sequence[Path], environment: Mapping[str, str]) -> Iter
         # The package of this checkout, as in stages/_source.py.
         paths = filter(None, [str(Path("src").resolve()), os.environ.get("PYTHONPATH")])
         environment = {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+        environment = {**os.environ, **environment}
+        add_patience(environment)  # as in stages/_source.py: the server loads the libraries
         # No usage data to third parties; MLflow is imported here before any stage sets this variable.
         server = subprocess.Popen(
             [sys.executable, "-m", "sdaug.run.warm", str(listener.fileno()), *map(str, scripts)],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
-            env=os.environ | environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
         )
         listener.close()
         try:

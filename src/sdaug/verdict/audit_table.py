@@ -33,8 +33,8 @@ def audit_table(audit: Mapping[str, Any]) -> Table:
         title="Is the data sound?",
         note=(
             "What the audits of photos and of images looked for before any classifier was trained. A leak lets a model "
-            "score better on test or validation photos than it would on new ones. A warning needs a look, but cannot "
-            "reach a classifier. "
+            "score better on test or validation photos than it would on new ones. A warning needs a look, but makes "
+            "no score better. "
             f"Doubted labels are for a person to look at{_scores(doubts)}; most of them may be right. "
             "metrics/audit.json and metrics/audit_images.json name all images by file."
         ),
@@ -49,7 +49,9 @@ def audit_limits(audit: Mapping[str, Any]) -> list[str]:
     leaks = [TITLES[name] for name, check in audit["checks"].items() if check["verdict"] == "leak"]
     if not leaks:
         return []
-    return [f"The data leaks ({'; '.join(leaks)}): scores can be better than on new photos, see the audit's table."]
+    return [
+        f"The data leaks ({'; '.join(leaks)}). Scores may be better than on new photos. The audit's table has more."
+    ]
 
 
 def photo_limits(prepared: Mapping[str, Any]) -> list[str]:

@@ -142,7 +142,10 @@ def _size(study: Study) -> str:
     span = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
     missing = len(study.contrasts) - len(known)
     unknown = f" Not known for {plural(missing, 'further comparison')}." if missing else ""
-    return f"It detects effects of {span} points of balanced accuracy four times out of five.{unknown} {planned}"
+    return (
+        f"True effects of {span} points of balanced accuracy would be found by four of five such studies; smaller ones "
+        f"are missed more often.{unknown} {planned}"
+    )
 
 
 def _preprocessing(facts: Facts) -> str:
@@ -216,14 +219,16 @@ def _uncertainty(study: Study) -> str:
         return f"No intervals of mean differences: they need {MIN_RUNS} runs of a model and {MIN_RUNS} draws."
     return (
         f"{num_known} of {len(study.contrasts)} mean differences have {CONFIDENCE:.0%} confidence intervals: over test "
-        "images (whole groups), training runs and draws of the generators. They do not hold the luck of the split."
+        "images (whole groups), training runs and draws of the generators. All come from one split; another would "
+        "give other numbers."
     )
 
 
 def _comparisons(study: Study) -> str:
     return (
-        f"{plural(len(study.contrasts), 'comparison')} of arms, not corrected for their number. Exact tests of single "
-        f"models are corrected for {plural(len(study.models), 'model')} by Holm's method."
+        f"{plural(len(study.contrasts), 'comparison')} of arms. Each has a 5 % risk of a false alarm; intervals are "
+        f"not widened for their number. P values of single models are corrected for "
+        f"{plural(len(study.models), 'model')} (Holm's method)."
     )
 
 

@@ -48,12 +48,13 @@ class Exchange:
             )
         head = f"One generated image is worth {_number(self.rate)} true photos ({self._describe_interval()})"
         basis = (
-            f"the gain of {self.arm} over {BASELINE} for each image, by that of {names} for each true photo, to first "
-            "order: as if gains grew in proportion to numbers"
+            f"It is the gain of {self.arm} over {BASELINE} for each generated image, divided by that of {names} for "
+            "each true photo. Take it as a rough guide: it reckons as if gains grew in proportion to numbers of images"
             if self.is_linear
-            else f"{self.arm} scores as much as that many true photos, by interpolation between {names}"
+            else f"With that many true photos instead, a model would score as much as {self.arm}, read off between the "
+            f"scores of {names}"
         )
-        return f"{head}: {basis}.{self._describe_further()}"
+        return f"{head}. {basis}.{self._describe_further()}"
 
     def _describe_interval(self) -> str:
         if self.interval is None:
@@ -69,7 +70,7 @@ class Exchange:
         if not self.further:
             return ""
         rates = ", ".join(f"{_number(rate)} at a dose of {dose:g}" for dose, rate in self.further.items())
-        return f" Otherwise it is worth {rates}."
+        return f" In arms with other numbers of generated images, one is worth {rates}."
 
 
 def find_exchange(study: Study, arms: Mapping[str, Mapping[str, Any]]) -> Exchange | None:

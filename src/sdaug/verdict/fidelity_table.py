@@ -18,19 +18,20 @@ def fidelity_tables(fidelity: Mapping[str, Any]) -> list[Table]:
 def _judge_table(by_class: Mapping[str, Any]) -> Table:
     def cells(label: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
         judge = figures["judge"]
-        of_draws = judge["share_of_draw"].values()
-        span = f"{_percent(min(of_draws))} to {_percent(max(of_draws))}"
+        of_draws = [share for share in judge["share_of_draw"].values() if share is not None]
+        span = f"{_percent(min(of_draws))} to {_percent(max(of_draws))}" if of_draws else "-"
         shares, probabilities = ([_percent(judge[key][kind]) for kind in NAMES] for key in ("share", "probability"))
         return label, str(figures["num_photos"]), str(figures["num_images"]), *shares, span, *probabilities
 
     return Table(
         title="Do generated images look like their class?",
         note=(
-            "Judges are classifiers of real photos that no generator saw (validation and test). No judge has seen a "
-            "photo that it judges, so photos show what the best images could reach. Base: the base model before "
-            "DreamBooth, with the class's prompt. Recognized: the share of photos or images that a judge takes for "
-            "the class. Draws: this share for the worst and the best generator of the class. Probability: what a judge "
-            "gives the class, on average. A diagnosis only: do not tune by it, since it uses the test photos."
+            "Judges are classifiers trained on real photos that no generator saw (validation and test); none judges a "
+            "photo that it was trained on. Recognized: the share that judges take for the class. Photos: real photos "
+            "of the class; generated images can hardly do better. Base: images of the base model before DreamBooth, "
+            "with the class's prompt. Draws: the worst and the best generator of the class. Probability: how sure "
+            "judges are of the class, on average. A dash: no judge can tell, since all photos of the class are of one "
+            "group. Do not choose settings by this table: it uses the test photos, whose scores would then be too good."
         ),
         header=(
             "class", "photos", "images",
@@ -53,10 +54,11 @@ def _distance_table(by_class: Mapping[str, Any]) -> Table:
         title="How far are generated images from photos?",
         note=(
             "Compared with the class's photos that no generator saw, in features of an ImageNet network, all photos as "
-            "soft as the VAE returns them. Photos: the class's training photos, as a measure of what is near. Kernel "
-            "distance: how far all images together are from the photos, 0 for the same distribution (in brackets its "
-            "95 % interval over photos and images); it is not KID, whose features are Inception's. Precision: the "
-            "share of images that lie among the photos. Recall: the share of photos that lie among the images. "
+            "soft as the VAE returns them. Photos: the class's training photos; good images come as near as they do. "
+            "Kernel distance: how far all images together are from the photos, about 0 if they cannot be told apart "
+            "(in brackets its 95 % interval over photos and images). It is not KID, whose features are Inception's: do "
+            "not compare the two. Precision: the share of images that lie among the photos. "
+            "Recall: the share of photos that lie among the images. "
             "Density: how many photos an image lies near, 100 for new photos. Coverage: the share of photos with an "
             "image nearby. Not measured with fewer than 30 photos or images."
         ),
@@ -73,9 +75,10 @@ def _copy_table(by_class: Mapping[str, Any], found: Mapping[str, float]) -> Tabl
         title="Are generated images copies of training photos?",
         note=(
             "An image counts as a copy if it is much nearer to one training photo than to the next ones: more so than "
-            "99 of 100 photos that no generator saw. Copies: the share of generated images. New photos: the same share "
-            "of photos that cannot be copies, about 1. Planted copies: the share that is found of training photos "
-            f"altered a little and passed through the VAE ({ways}). Smallest ratio: the distance to the nearest "
+            "99 of 100 photos that no generator saw. Copies: the share of generated images that count. New photos: the "
+            "share of photos that count though they are no copies: false alarms, about 1. Planted copies: the share "
+            f"that is found of training photos altered a little and passed through the VAE ({ways}). "
+            "Smallest ratio: the distance to the nearest "
             "training photo over the mean distance to the next ten, for the most suspect image; a perfect copy has 0. "
             "The closest pairs are in metrics/closest_pairs.csv."
         ),

@@ -16,8 +16,8 @@ def pooled_table(study: Study) -> Table:
     return Table(
         title="Mean differences between arms",
         note=f"Points on the test set, over the models {', '.join(study.pooled)}; in brackets the {CONFIDENCE:.0%} "
-        "confidence interval, where it is known. Detectable: the smallest true effect on balanced accuracy that this "
-        "study would detect four times out of five.",
+        "confidence interval, where it is known. Detectable: a true effect on balanced accuracy of this size would be "
+        "found by four of five such studies.",
         header=("arms", "balanced accuracy", "accuracy", "accuracy at test prior", "detectable"),
         rows=tuple(map(cells, study.answers)),
         num_names=1,

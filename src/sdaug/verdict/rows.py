@@ -53,13 +53,19 @@ def difference_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def confusion_rows(study: Study) -> list[dict[str, str]]:
-    """One row per test image and run, in the format of the confusion templates of `dvc plots`."""
+def confusion_rows(study: Study) -> list[dict[str, Any]]:
+    """One row per model, data set, true class and predicted class: how many test images, over all runs."""
     return [
-        {"actual": study.classes[actual], "predicted": study.classes[predicted], "run": run.name}
+        {
+            "model": result.model,
+            "dataset": result.dataset,
+            "actual": actual,
+            "predicted": predicted,
+            "count": int(result.confusion[a, p]),
+        }
         for result in study.results.values()
-        for run in result.runs
-        for actual, predicted in zip(study.test.labels, run.predicted, strict=True)
+        for a, actual in enumerate(study.classes)
+        for p, predicted in enumerate(study.classes)
     ]
 
 

@@ -99,8 +99,10 @@ def find_limits(
     """
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
     limits = [
-        f"One split of the photos, whose luck no interval holds. Test scores come from {num_images} images in "
-        f"{num_groups} groups.",
+        "All results come from one split of the photos into training and test. Another split would give other numbers, "
+        "and the intervals do not include that.",
+        f"Test scores come from {num_images} images of {plural(num_groups, 'group')}. Images of one group are alike, "
+        "so the intervals count groups rather than images.",
         f"{weight_of_one(study.num_test, 'test image')}.",
         base,
         *_limits_of_runs(study),
@@ -110,20 +112,20 @@ def find_limits(
     ]
     if study.contrasts and study.remedy is None:
         limits.append(
-            f"Compared with {BASELINE} alone: there is no simple remedy beside it, such as oversampling or class "
-            "weights, or no validation set to choose one by."
+            f"All arms are compared with {BASELINE} alone: there is no simple remedy beside it, such as oversampling "
+            "or class weights, or no validation set to choose one by. A simple remedy might do as well."
         )
     if protocol == "published":
         limits.append(
-            "Validation scores say little: their images come from the pool that the generators learned from. Only test "
-            "scores can be compared."
+            "Validation scores are too good: the generators learned from the photos that validate. Compare test scores "
+            "only."
         )
     if siblings is not None:
         limits.append(
             f"Test photos share groups with training photos. Guessing the most common label among the training photos "
             f"of the same group, without looking at a pixel, scores {percent(siblings['test_accuracy'])} % test "
-            f"accuracy and {percent(siblings['test_balanced_accuracy'])} % balanced accuracy: compare the models with "
-            "that."
+            f"accuracy and {percent(siblings['test_balanced_accuracy'])} % balanced accuracy. A model "
+            "that scores no more may have learned nothing else."
         )
     return limits
 
@@ -134,12 +136,13 @@ def _limits_of_runs(study: Study) -> list[str]:
     single = [model for model in study.models if model not in study.pooled]
     if single:
         limits.append(
-            f"{', '.join(single)}: fewer than {MIN_RUNS} training runs, so that their luck is not known. They have no "
-            "intervals and no part in the verdict."
+            f"{', '.join(single)}: fewer than {MIN_RUNS} training runs of each. How much their scores vary between "
+            "runs is not known, so they have no intervals and do not count for the verdict."
         )
     return limits + [
-        f"The smallest true effect of {contrast.arm} against {contrast.against} on balanced accuracy that this study "
-        f"would detect four times out of five is {100 * contrast.mean[PRIMARY].detectable:.1f} points."
+        f"{contrast.arm} against {contrast.against}: if the true effect on balanced accuracy were "
+        f"{100 * contrast.mean[PRIMARY].detectable:.1f} points, four of five such studies would find it. Smaller "
+        "effects are missed more often."
         for contrast in study.contrasts
         if contrast.mean[PRIMARY].is_known
     ]
@@ -151,8 +154,8 @@ def _limits_of_comparisons(study: Study) -> list[str]:
     if count < 2:
         return []
     return [
-        f"{count} comparisons of arms, each with its own 5 % risk of a false alarm: intervals are not corrected for "
-        "their number."
+        f"The study makes {count} comparisons of arms. Each has a 5 % risk of showing an effect that is not there, and "
+        "the intervals are not widened for there being several."
     ]
 
 
@@ -160,7 +163,10 @@ def _limits_of_selection(selection: str, num_validation: Mapping[str, int]) -> l
     fewest = min((count for count in num_validation.values() if count), default=MIN_VALIDATION)
     if selection not in ("balanced_accuracy", "macro_f1") or fewest >= MIN_VALIDATION:
         return []
-    return [f"{weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep: select by loss."]
+    return [
+        f"{weight_of_one(num_validation, 'validation image')}, which selects the epoch to keep. That choice is "
+        "mostly chance: set train.selection to loss."
+    ]
 
 
 def _limits_of_training(study: Study, training: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -168,7 +174,8 @@ def _limits_of_training(study: Study, training: Mapping[str, Mapping[str, Any]])
     if plain is None:
         return []
     return [
-        f"{arm} differs from {BASELINE} in training, too: {_differing(settings, plain)}."
+        f"{arm} differs from {BASELINE} in training, too: {_differing(settings, plain)}. Part of its effect may come "
+        "from that."
         for arm, settings in training.items()
         if arm in study.datasets and settings != plain
     ]

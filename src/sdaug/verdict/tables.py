@@ -53,7 +53,10 @@ def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | N
 
 
 def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Table:
-    """Validation and test scores of every model on every data set, with intervals where there are enough runs."""
+    """Validation and test scores of every model on every data set, with intervals where there are enough runs.
+
+    Means are over the models on which the verdict rests, as its sentences are.
+    """
 
     def cells(result: Result) -> tuple[str, ...]:
         scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
@@ -61,13 +64,15 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
         return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
 
     rows = [cells(result) for result in study.results.values()]
+    rows += [_mean_cells(study, dataset) for dataset in study.datasets]
     if siblings is not None:
         known = [percent(siblings[metric]) if metric in siblings else "" for metric in TEST_METRICS]
         rows.append(("labels of the same group", "no pixels", "", "", "", "", "", *known))
     return Table(
         title="Validation and test scores",
         note=f"Percent, mean over the runs. In brackets the {CONFIDENCE:.0%} confidence interval over test images, "
-        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws."
+        f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws. "
+        f"Mean of {len(study.pooled)}: of the models on which the verdict rests ({', '.join(study.pooled)})."
         + (f" {CORRECTION_NOTE}" if PRIOR_CORRECTED in study.datasets else ""),
         header=(
             "model", "data set", "runs", "trained on",
@@ -78,6 +83,12 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
     )  # fmt: skip
 
 
+def _mean_cells(study: Study, dataset: str) -> tuple[str, ...]:
+    metrics = (*VALIDATION_METRICS, *TEST_METRICS)
+    scores = {m: np.mean([study.results[model, dataset].scores[m] for model in study.pooled]) for m in metrics}
+    return f"mean of {len(study.pooled)}", dataset, "", "", *(percent(float(scores[m])) for m in metrics)
+
+
 def difference_table(study: Study) -> Table:
     """Each arm minus another: for each model, and the mean over the models on which the verdict rests."""
     rows: list[tuple[str, ...]] = []
@@ -86,7 +97,7 @@ def difference_table(study: Study) -> Table:
         for model, difference in contrast.by_model.items():
             test = difference.test
             cells = (signed(difference.estimates[metric]) for metric in ESTIMATED)
-            p_values = (f"{test.p_value:.3f}", f"{difference.corrected_p:.3f}")
+            p_values = (p_value(test.p_value), p_value(difference.corrected_p))
             gain = _validation_gain(study, contrast, [model])
             rows.append((names, model, gain, *cells, f"{test.num_gained}", f"{test.num_lost}", *p_values))
         cells = (signed(contrast.mean[metric]) for metric in ESTIMATED)
@@ -99,8 +110,8 @@ def difference_table(study: Study) -> Table:
         f"training runs and draws of the generators, not corrected for the number of models; there is none with fewer "
         f"than {MIN_RUNS} runs or draws. At test prior: predictions for classes as common as in the test set, whatever "
         "their share in training. Gained, lost: test images that only the arm, or only the other, has right with the "
-        "first seed; p is McNemar's exact test of these two, which takes images for independent, and Holm's correction "
-        "of it for the number of models.",
+        "first seed. p: how often chance alone would part these two at least as far (McNemar's exact test, which takes "
+        "images for independent). Holm p: the same, corrected for the number of models.",
         header=("arms", "model", "valid acc", "test bal acc", "test acc", "acc at test prior", "gained", "lost", "p",
                 "Holm p"),
         rows=tuple(rows),
@@ -126,8 +137,7 @@ def recall_table(study: Study) -> Table:
     return Table(
         title="Recall per class on the test set",
         note="Percentage of the class's test images that were classified correctly; the header gives their number. In "
-        f"brackets Jeffreys' {CONFIDENCE:.0%} confidence interval, for as many independent images as give the same "
-        "variance over images, training runs and draws.",
+        f"brackets the {CONFIDENCE:.0%} confidence interval (Jeffreys') over test images, training runs and draws.",
         header=("model", "data set", *(f"{label} (n={count})" for label, count in study.num_test.items())),
         rows=tuple(
             (result.model, result.dataset, *(cell(result, label) for label in study.classes))
@@ -174,8 +184,8 @@ def exposure_table(study: Study) -> Table:
 
     return Table(
         title="What training has shown",
-        note="Images that a training run has seen, repetitions counted, as the mean over all runs; the percentage that "
-        "were real photos; and the real photos of each class.",
+        note="Images that a training run has seen, repetitions counted, as the mean over the runs of all models; the "
+        "percentage that were real photos; and the real photos of each class.",
         header=("data set", "images shown", "real, %", *(f"real {label}" for label in study.classes)),
         rows=tuple(cells(dataset) for dataset in study.trained),
         num_names=1,
@@ -241,6 +251,11 @@ def signed(estimate: Estimate) -> str:
     if not estimate.is_known:
         return value
     return f"{value} ({100 * estimate.low:+z.1f} to {100 * estimate.high:+z.1f})"
+
+
+def p_value(value: float) -> str:
+    """A p value, which is never zero."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def plural(count: int, noun: str) -> str:
