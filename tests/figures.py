@@ -22,6 +22,7 @@ BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end of figures -->)",
 ARMS = {
     "original": "photos alone",
     "oversampled": "rare photos repeated, a simple remedy",
+    "prior_corrected": "predictions of `original` corrected for how common each class was, a remedy that costs nothing",
     "augmented": "filled up with generated images",
 }
 
