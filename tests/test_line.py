@@ -30,8 +30,7 @@ pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their
 def test_the_line_ends_with_a_summary_of_every_model_and_data_set(study: Path) -> None:
     accuracies = json.loads((study / "metrics" / "summary.json").read_text())["test_accuracy"]
     assert {model: set(arms) for model, arms in accuracies.items()} == {
-        "custom": {"original", "augmented"},
-        "other": {"original", "augmented"},
+        model: {"original", "augmented", "prior_corrected"} for model in ("custom", "other")
     }
 
 

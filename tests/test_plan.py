@@ -154,7 +154,7 @@ def test_pilot_of_few_runs_can_plan_with_what_is_given(
     monkeypatch.chdir(study_dir)
     main(["plan", "--draw-sd", "1", "--run-sd", "2", "--test-photos", "80,120,40", "--photos", "1"])
     printed = capsys.readouterr().out
-    assert "What augmented - original varies by, over 2 models (resnet18, tiny)" in printed
+    assert "What augmented - prior_corrected varies by, over 2 models (resnet18, tiny)" in printed
     assert "\n        240      3      3      1    12" in printed
 
 
