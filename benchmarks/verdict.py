@@ -7,7 +7,8 @@ probability of being right, so that the true difference in balanced accuracy is 
 
 The second kind of study was made to disagree with the first: images in groups of one to six, an effect that differs by
 image and by group, luck of runs and draws that differs by class, in some with heavy tails (three degrees of freedom),
-and in some with ten test images of the rarest class.
+and in some with ten test images of the rarest class. Some are cross-validated: each of four folds of the training
+photos adds its part to the effect on each class, and a run has those of three.
 
 Prints a line per design and one JSON object: `coverage` (wanted: 0.95), `called` (how often an effect is claimed: at
 most 0.05 where there is none) and `power` (how often an effect is found that is as large as the studies say, on
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from sdaug.verdict.statistics import Estimate, estimate_runs
+from sdaug.verdict.statistics import Estimate, Folds, estimate_runs
 
 NUM_TEST = (149, 163, 62, 6)
 P_RIGHT = (0.75, 0.70, 0.60, 0.50)  # of each class
@@ -58,8 +59,10 @@ class Varied:
     has_draws: bool = True
     has_heavy_tails: bool = False
     num_test: tuple[int, ...] = (110, 110, 80, 80)
+    fold_luck: float | None = None  # of one set of training photos, in a study of all four folds
 
 
+NUM_FOLDS = 4
 RARE = (149, 163, 62, 10)
 DESIGNS: tuple[Design | Varied, ...] = (
     Design(num_models=1, num_seeds=3, effect=0.0, run_luck=0.05),
@@ -79,14 +82,19 @@ DESIGNS: tuple[Design | Varied, ...] = (
     Varied(num_test=RARE),
     Varied(num_test=RARE, has_heavy_tails=True),
     Varied(num_test=RARE, num_seeds=5),
+    Varied(fold_luck=0.0),
+    Varied(fold_luck=0.02),
+    Varied(fold_luck=0.04),
+    Varied(fold_luck=0.04, effect=0.06),
+    Varied(fold_luck=0.04, num_test=RARE),
 )
 
 
-Study = tuple[NDArray[np.float64], NDArray[np.int64], list[str], list[int] | None]
+Study = tuple[NDArray[np.float64], NDArray[np.int64], list[str], list[int] | None, Folds | None]
 
 
 def simulate(design: Design, stream: np.random.Generator) -> Study:
-    """Gains `(M, S, N)`, labels, groups and draws of one study."""
+    """Gains `(M, S, N)`, labels, groups, draws and folds of one study."""
     labels, group_of = draw_test_set(stream)
     N, M, S = len(labels), design.num_models, design.num_seeds
     hardness = np.sqrt(OF_IMAGE) * stream.normal(size=N) + np.sqrt(OF_GROUP) * stream.normal(size=N)[group_of]
@@ -98,7 +106,7 @@ def simulate(design: Design, stream: np.random.Generator) -> Study:
         own = np.sqrt(OF_ARM) * stream.normal(size=(M, 1, N)) + np.sqrt(OF_RUN) * stream.normal(size=(M, S, N))
         right.append(ndtr(hardness + own) < np.array(P_RIGHT)[labels] + skill + luck[..., labels] + effect)
     draws = list(range(S)) if design.draw_luck else None
-    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws
+    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws, None
 
 
 def draw_test_set(stream: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,12 +122,14 @@ VARIED_SKILL, VARIED_RIGHT, LIMIT = (-0.04, 0.0, 0.04), (0.65, 0.60, 0.55, 0.50)
 
 
 def simulate_varied(design: Varied, stream: np.random.Generator) -> Study:
-    """Gains `(M, S, N)`, labels, groups and draws of one study of the second kind."""
+    """Gains `(M, S, N)`, labels, groups, draws and folds of one study of the second kind."""
     labels = np.repeat(np.arange(len(design.num_test)), design.num_test)
     labels = labels[np.argsort(labels + stream.normal(0, 0.3, len(labels)), kind="stable")]
     ends = np.cumsum(stream.integers(1, 7, size=len(labels)))
     group_of = np.searchsorted(ends, np.arange(len(labels)), side="right")
-    M, S, N, K = len(VARIED_SKILL), design.num_seeds, len(labels), len(design.num_test)
+    M, N, K = len(VARIED_SKILL), len(labels), len(design.num_test)
+    fold_of = np.repeat(np.arange(NUM_FOLDS if design.fold_luck is not None else 1), design.num_seeds)
+    S = len(fold_of)
 
     def luck(shape: tuple[int, ...], deviation: float, *, is_heavy: bool = False) -> NDArray[np.float64]:
         drawn = stream.standard_t(3, shape) / np.sqrt(3) if is_heavy else stream.normal(size=shape)
@@ -134,10 +144,16 @@ def simulate_varied(design: Varied, stream: np.random.Generator) -> Study:
             chance = chance + design.effect + luck((N,), 0.1) + luck((group_of.max() + 1,), 0.1)[group_of]
             if design.has_draws:
                 chance = chance + luck((1, S, K), design.draw_luck, is_heavy=design.has_heavy_tails)[..., labels]
+            if design.fold_luck is not None:
+                parts = design.fold_luck * np.sqrt(NUM_FOLDS - 1) * stream.normal(size=(NUM_FOLDS, K))
+                seen = (parts.sum(axis=0) - parts) / (NUM_FOLDS - 1)  # by a run that is validated on each
+                chance = chance + seen[fold_of][:, labels]
         own = np.sqrt(0.5) * stream.normal(size=(M, S, N))
         right.append(ndtr(hardness + own) < chance)
     draws = list(range(S)) if design.has_draws else None
-    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws
+    overlap = (NUM_FOLDS - 2) / (NUM_FOLDS - 1)
+    folds = Folds(of_run=tuple(fold_of.tolist()), overlap=overlap) if design.fold_luck is not None else None
+    return right[1].astype(float) - right[0], labels, [str(group) for group in group_of], draws, folds
 
 
 def measure(design: Design | Varied, num_studies: int, *, seed: int = 0) -> dict[str, float]:

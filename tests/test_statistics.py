@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 from verdict import RARE, Design, Varied, measure
 
 from sdaug.verdict.statistics import (
+    Folds,
     correct_for_many,
     estimate_recall,
     estimate_runs,
@@ -161,10 +162,31 @@ DESIGNS = (
     Design(num_models=3, num_seeds=3, effect=0.0, run_luck=0.05, draw_luck=0.05),
     Varied(draw_luck=0.08),
     Varied(num_test=RARE, has_heavy_tails=True),
+    Varied(fold_luck=0.02),
 )
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws", "varied draws", "rare class"))
+def test_luck_of_folds_is_that_of_the_jackknife() -> None:
+    """Runs of four folds that are as good on every image: delete-a-group jackknife, beside a variance of images."""
+    scores = np.array([0.1, 0.3, 0.2, 0.6])
+    folds = Folds(of_run=(0, 0, 1, 1, 2, 2, 3, 3), overlap=2 / 3)
+    values = np.broadcast_to(np.repeat(scores, 2)[None, :, None], (3, 8, 50))
+    found = estimate_runs(values, np.zeros(50, dtype=np.int64), alone(50), [0, 1] * 4, folds)["test_accuracy"]
+    jackknife = 3 / 4 * np.square(scores - scores.mean()).sum()
+    of_images, degrees = image_variance(np.full(50, 0.3), np.zeros(50, dtype=np.int64), alone(50))
+    assert found.value == pytest.approx(0.3)
+    assert found.standard_error**2 == pytest.approx(of_images + jackknife)
+    widths = of_images * stats.t.ppf(0.975, degrees) ** 2 + jackknife * stats.t.ppf(0.975, 3) ** 2
+    assert found.high - found.value == pytest.approx(math.sqrt(widths))
+
+
+def test_two_folds_do_not_tell_how_folds_differ() -> None:
+    gains = np.random.default_rng(0).integers(-1, 2, size=(3, 6, 40)).astype(float)
+    folds = Folds(of_run=(0, 0, 0, 1, 1, 1), overlap=0.5)
+    assert not estimate_runs(gains, np.arange(40) % 2, alone(40), [0, 1, 2] * 2, folds)[METRIC].is_known
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=("training", "draws", "varied draws", "rare class", "folds"))
 def test_intervals_cover_the_true_effect(design: Design | Varied) -> None:
     """300 simulated studies; `benchmarks/verdict.py` simulates 2,000 of each design."""
     assert 0.92 <= measure(design, 300)["coverage"] <= 0.98

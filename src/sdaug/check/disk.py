@@ -32,7 +32,7 @@ def estimate_bytes(study: StudyParams, classifier_bytes: Mapping[str, int], num_
     return {
         "base": base,
         "generators": num_generators * generator + CHECKPOINT_COPIES * generator,
-        "classifiers": len(study.datasets) * sum(runs[name] * size for name, size in classifier_bytes.items()),
+        "classifiers": len(study.datasets) * sum(runs.get(name, 0) * size for name, size in classifier_bytes.items()),
         # Photos stay as they are, prepared, and packed once per arm; PNG files are hardly smaller than their pixels.
         "images": pixels * (2 * num_photos + num_synthetic + len(study.datasets) * (num_photos + num_synthetic)),
     }

@@ -11,6 +11,7 @@ from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, RecipePa
 from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
 from sdaug.common.sections import check_name, convert, require
 from sdaug.common.synthetic import PLAIN
+from sdaug.cross_validate.params import CrossValidateParams
 from sdaug.datasets.params import ArmImages
 from sdaug.diffusion.layout import PNDM_RULE
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
@@ -46,6 +47,7 @@ class StudyParams:
     fidelity: FidelityParams
     audit: AuditParams
     split: SplitParams
+    cross_validate: CrossValidateParams
     datasets: dict[str, ArmParams]
     recipe: RecipeParams
     classifiers: dict[str, dict[str, Any]]
@@ -87,6 +89,7 @@ class StudyParams:
         # The validation fold.
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
+        self._check_folds()
         # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():
@@ -95,6 +98,17 @@ class StudyParams:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
         self.recipes()
+
+    def _check_folds(self) -> None:
+        """Further folds of a cross-validation are others, and there are so many."""
+        key, folds, own = "cross_validate.folds", self.cross_validate.folds, self.split.fold
+        most = self.prepare.num_folds - 1
+        require(max(folds, default=0) <= most, key, folds, f"need 0 to {most}: less than prepare.num_folds")
+        require(own not in folds, key, folds, f"{own} is split.fold, which the study has already; leave it out")
+        is_clean = self.split.protocol == "clean" and own != "none"
+        rule = "only the clean protocol with a validation fold has folds; set split.protocol: clean and split.fold: 0"
+        require(is_clean or not folds, key, folds, rule)
+        require(len(folds) != 1, key, folds, "two folds do not tell how folds differ; give two more or none")
 
     def _drawings(self) -> dict[str, SynthesisDrawing]:
         """The settings of each variant of synthetic images, by the key where they stand."""

@@ -100,8 +100,8 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
             errors = run_jobs(run_chain, chains, [os.environ | device | warm for device in devices])
         if any(errors):
             raise ValueError("\n".join(filter(None, errors)))
-    # What is in no phase: the report.
-    _run(["dvc", "repro", *missing], os.environ)
+    # What is in no phase: further folds, which are studies of their own, and the report.
+    _run(["dvc", "repro", *missing], os.environ | {"SDAUG_JOBS": str(num_jobs)})
 
 
 def link_photos(raw: Path) -> None:

@@ -5,8 +5,9 @@ Beside other work a spinning thread takes the core that the thread it waits for 
 
 from collections.abc import MutableMapping
 
-# Rounds. With libgomp's 300,000 a training step beside one busy process keeps 0.4 of its fair share of two cores, with
-# 1,000 it keeps 0.9, and it is no slower alone (benchmarks/sharing.py).
+# Rounds. With libgomp's 300,000 a training step, drawing and the VAE keep 0.44 to 0.48 of their fair share of two cores
+# beside one busy process, with 1,000 they keep 0.82 to 1.05. Alone, training is as fast (0.98), while drawing has 0.89
+# and the VAE 0.84 of its speed (benchmarks/sharing.py); with 10,000 rounds most of the fair share is lost again.
 SPIN_ROUNDS = 1000
 SPIN, POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
 

@@ -135,9 +135,9 @@ def _read_pilot(args: argparse.Namespace) -> _Basis:
     study = _read_study()
     arm, against = _choose_arms(study, args.arm, args.against)
     pairs = pair_runs(study.results, study.pooled, arm, against)
-    measured = measure_pilot(pairs.gains, study.test.labels, study.test.groups, pairs.draws)
+    measured = measure_pilot(pairs.gains, study.test.labels, study.test.groups, pairs.luck.draws)
     pilot = override(measured, run=args.run_sd, draw=args.draw_sd)
-    _require_known(pilot, num_runs=pairs.gains.shape[1], num_draws=len(set(pairs.draws or [])))
+    _require_known(pilot, num_runs=pairs.gains.shape[1], num_draws=len(set(pairs.luck.draws or [])))
     classes = tuple(study.classes[k] for k in np.unique(study.test.labels))
     if args.test_photos is not None:
         if len(args.test_photos) != len(classes):
@@ -154,7 +154,8 @@ def _read_study() -> "Study":
     from sdaug.verdict.inputs import read_results
 
     try:
-        return read_results(PARAMS, METRICS, read_section(PARAMS, "classes", list[str]))
+        # Of one fold: a plan has folds that test other photos, which those of a cross-validation do not.
+        return read_results(PARAMS, METRICS, read_section(PARAMS, "classes", list[str]), further_folds=())
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"no finished study here ({str(error).split(';')[0]}); run `dvc repro`, or give assumptions: {ASSUMPTIONS}"

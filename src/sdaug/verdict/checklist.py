@@ -219,9 +219,14 @@ def _uncertainty(study: Study) -> str:
         return f"No intervals of mean differences: they need {MIN_RUNS} runs of a model and {MIN_RUNS} draws."
     return (
         f"{num_known} of {len(study.contrasts)} mean differences have {CONFIDENCE:.0%} confidence intervals: over test "
-        "images (whole groups), training runs and draws of the generators. All come from one split; another would "
-        "give other numbers."
+        f"images (whole groups), training runs and draws of the generators. {_split_of(study)}"
     )
+
+
+def _split_of(study: Study) -> str:
+    if len(study.folds) > 1:
+        return f"They hold the luck of the training photos, from {len(study.folds)} folds."
+    return "All come from one split; another would give other numbers."
 
 
 def _comparisons(study: Study) -> str:

@@ -6,14 +6,14 @@ whose set of ratios may have no end. With several, it is the dose of true photos
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from sdaug.verdict.results import BASELINE, PRIMARY, Study, pair_runs
+from sdaug.verdict.results import BASELINE, PRIMARY, Luck, Study, pair_runs
 from sdaug.verdict.statistics import CONFIDENCE, Estimate, Floats, Interval, estimate_runs
 
 SYNTHETIC, ORACLE = "synthetic", "oracle"  # keys of `images`: multiples of what each class lacks
@@ -90,7 +90,7 @@ def find_exchange(study: Study, arms: Mapping[str, Mapping[str, Any]]) -> Exchan
         doses=(0.0, *true),
         gains=np.stack([np.zeros_like(gains_of(next(iter(true.values())))), *map(gains_of, true.values())]),
         study=study,
-        draws=pair_runs(study.results, study.pooled, next(iter(generated.values())), BASELINE).draws,
+        luck=pair_runs(study.results, study.pooled, next(iter(generated.values())), BASELINE).luck,
     )
     usual = min(generated, key=lambda dose: abs(dose - USUAL_DOSE))
     rates = {dose: ladder.rate(gains_of(arm), dose) for dose, arm in generated.items()}
@@ -124,7 +124,7 @@ class _Ladder:
     doses: tuple[float, ...]
     gains: Floats
     study: Study
-    draws: Sequence[int] | None
+    luck: Luck
 
     @property
     def is_linear(self) -> bool:
@@ -167,7 +167,7 @@ class _Ladder:
         return found.low <= 0 <= found.high
 
     def _estimate(self, gains: Floats) -> Estimate:
-        return estimate_runs(gains, self.study.test.labels, self.study.test.groups, self.draws)[PRIMARY]
+        return estimate_runs(gains, self.study.test.labels, self.study.test.groups, *self.luck)[PRIMARY]
 
 
 def _find_doses(arms: Mapping[str, Mapping[str, Any]], key: str) -> dict[float, str]:

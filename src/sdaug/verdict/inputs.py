@@ -11,11 +11,13 @@ from sdaug.common.params import SplitParams, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
+from sdaug.cross_validate.params import CrossValidateParams
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
 
 PATHS = (PurePosixPath, PureWindowsPath)
+FOLDS = "cross_validate"  # where that stage has written its metrics
 ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with none of them is a simple remedy
 
 
@@ -110,8 +112,10 @@ def without_folders(value: Any) -> Any:
     return value
 
 
-def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
-    """The results of all training runs that params.yaml defines.
+def read_results(
+    params: Path, metrics_dir: Path, classes: list[str], *, further_folds: Sequence[int] | None = None
+) -> Study:
+    """The results of all training runs that params.yaml defines, also on its further folds, or on those given.
 
     Raises:
         FileNotFoundError: a run is incomplete; names the first missing file.
@@ -119,8 +123,13 @@ def read_results(params: Path, metrics_dir: Path, classes: list[str]) -> Study:
     """
     arms = read_section(params, "datasets", dict[str, dict[str, Any]])
     images = {name: arm["images"] for name, arm in arms.items()}
+    if further_folds is None:
+        further_folds = read_section(params, "cross_validate", CrossValidateParams).folds
+    own = read_section(params, "split", SplitParams).fold
     return read_study(
         metrics_dir,
+        folds={own: metrics_dir} | {fold: metrics_dir / FOLDS / str(fold) for fold in further_folds},
+        num_folds=read_section(params, "prepare.num_folds", int),
         classes=classes,
         seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
         datasets=list(arms),

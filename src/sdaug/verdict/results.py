@@ -4,19 +4,21 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from sdaug.classify.params import PRIOR_CORRECTED
+from sdaug.common.params import Fold
 from sdaug.verdict.correction import corrected_run
-from sdaug.verdict.runs import AT_PRIOR, METRICS, Run, TestSet, read_runs
+from sdaug.verdict.runs import AT_PRIOR, METRICS, Run, TestSet, read_runs, require_one_test_set
 from sdaug.verdict.statistics import (
     MIN_RUNS,
     Estimate,
     ExactTest,
     Floats,
+    Folds,
     Interval,
     Ints,
     correct_for_many,
@@ -59,7 +61,7 @@ class Contrast:
 
     arm: str
     against: str
-    num_draws: int | None  # of the arm's generators, if it uses any
+    num_draws: int | None  # of the arm's generators, if it uses any, in each fold
     by_model: dict[str, Difference]
     mean: dict[str, Estimate]
 
@@ -68,11 +70,13 @@ class Contrast:
 class Study:
     """All results of one study.
 
-    `pooled` are the models on which the verdict rests: those with enough seeds, or all if none has. `remedy` is the
-    best arm without generated images or further photos by validation, if there is one beside the baseline.
+    `folds` are the validation folds on which all of it was run, first the study's own. `pooled` are the models on which
+    the verdict rests: those with enough seeds, or all if none has. `remedy` is the best arm without generated images or
+    further photos by validation, if there is one beside the baseline.
     """
 
     classes: tuple[str, ...]
+    folds: tuple[Fold, ...]
     seeds: dict[str, tuple[int, ...]]
     datasets: tuple[str, ...]
     test: TestSet
@@ -97,7 +101,7 @@ class Study:
 
     @property
     def num_runs(self) -> int:
-        """Training runs of each pooled model that the verdict uses."""
+        """Training runs of each pooled model that the verdict uses, in each fold."""
         return min(len(self.seeds[model]) for model in self.pooled)
 
     @property
@@ -112,8 +116,13 @@ def read_study(
     seeds: Mapping[str, Sequence[int]],
     datasets: Sequence[str],
     remedies: Collection[str],
+    folds: Mapping[Fold, Path] | None = None,
+    num_folds: int = 2,
 ) -> Study:
-    """The study of all models x data sets x seeds; `seeds` are those of each model.
+    """The study of all models x data sets x seeds x folds; `seeds` are those of each model.
+
+    `folds` has the metrics of each fold, first of the study's own in `metrics_dir`; None for that alone. The photos are
+    split into `num_folds`, of which all but one train.
 
     `remedies` names the simple remedies: arms without generated images or further photos. Where the baseline has
     validation scores, its runs with their prior corrected are one more: the arm `prior_corrected`, the last one.
@@ -125,13 +134,18 @@ def read_study(
     if not (seeds and datasets):
         raise ValueError("params.yaml: classifiers, datasets and seeds: need at least one of each")
     keys = [(model, dataset, seed) for model in seeds for dataset in datasets for seed in seeds[model]]
-    runs = read_runs(metrics_dir, keys, classes=classes)
-    plain = [run for run in runs.values() if run.dataset == BASELINE]
-    if plain and all(run.num_validation for run in plain):
-        runs |= {(run.model, PRIOR_CORRECTED, run.seed): corrected_run(run, metrics_dir) for run in plain}
+    folds = folds or {0: metrics_dir}
+    by_fold = [
+        _read_fold(folder, keys, classes=classes, fold=fold, num_folds=num_folds) for fold, folder in folds.items()
+    ]
+    require_one_test_set([run for runs in by_fold for run in runs.values()])
+    if any(dataset == PRIOR_CORRECTED for _, dataset, _ in by_fold[0]):
         datasets, remedies = [*datasets, PRIOR_CORRECTED], [*remedies, PRIOR_CORRECTED]
+    # Seed by seed, so that the first runs of a model are of all folds.
     results = {
-        (model, dataset): _summarize_runs([runs[model, dataset, seed] for seed in seeds[model]], classes=classes)
+        (model, dataset): _summarize_runs(
+            [runs[model, dataset, seed] for seed in seeds[model] for runs in by_fold], classes=classes
+        )
         for model in seeds
         for dataset in datasets
     }
@@ -141,9 +155,10 @@ def read_study(
     pairs += [(arm, remedy) for arm in datasets if remedy is not None and arm not in (BASELINE, remedy)]
     return Study(
         classes=tuple(classes),
+        folds=tuple(folds),
         seeds={model: tuple(values) for model, values in seeds.items()},
         datasets=tuple(datasets),
-        test=runs[keys[0]].test,
+        test=by_fold[0][keys[0]].test,
         results=results,
         pooled=pooled,
         remedy=remedy,
@@ -151,8 +166,19 @@ def read_study(
     )
 
 
+def _read_fold(
+    metrics_dir: Path, keys: Sequence[tuple[str, str, int]], *, classes: Sequence[str], fold: Fold, num_folds: int
+) -> dict[tuple[str, str, int], Run]:
+    """The runs of one fold; with validation scores those of the baseline once more, as `prior_corrected`."""
+    runs = read_runs(metrics_dir, keys, classes=classes, fold=fold, num_folds=num_folds)
+    plain = [run for run in runs.values() if run.dataset == BASELINE]
+    if plain and all(run.num_validation for run in plain):
+        runs |= {(run.model, PRIOR_CORRECTED, run.seed): corrected_run(run, metrics_dir) for run in plain}
+    return runs
+
+
 def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
-    test, draws = runs[0].test, _draws(runs)
+    test, luck = runs[0].test, _luck(runs)
     correct = np.stack([run.correct(PRIMARY) for run in runs])
 
     def of_class(k: int) -> Floats:
@@ -168,28 +194,36 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
         runs=tuple(runs),
         scores={metric: float(np.mean([run.scores[metric] for run in runs])) for metric in METRICS},
         estimates=_estimates(
-            {m: np.stack([run.correct(m) for run in runs])[None] for m in (PRIMARY, AT_PRIOR)}, test, draws
+            {m: np.stack([run.correct(m) for run in runs])[None] for m in (PRIMARY, AT_PRIOR)}, test, luck
         ),
         recall={label: float(of_class(k).mean()) if label in present else math.nan for k, label in enumerate(classes)},
         recall_intervals={
-            label: estimate_recall(of_class(k), groups_of(k), draws) if label in present else None
+            label: estimate_recall(of_class(k), groups_of(k), *luck) if label in present else None
             for k, label in enumerate(classes)
         },
         confusion=sum(confusion_matrix(test.labels, run.predicted, labels=range(len(classes))) for run in runs),
     )
 
 
-def _estimates(values: Mapping[str, Floats], test: TestSet, draws: Sequence[int] | None) -> dict[str, Estimate]:
+def _estimates(values: Mapping[str, Floats], test: TestSet, luck: "Luck") -> dict[str, Estimate]:
     """An estimate of each metric in `ESTIMATED`; `values` `(M, S, N)` are those of the primary one and at the prior."""
     # Accuracy and balanced accuracy are two averages of the same values.
-    found = estimate_runs(values[PRIMARY], test.labels, test.groups, draws)
-    return found | {AT_PRIOR: estimate_runs(values[AT_PRIOR], test.labels, test.groups, draws)["test_accuracy"]}
+    found = estimate_runs(values[PRIMARY], test.labels, test.groups, *luck)
+    return found | {AT_PRIOR: estimate_runs(values[AT_PRIOR], test.labels, test.groups, *luck)["test_accuracy"]}
 
 
-def _draws(runs: Sequence[Run]) -> list[int] | None:
-    """The draw of each run, None if they have no synthetic images."""
-    found = [run.draw for run in runs if run.draw is not None]
-    return found or None
+class Luck(NamedTuple):
+    """What runs share: the draw of each, if they have synthetic images, and the fold of each, if there are several."""
+
+    draws: list[int] | None
+    folds: Folds | None
+
+
+def _luck(runs: Sequence[Run]) -> Luck:
+    draws = [run.draw for run in runs if run.draw is not None]
+    folds, K = tuple(run.fold for run in runs), runs[0].num_folds
+    several = Folds(of_run=folds, overlap=(K - 2) / (K - 1)) if len(set(folds)) > 1 else None
+    return Luck(draws or None, several)
 
 
 def _best_remedy(arms: Sequence[str], results: Mapping[tuple[str, str], Result]) -> str | None:
@@ -211,29 +245,29 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
     test_set = next(iter(pairs.values()))[0][0].test
     by_model = {
         model: Difference(
-            estimates=_estimates({m: _gains(*pair, m)[None] for m in (PRIMARY, AT_PRIOR)}, test_set, _draws(pair[0])),
+            estimates=_estimates({m: _gains(*pair, m)[None] for m in (PRIMARY, AT_PRIOR)}, test_set, _luck(pair[0])),
             test=tests[model],
             corrected_p=p_value,
         )
         for (model, pair), p_value in zip(pairs.items(), corrected, strict=True)
     }
     paired = {metric: pair_runs(results, pooled, arm, against, metric=metric) for metric in (PRIMARY, AT_PRIOR)}
-    draws = paired[PRIMARY].draws
+    draws, luck = paired[PRIMARY].luck.draws, paired[PRIMARY].luck
     return Contrast(
         arm=arm,
         against=against,
         num_draws=len(set(draws)) if draws else None,
         by_model=by_model,
-        mean=_estimates({metric: pairs.gains for metric, pairs in paired.items()}, test_set, draws),
+        mean=_estimates({metric: pairs.gains for metric, pairs in paired.items()}, test_set, luck),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Gains `(M, S, N)` of M models and S runs of each on N test images, and the draw of each run, if there are any."""
+    """Gains `(M, S, N)` of M models and S runs of each on N test images, and what the runs share."""
 
     gains: Floats
-    draws: list[int] | None
+    luck: Luck
 
 
 def pair_runs(
@@ -245,7 +279,7 @@ def pair_runs(
     runs, others = found[0]
     return Pairs(
         gains=np.stack([_gains(*pair, metric)[:num_runs] for pair in found]),
-        draws=_draws(runs[:num_runs]) or _draws(others[:num_runs]),
+        luck=_luck(runs[:num_runs])._replace(draws=_luck(runs[:num_runs]).draws or _luck(others[:num_runs]).draws),
     )
 
 

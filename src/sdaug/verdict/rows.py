@@ -18,7 +18,7 @@ def comparison_rows(study: Study, *, is_slides: bool) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "model": result.model,
             "dataset": result.dataset,
-            "num_seeds": len(result.runs),
+            "num_seeds": len({run.seed for run in result.runs}),
             "num_train": result.runs[0].num_train,
             "num_validation": result.runs[0].num_validation,
             **{metric: _blank(value) for metric, value in result.scores.items()},

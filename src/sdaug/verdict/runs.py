@@ -11,6 +11,7 @@ import numpy as np
 
 from sdaug.classify.scores import move_prior
 from sdaug.common.files import read_csv, read_json
+from sdaug.common.params import Fold
 from sdaug.common.sections import convert
 from sdaug.common.tables import read_table
 from sdaug.verdict.statistics import Floats, Ints
@@ -45,6 +46,7 @@ class TestSet:
 class Run:
     """One trained classifier; `draw` is that of its synthetic images, if it has any.
 
+    It validates on `fold` of `num_folds`.
     `prior` (K,) is how common each class was to the loss. `probabilities` are `(N, K)`; `predicted` (N,) are class
     indices, `predicted_at_prior` those for classes as common as in the test set.
     `num_views` and `num_real_views` count per class how often training showed an image, and a real one.
@@ -54,6 +56,8 @@ class Run:
     model: str
     dataset: str
     seed: int
+    fold: Fold
+    num_folds: int
     draw: int | None
     num_train: int
     num_validation: int
@@ -80,9 +84,11 @@ class Run:
 
 
 def read_runs(
-    metrics_dir: Path, keys: Sequence[tuple[str, str, int]], *, classes: Sequence[str]
+    metrics_dir: Path, keys: Sequence[tuple[str, str, int]], *, classes: Sequence[str], fold: Fold, num_folds: int
 ) -> dict[tuple[str, str, int], Run]:
     """The runs of these models, data sets and seeds; others in the folder are ignored.
+
+    All validate on `fold` of `num_folds`.
 
     Raises:
         FileNotFoundError: A run is incomplete; names the first missing file.
@@ -90,12 +96,23 @@ def read_runs(
     """
     for model, dataset, seed in keys:
         _require_files(metrics_dir, f"{model}-{dataset}", seed)
-    runs = {key: _read_run(metrics_dir, *key, classes=classes) for key in keys}
-    first, *others = runs.values()
+    runs = {key: _read_run(metrics_dir, *key, classes=classes, fold=fold, num_folds=num_folds) for key in keys}
+    require_one_test_set(list(runs.values()))
+    return runs
+
+
+def require_one_test_set(runs: Sequence[Run]) -> None:
+    """Check that all runs were tested on the same images.
+
+    Raises:
+        ValueError: two were not.
+    """
+    first, *others = runs
     for run in others:
         if run.test.ids != first.test.ids or not np.array_equal(run.test.labels, first.test.labels):
-            raise ValueError(f"{run.name}: tested on different images than {first.name}; run `dvc repro evaluate`")
-    return runs
+            fold = f" of fold {run.fold}" if run.fold != first.fold else ""
+            rule = f"tested on different images than {first.name}"
+            raise ValueError(f"{run.name}{fold}: {rule}; run `dvc repro evaluate`")
 
 
 def _require_files(metrics_dir: Path, name: str, seed: int) -> None:
@@ -105,7 +122,9 @@ def _require_files(metrics_dir: Path, name: str, seed: int) -> None:
             raise FileNotFoundError(f"{path}: missing, so a run is incomplete; run `dvc repro evaluate`")
 
 
-def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes: Sequence[str]) -> Run:
+def _read_run(
+    metrics_dir: Path, model: str, dataset: str, seed: int, *, classes: Sequence[str], fold: Fold, num_folds: int
+) -> Run:
     def path_of(kind: str, suffix: str) -> Path:
         return metrics_dir / kind / f"{model}-{dataset}" / f"{seed}.{suffix}"
 
@@ -130,6 +149,8 @@ def _read_run(metrics_dir: Path, model: str, dataset: str, seed: int, *, classes
         model=model,
         dataset=dataset,
         seed=seed,
+        fold=fold,
+        num_folds=num_folds,
         draw=_value(train, "draw", int | None, train_path),
         num_train=_value(train, "num_train", int, train_path),
         num_validation=num_validation,

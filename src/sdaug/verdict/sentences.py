@@ -53,10 +53,11 @@ def _verdict_on(contrast: Contrast, study: Study) -> Finding:
 def find_effect(contrast: Contrast, study: Study) -> str:
     """helps, harms, no effect as large as so many points, or undecided and why."""
     estimate, num_draws = contrast.mean[PRIMARY], contrast.num_draws
-    reasons = [f"{plural(study.num_runs, 'training run')} per model, of {MIN_RUNS} needed"]
-    reasons = reasons if study.num_runs < MIN_RUNS else []
-    if num_draws is not None and num_draws < MIN_RUNS:
-        reasons.append(f"{plural(num_draws, 'draw')} of the generators, of {MIN_RUNS} needed")
+    found = {"fold": len(study.folds)} if len(study.folds) > 1 else {"training run": study.num_runs}
+    if num_draws is not None and len(study.folds) == 1:
+        found["draw"] = num_draws
+    of = {"training run": " per model", "draw": " of the generators", "fold": ""}
+    reasons = [f"{plural(n, name)}{of[name]}, of {MIN_RUNS} needed" for name, n in found.items() if n < MIN_RUNS]
     label, num_groups = fewest_groups(study)
     if num_groups < MIN_GROUPS:
         reasons.append(f"{label} has test photos of {plural(num_groups, 'group')}, of {MIN_GROUPS} needed")
@@ -71,6 +72,19 @@ def find_effect(contrast: Contrast, study: Study) -> str:
     if largest > LARGE:
         return f"undecided (an effect of {100 * largest:.0f} points cannot be ruled out)"
     return f"no effect as large as {100 * largest:.1f} points"
+
+
+def _limit_of_split(study: Study) -> str:
+    """What the intervals hold of the luck of the split."""
+    if len(study.folds) < 2:
+        return (
+            "All results come from one split of the photos. With other photos to train on, the numbers would be "
+            "others, and the intervals do not include that; cross_validate.folds in params.yaml does."
+        )
+    return (
+        f"Everything was run on {len(study.folds)} folds, each time without the photos of another one, and tested on "
+        "the same test photos: the intervals include the luck of which photos trained."
+    )
 
 
 def fewest_groups(study: Study) -> tuple[str, int]:
@@ -99,8 +113,7 @@ def find_limits(
     """
     num_groups, num_images = len(set(study.test.groups)), len(study.test.ids)
     limits = [
-        "All results come from one split of the photos into training and test. Another split would give other numbers, "
-        "and the intervals do not include that.",
+        _limit_of_split(study),
         f"Test scores come from {num_images} images of {plural(num_groups, 'group')}. Images of one group are alike, "
         "so the intervals count groups rather than images.",
         f"{weight_of_one(study.num_test, 'test image')}.",

@@ -1,9 +1,10 @@
 """Confidence intervals of scores and of score differences, over test images, training runs and draws of generators.
 
 Test images and training runs are crossed random effects: every run is tested on the same images. Runs are nested in
-draws: models that were trained on images of one draw share its luck. Variances come from the influence of each group of
-images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317) and of each run; each keeps its own quantile of
-the t distribution (Banerjee, Sankhya 23, 1961). docs/statistics.md derives it, and says what the intervals cover.
+draws: models that were trained on images of one draw share its luck; both are nested in folds of a cross-validation.
+Variances come from the influence of each group of images (cluster-robust, Cameron and Miller, doi 10.3368/jhr.50.2.317)
+and of each run; each keeps its own quantile of the t distribution (Banerjee, Sankhya 23, 1961). docs/statistics.md
+derives it, and says what the intervals cover.
 """
 
 import math
@@ -84,28 +85,56 @@ def quantile(degrees: float) -> float:
     return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """The validation fold of each of S runs, and the share of training photos `overlap` that two folds' runs share."""
+
+    of_run: tuple[int | str, ...]
+    overlap: float
+
+    @property
+    def factor(self) -> float:
+        """By how much the variance of the mean over folds exceeds that of independent ones.
+
+        Folds share photos, so their scores differ less than those of new training sets would. Where each photo adds its
+        part to a score, two scores correlate by the overlap, and this is the delete-a-group jackknife (Shao and Wu,
+        doi 10.1214/aos/1176347263).
+        """
+        return 1 + len(set(self.of_run)) * self.overlap / (1 - self.overlap)
+
+
 def estimate_runs(
-    values: Floats, labels: Ints, groups: Sequence[str], draws: Sequence[int] | None = None
+    values: Floats,
+    labels: Ints,
+    groups: Sequence[str],
+    draws: Sequence[int] | None = None,
+    folds: Folds | None = None,
 ) -> dict[str, Estimate]:
     """The mean accuracy and balanced accuracy over M models and S training runs of each, or their mean differences.
 
     `values` is `(M, S, N)`. For a score it holds 1 where a run is right on an image, else 0; for a difference 1 where
     only the treated run is right, -1 where only the other one is, else 0. Models are fixed; images (in groups) and
-    training runs are drawn, and so are generators where `draws` names the one of each of the S runs. With fewer than
-    three runs, or draws, their variation is not known, and neither is the standard error.
+    training runs are drawn, and so are generators where `draws` names the one of each of the S runs, and training
+    photos where `folds` does. With fewer than three runs, draws, or folds, their variation is not known, and neither is
+    the standard error.
     """
-    return {name: _estimate(_by_draw(values, draws), strata, groups) for name, strata in _strata(labels).items()}
+    means, factor = _by_luck(values, draws, folds), folds.factor if folds else 1.0
+    return {name: _estimate(means, strata, groups, factor) for name, strata in _strata(labels).items()}
 
 
-def _by_draw(values: Floats, draws: Sequence[int] | None) -> Floats:
-    """Means over all runs of each draw, as `(1, D, N)`: draws are independent, and runs that share one are not."""
-    if draws is None:
+def _by_luck(values: Floats, draws: Sequence[int] | None, folds: Folds | None) -> Floats:
+    """Means over all runs of each draw, or of each fold, as `(1, D, N)`: runs that share one are not independent.
+
+    Each fold has draws and runs of its own, so that their luck is part of its own.
+    """
+    if draws is None and folds is None:
         return values
-    names = np.asarray(draws)
-    return np.stack([values[:, names == draw].mean(axis=(0, 1)) for draw in np.unique(names)])[None]
+    names = np.asarray(folds.of_run if folds else draws)
+    return np.stack([values[:, names == name].mean(axis=(0, 1)) for name in np.unique(names)])[None]
 
 
-def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
+def _estimate(values: Floats, strata: Ints, groups: Sequence[str], factor: float = 1.0) -> Estimate:
+    """The estimate from runs `(M, S, N)`; the variance of their luck is multiplied by `factor`."""
     M, S, _ = values.shape
     scores = np.array([[_mean(run, strata) for run in of_model] for of_model in values])
     if S < MIN_RUNS:
@@ -117,7 +146,7 @@ def _estimate(values: Floats, strata: Ints, groups: Sequence[str]) -> Estimate:
 
     # What a run does on one image and not on another is part of both variances, and counts once.
     interaction = sum(_interaction(of_model, strata, groups) for of_model in values) / M**2
-    lucky = Variance(max(0.0, of_runs - interaction), M * (S - 1))
+    lucky = Variance(factor * max(0.0, of_runs - interaction), M * (S - 1))
     return combine(float(scores.mean()), of_images, lucky)
 
 
@@ -132,13 +161,15 @@ def combine(value: float, of_images: Variance, of_runs: Variance) -> Estimate:
     return Estimate(value=value, standard_error=math.sqrt(variance), critical_value=critical)
 
 
-def estimate_recall(correct: Floats, groups: Sequence[str], draws: Sequence[int] | None = None) -> Interval | None:
+def estimate_recall(
+    correct: Floats, groups: Sequence[str], draws: Sequence[int] | None = None, folds: Folds | None = None
+) -> Interval | None:
     """Jeffreys' interval of one class's recall, from `(S, N)` of its images only; None with fewer than three runs.
 
     It is that of a single run on as many independent images as give the same variance, at most one for each group.
     """
-    runs = _by_draw(correct[None], draws)
-    estimate = _estimate(runs, np.zeros(correct.shape[1], dtype=np.int64), groups)
+    runs, strata = _by_luck(correct[None], draws, folds), np.zeros(correct.shape[1], dtype=np.int64)
+    estimate = _estimate(runs, strata, groups, folds.factor if folds else 1.0)
     if not estimate.is_known:
         return None
     share, num_groups = estimate.value, len(set(groups))

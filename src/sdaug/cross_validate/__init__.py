@@ -1,0 +1,1 @@
+"""Stage `cross_validate`: the whole study on further validation folds."""
