@@ -129,7 +129,7 @@ class Bench:
         lr, momentum, decay = (str(self.knobs[key]) for key in ("learning_rate", "momentum", "weight_decay"))
         command = [
             *(sys.executable, str(self.photos.folder / PEER_NAME), str(script), "--data-dir", "photos"),
-            # Whole runs of ResNet-18 took 11.9 s with one worker, 12.8 with two, 12.1 with none (LOG.md, 2026-11-23).
+            # Whole runs of ResNet-18 took 11.9 s with one worker, 12.8 with two, 12.1 with none (git show 40d5a7d).
             *("--device", prepare_device().type, "--channels-last", "--workers", "1"),
             *("--model", "sdaug_custom" if name == CUSTOM else name, "--num-classes", str(len(self.photos.classes))),
             *("--img-size", str(self.size), "--input-size", "3", str(self.size), str(self.size)),

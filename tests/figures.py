@@ -1,4 +1,4 @@
-"""The figures of the default study that README.md quotes, from metrics/ and report/: `python tests/figures.py --write`.
+"""The figures that pages quote, from metrics/, report/ and benchmarks/results.csv: `python tests/figures.py --write`.
 
 A page has blocks between `<!-- figures: NAME -->` and `<!-- end of figures -->`. Without `--write` this names the pages
 whose blocks are stale.
@@ -76,7 +76,52 @@ def base() -> str:
     return read_seen(ROOT / "metrics" / "seen.json").sentence
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"scores": scores, "verdict": verdict, "at_prior": at_prior, "base": base}
+def judged() -> str:
+    """Generated images by class, before and after DreamBooth: as judges see them, their distance, and copies."""
+    classes = json.loads((ROOT / "metrics" / "fidelity.json").read_text(encoding="utf-8"))["classes"]
+    rows = [
+        "| class | judged: photos | base | DreamBooth | distance: base | DreamBooth | copies |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for label, found in classes.items():
+        share = found["judge"]["share"]
+        cells = [f"{100 * share[which]:.0f} %" for which in ("photos", "before", "after")]
+        cells += [_distance(found["distances"][which]) for which in ("before", "after")]
+        rows.append(f"| {label} | {' | '.join(cells)} | {100 * found['copies']['share']['after']:.1f} % |")
+    return "\n".join(rows)
+
+
+def _distance(found: dict[str, float | None]) -> str:
+    value, low, high = (found[f"kernel_distance{end}"] for end in ("", "_low", "_high"))
+    return "-" if value is None else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def benchmarks() -> str:
+    """A table for each benchmark: a line per case, machine, commit and date, a column per measure."""
+    tables: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
+    for row in read_csv(ROOT / "benchmarks" / "results.csv"):
+        line = (row["case"], row["machine"], row["commit"], row["date"])
+        measure = row["measure"] + (", %" if row["unit"] == "%" else "")  # other units are the end of the name
+        tables.setdefault(row["benchmark"], {}).setdefault(line, {})[measure] = f"{float(row['value']):g}"
+    return "\n\n".join(f"### {name}\n\n{_table(lines)}" for name, lines in tables.items())
+
+
+def _table(lines: dict[tuple[str, ...], dict[str, str]]) -> str:
+    measures = list(dict.fromkeys(measure for found in lines.values() for measure in found))
+    rows = [["case", *measures, "machine", "commit", "date"], ["---"] * (4 + len(measures))]
+    for (case, *rest), found in lines.items():
+        rows.append([case, *(found.get(measure, "") for measure in measures), *rest])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "scores": scores,
+    "verdict": verdict,
+    "at_prior": at_prior,
+    "base": base,
+    "judged": judged,
+    "benchmarks": benchmarks,
+}
 
 
 def fill(text: str) -> str:

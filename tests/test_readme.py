@@ -1,4 +1,4 @@
-"""README.md: its figures are those of the committed results, and its links lead somewhere."""
+"""README.md and docs/: their figures are those of the committed results, and their links lead somewhere."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from figures import ARMS, BLOCK, BLOCKS, PAGES, fill
 
 ROOT = Path(__file__).parents[1]
 README = PAGES[0].read_text(encoding="utf-8")
+FINDINGS = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
 
 
 def test_quoted_figures_are_the_committed_ones() -> None:
@@ -18,7 +19,7 @@ def test_quoted_figures_are_the_committed_ones() -> None:
 
 
 def test_figures_of_results_are_quoted_in_blocks_only() -> None:
-    assert [block[1] for block in BLOCK.findall(README)] == list(BLOCKS)
+    assert {block[1] for page in PAGES for block in BLOCK.findall(page.read_text(encoding="utf-8"))} == set(BLOCKS)
     rest = BLOCK.sub("", README)
     assert re.findall(r"\d+\.\d %|[+-]\d+\.\d|\d+ (?:test|training|validation) photos|\d,\d{3}", rest) == []
 
@@ -34,12 +35,19 @@ def test_quoted_scores_are_those_of_the_metrics() -> None:
         ]
         (row,) = re.findall(rf"^\| {arm}: .*\|$", README, re.MULTILINE)
         assert [float(cell.strip(" %")) for cell in row.split("|")[2:4]] == pytest.approx(means, abs=0.06)
-        sentence = re.search(rf"^- {arm} against original: .* changed by ([+-][\d.]+)", README, re.MULTILINE)
+        sentence = re.search(rf"^- {arm} against original: .* changed by ([+-][\d.]+)", FINDINGS, re.MULTILINE)
         if sentence:
             found = summary["difference"][arm]["against_original"]["test_balanced_accuracy"]["value"]
             assert float(sentence[1]) == pytest.approx(100 * found, abs=0.06)
     num_test = sum(count for key, count in prepared.items() if key.startswith("test."))
     assert f"those on which the verdict rests, on {num_test} test photos:" in README
+
+
+def test_findings_are_short_and_each_has_a_command_and_a_commit() -> None:
+    findings = re.findall(r"^\d+\. \*\*.*?(?=^\d+\. |^## |\Z)", FINDINGS, re.MULTILINE | re.DOTALL)
+    assert len(FINDINGS.encode()) <= 8000 and len(findings) >= 12
+    lacking = [found for found in findings if not re.search(r"`[^`]+`.*\b[0-9a-f]{7}\b", found, re.DOTALL)]
+    assert lacking == []
 
 
 def test_sample_outputs_of_the_docs_say_that_they_are_samples() -> None:

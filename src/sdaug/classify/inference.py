@@ -26,7 +26,7 @@ def to_batch(images: torch.Tensor, card: ModelCard) -> torch.Tensor:
         size = (card.image_size, card.image_size)
         images = F.interpolate(images.contiguous(), size=size, mode="bilinear", antialias=True, align_corners=False)
     mean, std = (_by_channel(tuple(values), images.device) for values in (card.mean, card.std))
-    # Channels last: a step of the custom network takes 103 to 107 ms, not 127 to 145 (LOG.md, 2026-11-23).
+    # Channels last: a step of the custom network takes 103 to 107 ms, not 127 to 145 (benchmarks/classify.py).
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

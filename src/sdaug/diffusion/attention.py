@@ -30,7 +30,7 @@ class SharedPrompts:
         P = len(encoder_hidden_states)
         query = attn.to_q(hidden_states)  # (B, N, heads * d)
         # All images of a prompt share its keys and values, so their positions form one long query sequence.
-        # A guided UNet call of 16 images takes 143 ms instead of 157 (LOG.md, 2026-11-23).
+        # A guided UNet call of 16 images takes 143 ms instead of 157 (benchmarks/synthesize.py).
         query, key, value = (
             tensor.reshape(P, -1, attn.heads, query.shape[-1] // attn.heads).transpose(1, 2)
             for tensor in (query, attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states))

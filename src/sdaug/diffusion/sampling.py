@@ -81,7 +81,7 @@ def draw_images(
         return lambda: [DrawnImage(*one) for one in zip(wanted, pixels(), is_finite().tolist(), strict=False)]
 
     starts = range(0, len(seeds), drawing.batch_size)
-    # Batches of 16, two at a time with one thread each: 30.0 images per second instead of 17.7 (LOG.md, 2026-11-23).
+    # Batches of 16, two at a time with one thread each: 30.0 images a second, not 17.7 (benchmarks/synthesize.py).
     is_small = drawing.batch_size * height * width <= SMALL_BATCH_PIXELS
     drawn = map_on_cores(draw, starts) if is_small and pipeline.device.type == "cpu" else one_ahead(draw, starts)
     for fetch in progress(drawn, title=title, total=len(starts), unit="image", unit_scale=drawing.batch_size):

@@ -6,7 +6,7 @@ called so below the first percentile of held-out photos, which cannot be copies.
 (as in Dar et al., arXiv 2402.01054).
 
 All photos are compared as the VAE returns them, since each synthetic image comes from the VAE too: compared with sharp
-photos, only 69 % of the default study's training photos are found after they went through its VAE (LOG.md).
+photos, only 69 % of the default study's training photos are found after they went through its VAE (git show c8fdb46).
 """
 
 from collections.abc import Callable, Mapping

@@ -86,5 +86,5 @@ def probe_accuracies(
     of_photos, of_changed = (
         score(predict(model, images[held_out], trained.card), labels[held_out]) for images in (photos, changed)
     )
-    # Plain accuracies: on the teats, the largest class alone gives 0.89, so there they say little (LOG.md, 2026-11-22).
+    # Plain accuracies: on the teats, the largest class alone gives 0.89, so there they say little (git show bb20a37).
     return of_photos["accuracy"], of_changed["accuracy"]

@@ -12,7 +12,7 @@ from sdaug.diffusion.attention import share_prompts
 from sdaug.pretrain.params import NetworkParams
 from sdaug.pretrain.text import build_text_encoder, train_tokenizer
 
-START_LOG_VARIANCE = -6.0  # squared error 0.0095 instead of 0.0106 at unit variance (LOG.md, 2026-11-22)
+START_LOG_VARIANCE = -6.0  # squared error 0.0095 instead of 0.0106 at unit variance (git show 33ef3da)
 
 
 def build_network(

@@ -78,7 +78,7 @@ def run_sync(_: argparse.Namespace) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Print a header and one row per photo, in the given order; print nothing if any photo cannot be read."""
-    # Imported here: importing torch alone takes 1.8 s (LOG.md, 2026-11-23), which `grid` and `adopt` save.
+    # Imported here: importing torch alone takes 1.8 s (python -X importtime), which `grid` and `adopt` save.
     from sdaug.classify.inference import predict
     from sdaug.classify.models import load_model
     from sdaug.common.device import prepare_device

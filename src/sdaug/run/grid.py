@@ -58,7 +58,7 @@ class Phase:
 
 
 # DreamBooth of score 4: 27 s with two spinning threads, 53 s with two that wait passively. Twelve training runs:
-# 253 s one after another, 98 s two at a time from the server (both LOG.md, 2026-11-23).
+# 253 s one after another, 98 s two at a time from the server (python benchmarks/grid.py --trainings 12).
 PHASES = (
     Phase(first=("audit", "base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
     Phase(first=("audit_images", "split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
@@ -172,7 +172,7 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     Waiting OpenMP threads spin by default, which would take CPU time from the other jobs.
     """
     # Beside a process of spinning threads, a VAE trained at 0.4 steps per second instead of 8 to 11
-    # (LOG.md, 2026-11-22).
+    # (benchmarks/sharing.py --work vae).
     patience = {"OMP_WAIT_POLICY": "passive"} if num_jobs > 1 else {}
     if len(gpus) < 2:
         return [patience] * num_jobs
