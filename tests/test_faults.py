@@ -148,6 +148,11 @@ def test_the_estimate_grows_with_what_is_asked_for(study: StudyParams) -> None:
     assert estimate_bytes(lora, SIZES, photos)["generators"] < most["generators"] / 20
 
 
+def test_a_classifier_that_left_the_study_takes_no_room(study: StudyParams) -> None:
+    """The sizes are of the last run of the stage `check`, and params.yaml has changed since."""
+    assert estimate_bytes(study, SIZES | {"former": 10**12}, 1000) == estimate_bytes(study, SIZES, 1000)
+
+
 def test_a_disk_that_is_too_small_is_found_before_anything_runs(
     study: StudyParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
