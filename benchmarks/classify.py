@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from packed_photos import Photos
+from results import add_write_option, write_results
 from side_by_side import Training, means, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
@@ -38,14 +40,9 @@ from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.inception_head import options_without
 from sdaug.classify.params import CUSTOM
 from sdaug.common.device import prepare_device
-from sdaug.common.images import save_png
-from sdaug.common.packed import write_packed
 from sdaug.common.params import PrecisionName
 from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.sections import read_section
-from sdaug.phantom.params import PhantomParams
-from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import plan_teats
 
 ROOT = Path(__file__).parents[1]
 NUM_VALIDATION = 32
@@ -66,33 +63,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-class Photos:
-    """Phantom photos, as class folders for the peer and as a packed array for us."""
-
-    def __init__(self, folder: Path, *, num_train: int, num_validation: int, size_pixels: int) -> None:
-        self.folder = folder
-        knobs = read_section(ROOT / "params.yaml", "phantom", PhantomParams)
-        self.classes = list(knobs.train_counts)
-        # As many photos of each of the four scores.
-        counts = dict.fromkeys(self.classes, num_train // 4), dict.fromkeys(self.classes, num_validation // 4)
-        values = vars(knobs) | {"train_counts": counts[0], "test_counts": counts[1], "size_pixels": size_pixels}
-        phantom, paths, rows = PhantomParams(**values), [], []
-        for teat in plan_teats(phantom):
-            part = "train" if teat.split == "train" else "validation"
-            path = folder / "photos" / part / teat.label / f"{teat.index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(path, draw_photo(teat, phantom))
-            paths.append(path)
-            example = {"id": str(teat.index), "group": teat.udder, "label": teat.label, "origin": "real"}
-            rows.append(example | {"part": part})
-        link_stages(folder)
-        (folder / "packed").mkdir()
-        (folder / PEER_NAME).write_text(PEER)
-        # Training photos first, as `split` packs them.
-        order = sorted(range(len(rows)), key=lambda index: rows[index]["part"])
-        write_packed(folder / "packed", [paths[i] for i in order], [rows[i] for i in order])
-
-
 class Bench:
     """One model on some photos: the commands of our stage, the peer and the bare model."""
 
@@ -100,6 +70,7 @@ class Bench:
         self.photos, self.model, self.precision, self.batch_size = photos, model, precision, batch_size
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         entry = self.params["recipe"] | self.params["classifiers"][model]
+        entry.pop("seeds", None)  # of the study; here each run has one
         self.entry = entry | {"options": options_without(entry["options"])}  # the peer does not support auxiliary heads
         self.size, self.threads = size or self.entry["image_size"], torch.get_num_threads()
         # The same number of threads on all sides, and no tracker.
@@ -115,11 +86,11 @@ class Bench:
         arm = {"images": {}, "training": {"flip_horizontal": True}}
         shared = self.params["train"] | {"precision": self.precision, "num_threads": self.threads}
         params = self.params | {"classes": self.photos.classes, "train": shared, "datasets": {"d": arm}}
-        params["classifiers"] = {self.model: recipe}
+        params |= {"classifiers": {self.model: recipe}, "seeds": [seed]}
         text = yaml.safe_dump(params, sort_keys=False)
         (self.photos.folder / "params.yaml").write_text(text, encoding="utf-8")
-        words = f"--model {self.model} --dataset d --seed {seed} --data packed --out ours/model"
-        outs = "--metrics ours/metrics.json --history ours/history.csv"
+        words = f"--model {self.model} --dataset d --data packed --out ours/model"
+        outs = "--metrics ours/metrics --history ours/history"
         return [sys.executable, "stages/train.py", *words.split(), *outs.split()]
 
     def peer(self, script: Path, num_epochs: int, *, seed: int = 0) -> list[str]:
@@ -246,7 +217,7 @@ def compare_accuracy(bench: Bench, script: Path, num_seeds: int, num_epochs: int
     found: dict[str, list[float]] = {"our_accuracy": [], "peer_accuracy": []}
     for seed in range(num_seeds):
         bench.run(bench.ours(num_epochs, seed=seed))
-        with (bench.photos.folder / "ours" / "history.csv").open() as stream:
+        with (bench.photos.folder / "ours" / "history" / f"{seed}.csv").open() as stream:
             # Ours is a fraction, timm's a percentage.
             found["our_accuracy"].append(100 * float(list(csv.DictReader(stream))[-1]["validation_accuracy"]))
         bench.run(bench.peer(script, num_epochs, seed=seed))
@@ -275,13 +246,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", help="keys of classifiers in params.yaml (default: all)")
     parser.add_argument("--rounds", type=int, default=15, help="number of turns per side")
     parser.add_argument("--turn-seconds", type=float, default=4.0)
-    parser.add_argument("--whole-rounds", type=int, default=3)
+    parser.add_argument("--whole-rounds", type=int, default=3, help="number of whole runs per side; 0 for none")
     parser.add_argument("--whole-epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--images", type=int, default=256, help="number of training photos")
     parser.add_argument("--size", type=int, help="image size in pixels for all models (default: from params.yaml)")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare accuracy over five seeds instead")
+    add_write_option(parser)
     args = parser.parse_args()
     # Resolved here, since both sides must run in the same precision.
     dtype = resolve_precision(args.precision, prepare_device())
@@ -290,21 +262,30 @@ def main() -> None:
 
     # Measure one model after another on the same photos.
     result: dict[str, Any] = {"precision": precision, "threads": torch.get_num_threads()}
+    name, figures = "classify", dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory() as folder:
         # Of 400 photos, one is a quarter of a point of accuracy.
         num_held_out = 400 if args.accuracy else NUM_VALIDATION
         photos = Photos(Path(folder), num_train=args.images, num_validation=num_held_out, size_pixels=64)
+        link_stages(photos.folder)
+        (photos.folder / PEER_NAME).write_text(PEER)
         if args.accuracy:
             if script is None:
                 sys.exit("--accuracy needs --peer")
             bench = Bench(photos, "resnet18", precision=precision, batch_size=args.batch_size, size=args.size or 64)
-            result |= compare_accuracy(bench, script, 5, args.accuracy)
+            result |= (found := compare_accuracy(bench, script, 5, args.accuracy))
+            name, case = "classify --accuracy", f"resnet18, {precision}, {args.accuracy} epochs"
+            figures = {case: {key: value for key, value in found.items() if not isinstance(value, list)}}
         else:
             for model in args.models or read_section(ROOT / "params.yaml", "classifiers", dict[str, Any]):
                 bench = Bench(photos, model, precision=precision, batch_size=args.batch_size, size=args.size)
                 found = measure(bench, script, args.rounds, args.turn_seconds)
-                found |= measure_whole(bench, script, args.whole_rounds, args.whole_epochs)
-                result[model] = {name: round(value, 3) for name, value in found.items()}
+                if args.whole_rounds:
+                    found |= measure_whole(bench, script, args.whole_rounds, args.whole_epochs)
+                result[model] = {key: round(value, 3) for key, value in found.items()}
+                figures[f"{model}, {precision}"] = result[model]
+    if args.write:
+        write_results(name, figures)
     print(json.dumps(result))
 
 

@@ -34,6 +34,7 @@ import numpy as np
 import torch
 import yaml
 from bases import SMALL, VERSIONS, build_base
+from results import add_write_option, write_results
 from side_by_side import Training, median_ratio, medians, take_turns
 from warm_stages import link_stages, warm_command, warm_stages
 
@@ -52,7 +53,7 @@ ROOT = Path(__file__).parents[1]
 QUIET = {"SDAUG_MLFLOW": "off"}
 LABELS = ("score_1", "score_3", "score_4")
 NUM_PHOTOS = 24
-SAMPLE_BATCH_SIZE = 25  # of class images, for both sides
+SAMPLE_BATCH_SIZE = 25  # of class images, for both sides; fewer images are one batch
 ENDLESS = 1_000_000  # steps of a run that is killed anyway
 
 
@@ -64,6 +65,7 @@ class Study:
         self.is_shared, self.method = args.share_class_images, args.method
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
         self.size_pixels = self.params["prepare"]["size_pixels"] = args.size or self.params["prepare"]["size_pixels"]
+        self.params["generator_seeds"] = [0]
         self.prompt = self.params["class_images"]["prompt"]
         # The same base, photos and stages for all sides.
         save_pipeline(build_base(args.base), folder / "base")
@@ -76,7 +78,7 @@ class Study:
             | {
                 "guidance_scale": 7.5,
                 "inference_steps": 50,
-                "batch_size": SAMPLE_BATCH_SIZE,
+                "batch_size": min(SAMPLE_BATCH_SIZE, args.class_images),
                 "precision": precision,
             },
         }
@@ -138,10 +140,10 @@ class Study:
             *("--instance_prompt", self.params["concepts"][label]["instance_prompt"], "--class_prompt", self.prompt),
             *("--with_prior_preservation", "--prior_loss_weight", str(knobs["prior_loss_weight"])),
             *("--num_class_images", str(self.params["class_images"]["num_images"])),
-            *("--sample_batch_size", str(SAMPLE_BATCH_SIZE), "--resolution", str(self.size_pixels)),
-            *("--train_batch_size", str(self.batch_size), "--max_train_steps", str(num_steps)),
+            *("--sample_batch_size", str(self.params["class_images"]["drawing"]["batch_size"])),
+            *("--resolution", str(self.size_pixels), "--train_batch_size", str(self.batch_size)),
             # No checkpoint on the way, as on our side.
-            *("--checkpointing_steps", "1000000", "--seed", "0"),
+            *("--max_train_steps", str(num_steps), "--checkpointing_steps", "1000000", "--seed", "0"),
             *("--learning_rate", str(knobs["learning_rate"]), "--lr_scheduler", "constant", "--lr_warmup_steps", "0"),
             *("--mixed_precision", {"fp32": "no"}.get(self.precision, self.precision)),
             "--pre_compute_text_embeddings",
@@ -237,8 +239,7 @@ def measure_whole(study: Study, script: Path | None, rounds: int, num_steps: int
 def our_commands(study: Study, num_steps: int) -> Iterator[list[str]]:
     """The commands of our stages for three classes."""
     yield study.our_class_images()
-    for label in LABELS:
-        yield study.ours(label, num_steps)
+    yield from (study.ours(label, num_steps) for label in LABELS)
 
 
 def profile(study: Study) -> None:
@@ -271,6 +272,7 @@ def main() -> None:
     parser.add_argument("--whole-rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--no-profile", dest="profile", action="store_false", help="skip the profile of our steps")
+    add_write_option(parser)
     args = parser.parse_args()
     # One precision for all sides, resolved here because the script has no `auto`.
     precision = name_precision(resolve_precision(args.precision, prepare_device()))
@@ -285,6 +287,9 @@ def main() -> None:
             if args.whole_steps:
                 found |= measure_whole(study, script, args.whole_rounds, args.whole_steps)
             result |= {f"{name}_{batch_size}": round(value, 3) for name, value in found.items()}
+            if args.write:
+                case = f"{args.base}, {args.method}, {batch_size}+{batch_size}, {precision}"
+                write_results("dreambooth", {case: found})
             if args.profile:
                 profile(study)
     print(json.dumps(result))

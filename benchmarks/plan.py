@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from results import ANY, add_write_option, write_results
 from verdict import METRIC, Varied, simulate_varied
 
 from sdaug.verdict.components import Pilot, assume, measure_pilot
@@ -62,6 +63,15 @@ LARGE, NUM_PILOTS = Varied(num_seeds=30), 20
 SEEDS = (3, 5, 10)
 
 
+def describe(known: Known, design: Design) -> str:
+    """A study in a few words; its luck of photos and of runs is the usual one unless it says otherwise."""
+    draws = "" if design.num_draws is None else f", {design.num_draws} draws"
+    luck = "no generators" if known.draw is None else f"luck of draws {100 * known.draw:g}"
+    luck = "no luck of draws" if known.draw == 0 else luck
+    models = "" if known.num_models == 3 else f", {known.num_models} model, luck of runs {100 * known.run:g}"
+    return f"{design.multiple * sum(NUM_PHOTOS):g} photos{draws}, {design.num_seeds} seeds; {luck}{models}"
+
+
 def draw_study(
     known: Known, design: Design, stream: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[str], list[int] | None]:
@@ -96,7 +106,7 @@ def plan_from_pilots(num_studies: int, *, seed: int = 0) -> dict[str, dict[str, 
         small = replace(LARGE, num_seeds=num_seeds)
         found = [estimate_runs(*simulate_varied(small, stream))[METRIC] for _ in range(num_studies)]
         power = float(np.mean([one.low + detectable > 0 for one in found]))
-        results[f"pilots of {LARGE.num_seeds} draws; {num_seeds} draws"] = {
+        results[f"pilots: {num_seeds} draws"] = {
             "detectable": round(detectable, 4),
             "power": power,
         }
@@ -106,13 +116,16 @@ def plan_from_pilots(num_studies: int, *, seed: int = 0) -> dict[str, dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="per design")
+    add_write_option(parser)
     args = parser.parse_args()
     results = {}
     for known, design in DESIGNS:
-        results[f"{known} {design}"] = found = measure_power(known, design, args.studies)
-        print(known, design, found, flush=True)
+        results[describe(known, design)] = found = measure_power(known, design, args.studies)
+        print(describe(known, design), found, flush=True)
     results |= (piloted := plan_from_pilots(args.studies))
     print(*(f"{name}: {found}" for name, found in piloted.items()), sep="\n")
+    if args.write:
+        write_results("plan", results, machine=ANY)
     print(json.dumps(results))
 
 

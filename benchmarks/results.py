@@ -34,6 +34,7 @@ UNITS = {
     "detectable": "fraction",
 }
 RATIO = "ratio"  # of all other measures
+ANY = "any"  # machine of figures that no machine changes, such as shares of simulated studies
 COLUMNS = ("benchmark", "case", "measure", "value", "unit", "commit", "machine", "date")
 
 

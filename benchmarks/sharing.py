@@ -1,7 +1,7 @@
 """Benchmark of sharing: what is left of the speed of a training step, beside processes that keep the cores busy.
 
 For each kind of work and each policy of OpenMP threads that wait, prints the steps per second alone, the ratio to the
-default policy alone, and the part of a fair share that is kept beside one and two busy processes. A fair share is the
+first policy alone, and the part of a fair share that is kept beside one and two busy processes. A fair share is the
 number of cores over the number of threads that want one. The last line is one JSON object.
 """
 
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from results import add_write_option, write_results
 
 # What libgomp reads when it is loaded: its threads spin for about so many rounds before they sleep.
 POLICIES: Mapping[str, Mapping[str, str]] = {
@@ -95,12 +97,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds per measurement")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=[*WORKS])
     parser.add_argument("--policy", nargs="+", choices=[*POLICIES], default=[*POLICIES])
+    parser.add_argument("--busy", type=int, nargs="*", default=[1, 2], help="numbers of busy processes")
+    add_write_option(parser)
     args = parser.parse_args()
     os.chdir(Path(__file__).parents[1])
     found: dict[tuple[str, str, int], list[float]] = {}
     for _ in range(args.rounds):
         for work in args.work:
-            for num_busy in (0, 1, 2):
+            for num_busy in (0, *args.busy):
                 for policy in args.policy:
                     rate = measure(work, policy, num_busy=num_busy, seconds=args.seconds)
                     found.setdefault((work, policy, num_busy), []).append(rate)
@@ -109,14 +113,14 @@ def main() -> None:
     for work in args.work:
         best = statistics.median(found[work, args.policy[0], 0])
         for policy in args.policy:
-            rates = [statistics.median(found[work, policy, num_busy]) for num_busy in (0, 1, 2)]
-            kept = [rates[n] / rates[0] * (cores + n) / cores for n in (1, 2)]
-            print(
-                f"{work:6} {policy:10} {rates[0]:6.2f} steps/s alone, {rates[0] / best:.2f} of the default; beside one "
-                f"busy process {kept[0]:.2f} of a fair share, beside two {kept[1]:.2f}",
-                flush=True,
-            )
-            results[f"{work}, {policy}"] = {"alone": rates[0], "share_1": kept[0], "share_2": kept[1]}
+            rates = {n: statistics.median(found[work, policy, n]) for n in (0, *args.busy)}
+            kept = {n: rates[n] / rates[0] * (cores + n) / cores for n in args.busy}
+            shares = "".join(f"; {share:.2f} of a fair share beside {n} busy" for n, share in kept.items())
+            print(f"{work:6} {policy:10} {rates[0]:6.2f} steps/s alone, {rates[0] / best:.2f} of the first{shares}")
+            measures = {"alone_per_s": rates[0], "alone_ratio": rates[0] / best}
+            results[f"{work}, {policy}"] = measures | {f"share_{n}": share for n, share in kept.items()}
+    if args.write:
+        write_results("sharing", results)
     print(json.dumps(results))
 
 

@@ -18,36 +18,39 @@ from pathlib import Path
 import torch
 from bases import SMALL, VERSIONS, build_base
 from diffusers import StableDiffusionPipeline
+from results import add_write_option, write_results
 
 from sdaug.common.device import prepare_device
-from sdaug.common.params import Drawing
+from sdaug.common.params import SynthesisDrawing
+from sdaug.common.precision import name_precision, resolve_precision
+from sdaug.common.synthetic import PLAIN
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import cast_weights, guided_prompts
 from sdaug.diffusion.schedules import SAMPLERS
-from sdaug.synthesize.synthesis import synthesize
+from sdaug.synthesize.synthesis import Order, synthesize
 
 PIPELINE_BATCH_SIZE = 4
 PROMPT = "a photo of a zwa teat end"
 
 
-def time_ours(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
+def time_ours(pipeline: StableDiffusionPipeline, drawing: SynthesisDrawing, num_images: int, size: int) -> float:
     """The seconds that our synthesis takes, files and manifest included."""
+    order = Order(
+        label="rare",
+        draw=0,
+        variant=PLAIN,
+        prompt=PROMPT,
+        drawing=drawing,
+        size_pixels=size,
+        num_images=num_images,
+    )
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
-        synthesize(
-            pipeline,
-            PROMPT,
-            drawing,
-            label="rare",
-            size_pixels=size,
-            num_images=num_images,
-            draw=0,
-            out_dir=Path(folder),
-        )
+        synthesize(pipeline, order, Path(folder))
         return time.monotonic() - begin
 
 
-def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
+def time_pipeline(pipeline: StableDiffusionPipeline, drawing: SynthesisDrawing, num_images: int, size: int) -> float:
     """The seconds that diffusers' own pipeline takes, with four prompts per call."""
     pipeline.scheduler = SAMPLERS[drawing.sampler].from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -67,7 +70,7 @@ def time_pipeline(pipeline: StableDiffusionPipeline, drawing: Drawing, num_image
 
 
 @torch.no_grad()
-def time_bare(pipeline: StableDiffusionPipeline, drawing: Drawing, num_images: int, size: int) -> float:
+def time_bare(pipeline: StableDiffusionPipeline, drawing: SynthesisDrawing, num_images: int, size: int) -> float:
     """The seconds that the UNet calls alone take, in our batches and precision."""
     cast_weights(pipeline, drawing.precision)
     unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
@@ -95,17 +98,20 @@ def main() -> None:
     parser.add_argument("--sampler", default="dpm_solver", choices=tuple(SAMPLERS))
     parser.add_argument("--size", type=int, default=64, help="image size in pixels")
     parser.add_argument("--base", default=SMALL, choices=(SMALL, *VERSIONS), help="Stable Diffusion to draw with")
+    add_write_option(parser)
     args = parser.parse_args()
 
     # Settings of all three sides.
     device = prepare_device()
-    drawing = Drawing(
+    drawing = SynthesisDrawing(
         negative_prompt="",
         guidance_scale=args.guidance_scale,
         inference_steps=args.steps,
         sampler=args.sampler,
         batch_size=args.batch_size,
-        precision="auto",
+        precision=name_precision(resolve_precision("auto", device)),
+        start="noise",
+        strength=None,
     )
     seconds: dict[str, list[float]] = {"ours": [], "pipeline": [], "bare": []}
     # The same weights twice, because ours changes their precision and memory layout in place.
@@ -126,6 +132,8 @@ def main() -> None:
     result = {f"{name}_images_per_s": round(args.images / value, 2) for name, value in medians.items()}
     result["images_ratio"] = round(medians["pipeline"] / medians["ours"], 3)
     result["whole_over_floor"] = round(medians["ours"] / medians["bare"], 3)
+    if args.write:
+        write_results("synthesize", {f"{args.base}, {args.size} px, {drawing.precision}": result})
     print(json.dumps(result))
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from results import ANY, add_write_option, write_results
 from scipy.special import ndtr
 
 from sdaug.verdict.statistics import Estimate, Folds, estimate_runs
@@ -47,6 +48,11 @@ class Design:
     run_luck: float
     draw_luck: float = 0.0
 
+    def __str__(self) -> str:
+        models = f"{self.num_models} model{'s' if self.num_models > 1 else ''}"
+        draws = f", of draws {100 * self.draw_luck:g}" if self.draw_luck else ""
+        return f"{models}, {_describe(self)}{draws}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Varied:
@@ -60,6 +66,16 @@ class Varied:
     has_heavy_tails: bool = False
     num_test: tuple[int, ...] = (110, 110, 80, 80)
     fold_luck: float | None = None  # of one set of training photos, in a study of all four folds
+
+    def __str__(self) -> str:
+        draws = f"of draws {100 * self.draw_luck:g}" if self.has_draws else "no draws"
+        tails = ", heavy tails" if self.has_heavy_tails else ""
+        rare = ", ten photos of the rarest class" if self.num_test == RARE else ""
+        return f"varied: {_describe(self)}, {draws}{tails}{rare}"
+
+
+def _describe(design: Design | Varied) -> str:
+    return f"{design.num_seeds} runs, effect {100 * design.effect:g}, luck of runs {100 * design.run_luck:g}"
 
 
 NUM_FOLDS = 4
@@ -185,11 +201,14 @@ def is_called(estimate: Estimate) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="per design")
+    add_write_option(parser)
     args = parser.parse_args()
     results = {}
     for design in DESIGNS:
         results[str(design)] = measure(design, args.studies)
         print(design, results[str(design)], flush=True)
+    if args.write:
+        write_results("verdict", results, machine=ANY)
     print(json.dumps(results))
 
 

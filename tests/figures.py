@@ -27,6 +27,17 @@ ARMS = {
 }
 
 
+def answer() -> str:
+    """One sentence: what the verdict says of generated images, against each arm that it compares them with."""
+    parts = []
+    for line in _verdict_lines():
+        found = re.match(r"- augmented against (\w+): (.*?)\. Over .* on the test set changed by (.*?) points", line)
+        if found:
+            against = "photos alone" if found[1] == "original" else f"`{found[1]}`, the best remedy without images"
+            parts.append(f"against {against}, **{found[2]}**: {found[3]} points of balanced accuracy")
+    return f"Generated images {'; '.join(parts)}."
+
+
 def scores() -> str:
     """A table of the arms: means over the models of the verdict, those with enough runs, or all if none has."""
     rows = read_csv(ROOT / "report" / "comparison.csv")
@@ -115,6 +126,7 @@ def _table(lines: dict[tuple[str, ...], dict[str, str]]) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "answer": answer,
     "scores": scores,
     "verdict": verdict,
     "at_prior": at_prior,

@@ -1,9 +1,119 @@
-"""Benchmarks: what they write to results.csv."""
+"""Benchmarks: each runs in its smallest form, and what they write to results.csv."""
 
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 
+import classify
+import grid
+import plan
+import pytest
 import results
-from results import read_results, unit_of, write_results
+import verdict
+from results import RESULTS, read_results, unit_of, write_results
+
+import dreambooth
+from sdaug.classify.params import read_recipe
+from sdaug.common.params import read_seeds
+from sdaug.common.sections import read_section
+from sdaug.dreambooth.params import DreamBoothParams
+
+FOLDER = RESULTS.parent
+SMALLEST = {
+    "classify": "--models custom --rounds 1 --turn-seconds 0.2 --whole-rounds 0 --images 16 --batch-size 4",
+    "dreambooth": "--rounds 1 --turn-seconds 0.2 --batch-sizes 1 --whole-steps 0 --class-images 1 --no-profile",
+    "grid": "--models custom --rounds 1 --trainings 1 --jobs 1 --photos 16 --steps 2",
+    "plan": "--studies 5",
+    "sharing": "--rounds 1 --seconds 0.2 --work draw --policy passive --busy 1",
+    "synthesize": "--rounds 1 --images 2 --batch-size 2 --steps 2",
+    "verdict": "--studies 5",
+}
+
+# Several processes, each of which imports torch.
+SLOW = ("classify", "dreambooth", "grid", "sharing")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SMALLEST]
+)
+def test_benchmark_runs_and_writes_no_figures_unasked(name: str) -> None:
+    before = RESULTS.read_bytes()
+    run = run_benchmark(name, SMALLEST[name])
+    assert run and RESULTS.read_bytes() == before
+
+
+def test_every_benchmark_has_a_smallest_form() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py") if "def main(" in path.read_text()} == SMALLEST.keys()
+
+
+def run_benchmark(name: str, words: str) -> dict[str, object]:
+    """The JSON object that the benchmark ends with."""
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *words.split()]
+    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent / "src")}
+    done = subprocess.run(command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_commands_of_classify_fit_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = SimpleNamespace(folder=tmp_path, classes=["a", "b"])
+    bench = classify.Bench(photos, "resnet50", precision="fp32", batch_size=4)  # type: ignore[arg-type]
+    found = parse("train", bench.ours(3, seed=5), monkeypatch)
+    recipe = read_recipe(tmp_path / found.params, found.model, found.dataset)
+    assert (recipe.epochs, recipe.steps, read_seeds(tmp_path / found.params, found.model)) == (3, None, [5])
+
+
+def test_commands_of_grid_fit_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    study = grid.make_study(tmp_path, num_photos=None, num_steps=2)
+    monkeypatch.setattr(grid.subprocess, "run", lambda command, **_: commands.append(command))
+    study.train(("resnet50", 7), {})
+    found = parse("train", commands[0], monkeypatch)
+    recipe = read_recipe(found.params, found.model, found.dataset)
+    assert (recipe.steps, read_seeds(found.params, found.model)) == (2, [7])
+
+
+def test_commands_of_dreambooth_fit_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = Namespace(share_class_images=False, method="lora", size=None, base="small", class_images=1)
+    study = dreambooth.Study(tmp_path, batch_size=1, precision="fp32", args=args)
+    found = parse("dreambooth", study.ours("score_3", 4), monkeypatch)
+    params = read_section(tmp_path / found.params, "dreambooth", DreamBoothParams)
+    assert (found.label, params.method, params.training_steps) == ("score_3", "lora", 4)
+
+
+def parse(stage: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> Namespace:
+    """The arguments that a stage reads from a benchmark's command."""
+    spec = spec_from_file_location(f"stage_{stage}", FOLDER.parent / "stages" / f"{stage}.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", command[1:])
+    found: Namespace = module.parse_args()
+    return found
+
+
+def test_figures_are_written_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.csv"
+    monkeypatch.setattr(verdict, "DESIGNS", verdict.DESIGNS[:2])
+    monkeypatch.setattr(verdict, "write_results", lambda *args, **keys: write_results(*args, path, **keys))
+    for option in ([], ["--write"]):
+        assert not path.exists()
+        monkeypatch.setattr(sys, "argv", ["verdict.py", "--studies", "5", *option])
+        verdict.main()
+    assert {row.case for row in read_results(path)} == {str(design) for design in verdict.DESIGNS}
+
+
+def test_committed_cases_of_simulated_studies_are_those_that_are_simulated() -> None:
+    cases = {name: {row.case for row in read_results() if row.benchmark == name} for name in ("plan", "verdict")}
+    assert cases["verdict"] == {str(design) for design in verdict.DESIGNS}
+    simulated = {plan.describe(known, design) for known, design in plan.DESIGNS}
+    assert cases["plan"] == simulated | {f"pilots: {num_seeds} draws" for num_seeds in plan.SEEDS}
 
 
 def test_new_figures_replace_those_of_the_same_case_and_machine(tmp_path: Path) -> None:

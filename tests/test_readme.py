@@ -43,6 +43,32 @@ def test_quoted_scores_are_those_of_the_metrics() -> None:
     assert f"those on which the verdict rests, on {num_test} test photos:" in README
 
 
+def test_readme_answers_before_it_explains() -> None:
+    parts = [
+        "<!-- figures: answer -->",
+        "<!-- figures: scores -->",
+        "make repro ",
+        "make test ",
+        "<!-- figures: at_prior",
+    ]
+    places = [README.index(part) for part in [*parts, "## A tour", "## What do you want", "## What is where"]]
+    assert places == sorted(places)
+
+
+def test_answer_and_table_are_of_the_same_models() -> None:
+    (models,) = re.findall(r"Means over \d+ models \((.*?)\)", README)
+    assert set(re.findall(r"^- .* Over \d+ models \((.*?)\)", FINDINGS, re.MULTILINE)) == {models}
+
+
+def test_tree_has_a_line_for_each_folder_of_the_package_and_names_each_stage() -> None:
+    (tree,) = re.findall(r"## What is where\n\n```\n(.*?)```", README, re.DOTALL)
+    folders = re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)
+    assert sorted(folders) == sorted(path.parent.name for path in (ROOT / "src" / "sdaug").glob("*/__init__.py"))
+    owned = re.findall(r"stages? (\w+)(?: and (\w+))?", tree)
+    stages = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
+    assert {name for names in owned for name in names if name in stages} == stages
+
+
 def test_findings_are_short_and_each_has_a_command_and_a_commit() -> None:
     findings = re.findall(r"^\d+\. \*\*.*?(?=^\d+\. |^## |\Z)", FINDINGS, re.MULTILINE | re.DOTALL)
     assert len(FINDINGS.encode()) <= 8000 and len(findings) >= 12

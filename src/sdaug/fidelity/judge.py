@@ -64,7 +64,7 @@ class Judges:
         for fold in range(num_folds):
             rest = self._folds != fold
             # A judge of sharp photos alone takes the softness of all generated images for a class: one knew 83 % of the
-            # photos of score 3, but only 11 % of their reconstructions (git show bb2a054).
+            # photos of score 3, but only 11 % of their reconstructions (git show 6c2e805).
             self._judges.append(train_judge(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
 
     def of_images(self, images: Vectors, label: str) -> Verdict:
