@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,7 +73,7 @@ def test_commands_of_classify_fit_the_stage(tmp_path: Path, monkeypatch: pytest.
 def test_commands_of_grid_fit_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
     study = grid.make_study(tmp_path, num_photos=None, num_steps=2)
-    monkeypatch.setattr(grid.subprocess, "run", lambda command, **_: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
     study.train(("resnet50", 7), {})
     found = parse("train", commands[0], monkeypatch)
     recipe = read_recipe(found.params, found.model, found.dataset)
@@ -101,7 +102,7 @@ def parse(stage: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> Na
 def test_figures_are_written_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.csv"
     monkeypatch.setattr(verdict, "DESIGNS", verdict.DESIGNS[:2])
-    monkeypatch.setattr(verdict, "write_results", lambda *args, **keys: write_results(*args, path, **keys))
+    monkeypatch.setattr(verdict, "write_results", partial(write_results, path=path))
     for option in ([], ["--write"]):
         assert not path.exists()
         monkeypatch.setattr(sys, "argv", ["verdict.py", "--studies", "5", *option])
