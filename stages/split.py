@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdaug.common.manifest import Photo, read_manifest, training_photos
 from sdaug.common.params import SplitParams
-from sdaug.common.sections import read_params, read_section
+from sdaug.common.sections import Checked, read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tables import read_table
@@ -22,7 +22,7 @@ from sdaug.phantom.photos import write_further
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinion:
+class Opinion(Checked):
     """The filter's probability that a generated image shows its class; the table has more columns."""
 
     id: str

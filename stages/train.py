@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.classify.params import PRIOR_CORRECTED
 from sdaug.classify.scores import correct_prior, score
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
@@ -22,6 +22,7 @@ from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.train.examples import packed_training
+from sdaug.train.params import ArmTraining, Recipe, TrainParams, read_recipe
 from sdaug.train.selection import Trained
 from sdaug.train.training import train_classifier
 

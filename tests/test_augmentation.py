@@ -6,8 +6,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from sdaug.classify.params import ArmTraining
 from sdaug.train.augmentation import Augmentation, blend, resample, to_grey
+from sdaug.train.params import ArmTraining
 
 PIXELS = torch.randint(256, (6, 3, 20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 IMAGES = PIXELS.float() / 255

@@ -23,13 +23,13 @@ from test_training import EVERYTHING, HELD_OUT, IMAGES, LABELS, SMALL
 
 from sdaug.base import adapting
 from sdaug.base.adapting import adapt_base
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.common.checkpoint import Checkpoint, State, resumable_dir, work_key
 from sdaug.common.files import fresh_dir
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
 from sdaug.synthesize import synthesis
 from sdaug.train.examples import TrainingSet, photos_alone
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.training import train_classifier
 

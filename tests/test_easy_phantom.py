@@ -11,12 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
 from sdaug.common.sections import read_section
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photo import draw_photo
 from sdaug.phantom.teats import plan_teats
 from sdaug.train.examples import photos_alone
+from sdaug.train.params import ArmTraining, TrainParams, read_recipe
 from sdaug.train.training import train_classifier
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -12,10 +12,10 @@ from torch import nn
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network, head_of
-from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.train.examples import photos_alone
 from sdaug.train.head import fit_head, head_inputs, oversample
+from sdaug.train.params import ArmTraining
 
 FEATURES = np.random.default_rng(3).normal(size=(20, 4))
 LABELS = np.array([0] * 12 + [1] * 7 + [2])

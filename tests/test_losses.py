@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from sdaug.classify.params import ArmTraining
 from sdaug.train.losses import build_loss, class_weights, focal_loss
+from sdaug.train.params import ArmTraining
 
 LOGITS = 3.0 * torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 4

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from test_training import HELD_OUT, IMAGES, LABELS, SMALL, is_same, train
 
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.train import loop
 from sdaug.train.examples import NO_TWIN, TrainingSet
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.phases import Phase, image_importance, plan_phases
 from sdaug.train.probe import RECIPE
 

@@ -27,7 +27,7 @@ from safetensors.torch import load
 from sdaug.classify.models import build_model, check_model
 from sdaug.train.probe import RECIPE
 from sdaug.train.probe import TRAINING
-from sdaug.classify.params import ArmTraining
+from sdaug.train.params import ArmTraining
 from sdaug.train.examples import photos_alone
 from sdaug.train.training import train_classifier
 

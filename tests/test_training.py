@@ -14,7 +14,6 @@ from peaks import largest_float
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
 from sdaug.common.packed import Packed
 from sdaug.train import loop
@@ -22,6 +21,7 @@ from sdaug.train.batches import Epochs
 from sdaug.train.examples import Labels, TrainingSet, photos_alone
 from sdaug.train.loop import combined_loss
 from sdaug.train.losses import Loss
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.selection import Trained, rank
 from sdaug.train.training import train_classifier

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sdaug.audit.params import AuditParams
 from sdaug.classify.inference import predict
-from sdaug.classify.params import ArmTraining
 from sdaug.common.manifest import Photo
 from sdaug.common.progress import progress
 from sdaug.train.examples import photos_alone
+from sdaug.train.params import ArmTraining
 from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 

@@ -1,15 +1,14 @@
 """Validation of params.yaml as a whole: every section, and the rules that span sections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams, refuse_former_keys
-from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.classify.params import PRIOR_CORRECTED
 from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
-from sdaug.common.sections import check_name, convert, require
+from sdaug.common.sections import Checked, check_name, convert, require, section
 from sdaug.common.synthetic import PLAIN
 from sdaug.datasets.params import ArmImages
 from sdaug.diffusion.layout import PNDM_RULE
@@ -18,20 +17,21 @@ from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
 from sdaug.synthesize.params import SynthesizeParams
+from sdaug.train.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 
 MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # written by the phantom and teats stages
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmParams:
+@section
+class ArmParams(Checked):
     """One entry of `datasets`: its images and how models are trained on them."""
 
     images: ArmImages
     training: ArmTraining
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyParams:
+@section
+class StudyParams(Checked):
     """All sections of params.yaml; only studies of phantom photos have `phantom`."""
 
     classes: list[str]

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from sdaug.common.files import csv_text, write_text
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, require
 from sdaug.common.tables import read_table
 
 Images = NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Copy(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoCopy:
+class PhotoCopy(Checked):
     """A row of `copies.csv`: two photos of a study that show the same, by id."""
 
     first: str

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from sdaug.classify.inference import predict
-from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.common.seeding import numpy_stream
 from sdaug.train.examples import photos_alone
+from sdaug.train.params import ArmTraining
 from sdaug.train.probe import TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.base.params import BaseParams
-from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
 from sdaug.common.files import read_csv, read_json
 from sdaug.common.params import ConceptParams, SplitParams, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.tracking import HISTORY_TAG, connect, forget_missed, start_run
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.train.params import ArmTraining, TrainParams, read_recipe
 
 METRICS = Path("metrics")
 BATCH = 500  # metrics per request; a server takes up to 1000

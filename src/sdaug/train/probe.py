@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.classify.params import CUSTOM, Recipe, TrainParams
+from sdaug.classify.params import CUSTOM
+from sdaug.train.params import Recipe, TrainParams
 
 RECIPE = Recipe(
     architecture=CUSTOM,
