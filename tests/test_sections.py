@@ -124,6 +124,12 @@ def test_a_section_made_in_code_is_checked_as_well() -> None:
         replace(Knobs(**GOOD), rate=2.0)
 
 
+@pytest.mark.parametrize("change", [{"prompt": "a \ud800"}, {"kind": "a \ud800"}])
+def test_half_a_character_as_in_json_is_refused(change: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^here.*'a .ud800' is a string, need whole characters"):
+        convert(GOOD | change, Knobs, "here")
+
+
 def test_a_dataclass_without_checks_is_not_read() -> None:
     @dataclass
     class Loose:

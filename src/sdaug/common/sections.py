@@ -32,9 +32,16 @@ RULES = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern")
 # What pydantic's kinds of errors need.
 UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 NEEDED = {
-    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
-    **{"float_type": "a number", "string_type": "string", "bool_type": "true or false", "is_instance_of": "a path"},
-    **{"list_type": "a list", "dict_type": "a mapping", "finite_number": "a finite number"},
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "string",
+    "string_unicode": "whole characters",
+    "bool_type": "true or false",
+    "is_instance_of": "a path",
+    "list_type": "a list",
+    "dict_type": "a mapping",
 }
 
 
@@ -135,6 +142,8 @@ def convert(value: Any, kind: Any, where: str) -> Any:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise ValueError(_describe(error, kind, where)) from error
+    except UnicodeEncodeError as error:  # JSON can hold half a character
+        raise ValueError(f"{where} {error.object!r} holds half a character, need Unicode text") from error
 
 
 @functools.cache
