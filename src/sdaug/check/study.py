@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams, refuse_former_keys
 from sdaug.classify.params import PRIOR_CORRECTED
-from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
+from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, merge_arm, resolve_seeds
 from sdaug.common.sections import Checked, check_name, convert, require, section
 from sdaug.common.synthetic import PLAIN
 from sdaug.datasets.params import ArmImages
@@ -24,7 +26,7 @@ MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # written by the phantom
 
 @section
 class ArmParams(Checked):
-    """One entry of `datasets`: its images and how models are trained on them."""
+    """Section `arm`, or an entry of `datasets` with it: images, and how models are trained on them."""
 
     images: ArmImages
     training: ArmTraining
@@ -34,9 +36,9 @@ class ArmParams(Checked):
 class StudyParams(Checked):
     """All sections of params.yaml; only studies of phantom photos have `phantom`."""
 
-    classes: list[str]
-    seeds: list[int]
-    generator_seeds: list[int]
+    classes: list[str] = Field(description="the classes, in their order")
+    seeds: list[int] = Field(description="one training run per model, data set and seed")
+    generator_seeds: list[int] = Field(description="one draw each: generators and their images")
     prepare: PrepareParams
     base: BaseParams
     concepts: dict[str, ConceptParams]
@@ -46,9 +48,10 @@ class StudyParams(Checked):
     fidelity: FidelityParams
     audit: AuditParams
     split: SplitParams
-    datasets: dict[str, ArmParams]
+    arm: ArmParams
+    datasets: dict[str, ArmParams]  # with what they leave to `arm`
     recipe: RecipeParams
-    classifiers: dict[str, dict[str, Any]]
+    classifiers: dict[str, dict[str, Any]] = Field(description="the models: what differs from `recipe`")
     train: TrainParams
     phantom: PhantomParams | None = None
 
@@ -175,6 +178,19 @@ def _check_images_of_training(key: str, arm: ArmParams) -> None:
     require(training.soften > 0 or not images.reconstructed, f"{key}.images.reconstructed", True, rule)
 
 
+def _with_whole_arms(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The params with whole entries of `datasets`, where these and section `arm` have the form for it."""
+    shared, entries = values.get("arm"), values.get("datasets")
+    if not _has_sections(shared) or not isinstance(entries, dict):
+        return dict(values)
+    arms = {name: merge_arm(shared, entry) if _has_sections(entry) else entry for name, entry in entries.items()}
+    return {**values, "datasets": arms}
+
+
+def _has_sections(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(part, dict) for part in value.values())
+
+
 def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
     """The validated params.yaml, read from `path` into `values`; a folder in `made_dirs` need not exist yet.
 
@@ -185,7 +201,7 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
     # Before unknown keys are refused, which could not say what to write instead.
     if isinstance(values.get("base"), dict):
         refuse_former_keys(values["base"], f"{path}: base")
-    study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
+    study: StudyParams = convert(_with_whole_arms(values), StudyParams, f"{path}:")
     raw = study.prepare.raw
     if not raw.is_dir() and raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")

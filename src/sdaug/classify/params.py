@@ -20,7 +20,7 @@ class ModelParams(Checked):
     options: dict[str, Any] = Field(description="passed to timm.create_model")
     pretrained: bool = Field(description="whether to start from timm's weights")
     revision: str | None = Field(
-        default=None, description="branch, tag or commit of pretrained weights on the hub; empty for the latest"
+        description="branch, tag or commit of pretrained weights on the hub; empty for the latest"
     )
     freeze_backbone: bool = Field(description="whether only the head learns")
     dropout: float = Field(ge=0, lt=1, description="before the head; 0 for none")

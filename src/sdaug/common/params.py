@@ -5,13 +5,16 @@ nothing slow, so that all parameters are checked before any slow work starts.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from sdaug.common.sections import Checked, Text, convert, read_section, require, section
 
+T = TypeVar("T")
+Arm = Mapping[str, Mapping[str, Any]]  # `images` and `training`, as they stand in params.yaml
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
 Start = Literal["noise", "photo", "neighbour"]  # what a synthetic image is drawn from
@@ -82,6 +85,34 @@ class ConceptParams(Checked):
     """An entry of `concepts`: the instance prompt of one rare class."""
 
     instance_prompt: Text = Field(description="prompt with a token that means nothing yet")
+
+
+def read_arm(path: Path, dataset: str, part: Literal["images", "training"], kind: type[T]) -> T:
+    """What section `arm` says of `images` or `training`, with what the entry of one data set changes.
+
+    Raises:
+        ValueError: a section is missing or invalid.
+    """
+    shared: Any = read_section(path, f"arm.{part}", kind)
+    key = f"datasets.{dataset}.{part}"
+    found: T = convert(asdict(shared) | read_section(path, key, dict[str, Any]), kind, f"{path}: {key}")
+    return found
+
+
+def read_arms(path: Path) -> dict[str, Arm]:
+    """All settings of each data set, by name; they are not checked one by one.
+
+    Raises:
+        ValueError: section `arm` or `datasets` is missing or has another form.
+    """
+    shared = read_section(path, "arm", dict[str, dict[str, Any]])
+    entries = read_section(path, "datasets", dict[str, dict[str, dict[str, Any]]])
+    return {name: merge_arm(shared, entry) for name, entry in entries.items()}
+
+
+def merge_arm(shared: Arm, entry: Arm) -> Arm:
+    """An entry of `datasets` with what it leaves to section `arm`."""
+    return {**entry, **{part: {**shared[part], **entry[part]} for part in entry if part in shared}}
 
 
 def read_seeds(path: Path, model: str) -> list[int]:

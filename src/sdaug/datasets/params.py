@@ -1,14 +1,13 @@
-"""Key `images` of the entries in section `datasets` of params.yaml."""
+"""Key `images` of section `arm` of params.yaml, and of the entries of `datasets`."""
 
 from pydantic import Field
 
 from sdaug.common.sections import Checked, require, section
-from sdaug.common.synthetic import PLAIN
 
 
 @section
 class ArmImages(Checked):
-    """`datasets.<arm>.images`: the images of an arm; by default only the real photos.
+    """`arm.images` with what `datasets.<arm>.images` changes: the images of an arm.
 
     `synthetic`, `duplicated` and `oracle` are multiples of the number of images that each class lacks to match the
     largest one.
@@ -18,21 +17,19 @@ class ArmImages(Checked):
     share is used that the stage `filter` thinks best of, separately for each class and draw.
     """
 
-    real: bool = Field(default=True, description="whether the arm has the real photos")
+    real: bool = Field(description="whether the arm has the real photos")
     # 0.25 and 0.5 did less harm than 1 and 2 (LOG.md, 2026-11-23).
-    synthetic: float = Field(
-        default=0.0, ge=0, le=100, description="synthetic images, as a multiple of what each class lacks"
-    )
+    synthetic: float = Field(ge=0, le=100, description="synthetic images, as a multiple of what each class lacks")
     # 1.0 has as many images as synthetic: 1.0, and none that is new (PMLR 318:954).
-    duplicated: float = Field(default=0.0, ge=0, le=100, description="photos repeated, as such a multiple")
-    per_class: int = Field(default=0, ge=0, description="synthetic images of every class with a generator; 0 for none")
-    variant: str = Field(default=PLAIN, description="how synthetic images are drawn: plain, or a variant of synthesize")
-    keep_share: float = Field(default=1.0, gt=0, le=1, description="share of them that the filter keeps; 1 for all")
-    shuffle_labels: bool = Field(default=False, description="whether they have each other's labels, a control")
+    duplicated: float = Field(ge=0, le=100, description="photos repeated, as such a multiple")
+    per_class: int = Field(ge=0, description="synthetic images of every class with a generator; 0 for none")
+    variant: str = Field(description="how synthetic images are drawn: plain, or a variant of synthesize")
+    keep_share: float = Field(gt=0, le=1, description="share of them that the filter keeps; 1 for all")
+    shuffle_labels: bool = Field(description="whether they have each other's labels, a control")
     # 1.0 took ResNet-18 from 50.5 to 70.1 % balanced accuracy (LOG.md, 2026-11-23).
-    oracle: float = Field(default=0.0, ge=0, le=100, description="further phantom photos, as such a multiple")
+    oracle: float = Field(ge=0, le=100, description="further phantom photos, as such a multiple")
     reconstructed: bool = Field(
-        default=False, description="whether photos are there as the base's VAE returns them, too, for training.soften"
+        description="whether photos are there as the base's VAE returns them, too, for training.soften"
     )
 
     @property

@@ -16,9 +16,9 @@ class LabelTable(Checked):
 
     table: FilePath = Field(description="the CSV file")
     file_column: str = Field(description="column of file names")
-    label_column: str | None = Field(default=None, description="column of classes; empty with label_columns")
-    label_columns: list[str] = Field(default_factory=list, description="a column for each class, as in one-hot tables")
-    group_column: str | None = Field(default=None, description="column of groups; empty for none")
+    label_column: str | None = Field(description="column of classes; empty with label_columns")
+    label_columns: list[str] = Field(description="a column for each class, as in one-hot tables")
+    group_column: str | None = Field(description="column of groups; empty for none")
 
     def __post_init__(self) -> None:
         is_one = (self.label_column is None) == bool(self.label_columns)

@@ -21,8 +21,8 @@ class PrepareParams(Checked):
         ge=255, le=65535, description="the 16-bit value that is white, such as 4095 for photos of 12 bits; or empty"
     )
     group_pattern: str | None = Field(description="regular expression: the part of a path that photos of one share")
-    groups: FilePath | None = Field(default=None, description="a table of groups, in place of a pattern")
-    group_copies: bool = Field(default=True, description="whether photos that look alike are one group")
+    groups: FilePath | None = Field(description="a table of groups, in place of a pattern")
+    group_copies: bool = Field(description="whether photos that look alike are one group")
     split: Literal["given", "made"] = Field(description="given by train/ and test/ folders, or made of whole groups")
     # A made test set is at least one part of 20 (folds.MAX_TEST_PARTS).
     test_fraction: float = Field(ge=0.05, le=0.5, description="chance of a group to be in a test set that is made")
@@ -30,15 +30,11 @@ class PrepareParams(Checked):
     min_images: int = Field(description="fewest training photos that a class may have")
     max_broken_fraction: float = Field(ge=0, le=1, description="fraction of unreadable photos to tolerate")
     seed: int = Field(description="seed of test set and folds")
-    class_names: dict[str, str] = Field(
-        default_factory=dict, description="of classes whose folder has another name than the class"
-    )
-    class_level: int = Field(
-        default=1, ge=1, le=20, description="how many folders down the classes are; 1 for those at the top"
-    )
-    labels: LabelTable | None = Field(default=None, description="a table of labels, in place of class folders")
-    left_out: list[str] = Field(default_factory=list, description="folders or classes that the study does not use")
-    ignore: list[str] = Field(default_factory=list, description="patterns of paths to leave out, such as `*_mask.png`")
+    class_names: dict[str, str] = Field(description="of classes whose folder has another name than the class")
+    class_level: int = Field(ge=1, le=20, description="how many folders down the classes are; 1 for those at the top")
+    labels: LabelTable | None = Field(description="a table of labels, in place of class folders")
+    left_out: list[str] = Field(description="folders or classes that the study does not use")
+    ignore: list[str] = Field(description="patterns of paths to leave out, such as `*_mask.png`")
 
     def __post_init__(self) -> None:
         rule = f"need at least num_folds ({self.num_folds}), one image per fold"

@@ -13,7 +13,7 @@ from sdaug.common.sections import Checked, convert, read_section, require, secti
 
 @section
 class RecipeParams(ModelParams):
-    """Section `recipe`: the defaults for building and training classifiers."""
+    """Section `recipe`: how classifiers are built and trained unless an entry of `classifiers` says otherwise."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = Field(description="how weights follow gradients")
     learning_rate: float = Field(gt=0, le=10, description="of the optimizer")
@@ -71,46 +71,44 @@ def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str,
 
 @section
 class ArmTraining(Checked):
-    """`datasets.<arm>.training`: loss, sampler and augmentation of an arm; the defaults are plain training."""
+    """`arm.training` with what `datasets.<arm>.training` changes: loss, sampler and augmentation of an arm."""
 
-    loss: Literal["cross_entropy", "focal"] = Field(default="cross_entropy", description="what training lowers")
+    loss: Literal["cross_entropy", "focal"] = Field(description="what training lowers")
     # 2 works best in Lin et al., arXiv 1708.02002.
-    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="of focal: how little easy images count")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability spread over classes; 0 for none")
+    focal_gamma: float = Field(ge=0, le=10, description="of focal: how little easy images count")
+    label_smoothing: float = Field(ge=0, lt=1, description="probability spread over classes; 0 for none")
     class_weights: Literal["none", "inverse_frequency", "effective_number"] | list[float] = Field(
-        default="none", description="weights of classes in the loss"
+        description="weights of classes in the loss"
     )
-    effective_number_beta: float = Field(default=0.999, ge=0, lt=1, description="of class_weights: effective_number")
-    sampler: Literal["plain", "balanced"] = Field(default="plain", description="balanced shows each class as often")
-    flip_horizontal: bool = Field(default=False, description="whether mirrored images are shown")
-    flip_vertical: bool = Field(default=False, description="whether images are shown upside down")
-    rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="largest random rotation; 0 for none")
-    crop_scale: float = Field(default=1.0, gt=0, le=1, description="least area of a random crop; 1 for none")
-    brightness: float = Field(default=0.0, ge=0, le=1, description="largest relative change; 0 for none")
-    contrast: float = Field(default=0.0, ge=0, le=1, description="largest relative change; 0 for none")
-    saturation: float = Field(default=0.0, ge=0, le=1, description="largest relative change; 0 for none")
-    randaugment_ops: int = Field(default=0, ge=0, le=10, description="operations of RandAugment; 0 for none")
+    effective_number_beta: float = Field(ge=0, lt=1, description="of class_weights: effective_number")
+    sampler: Literal["plain", "balanced"] = Field(description="balanced shows each class as often")
+    flip_horizontal: bool = Field(description="whether mirrored images are shown")
+    flip_vertical: bool = Field(description="whether images are shown upside down")
+    rotation_degrees: float = Field(ge=0, le=180, description="largest random rotation; 0 for none")
+    crop_scale: float = Field(gt=0, le=1, description="least area of a random crop; 1 for none")
+    brightness: float = Field(ge=0, le=1, description="largest relative change; 0 for none")
+    contrast: float = Field(ge=0, le=1, description="largest relative change; 0 for none")
+    saturation: float = Field(ge=0, le=1, description="largest relative change; 0 for none")
+    randaugment_ops: int = Field(ge=0, le=10, description="operations of RandAugment; 0 for none")
     # torchvision divides each magnitude into 31 bins.
-    randaugment_magnitude: int = Field(default=9, ge=0, le=30, description="how strong these operations are")
-    mixup_alpha: float = Field(default=0.0, ge=0, le=10, description="Zhang et al., arXiv 1710.09412; 0 for none")
-    cutmix_alpha: float = Field(default=0.0, ge=0, le=10, description="Yun et al., arXiv 1905.04899; 0 for none")
+    randaugment_magnitude: int = Field(ge=0, le=30, description="how strong these operations are")
+    mixup_alpha: float = Field(ge=0, le=10, description="Zhang et al., arXiv 1710.09412; 0 for none")
+    cutmix_alpha: float = Field(ge=0, le=10, description="Yun et al., arXiv 1905.04899; 0 for none")
     feature_oversampling: bool = Field(  # arXiv 1910.09217, 2509.15859
-        default=False, description="whether the head is trained again on balanced features"
+        description="whether the head is trained again on balanced features"
     )
     # Ways to use synthetic images. A weight of 0.25 is that of DataDream, Kim et al., arXiv 2407.10910; pretraining is
     # that of Qraitem et al., arXiv 2308.04553.
     synthetic_weight: float = Field(
-        default=1.0, gt=0, le=1, description="weight of a synthetic image in the loss; 1 is as much as a photo"
+        gt=0, le=1, description="weight of a synthetic image in the loss; 1 is as much as a photo"
     )
     synthetic_share: float | None = Field(
-        default=None, gt=0, lt=1, description="share of synthetic images in each batch; empty for as many as there are"
+        gt=0, lt=1, description="share of synthetic images in each batch; empty for as many as there are"
     )
     pretrain_steps: int = Field(
-        default=0, ge=0, description="steps on synthetic images alone, before the others alone; 0 for none"
+        ge=0, description="steps on synthetic images alone, before the others alone; 0 for none"
     )
-    soften: float = Field(
-        default=0.0, ge=0, le=1, description="chance of a photo to be replaced by its reconstruction; 0 for none"
-    )
+    soften: float = Field(ge=0, le=1, description="chance of a photo to be replaced by its reconstruction; 0 for none")
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weights, list):
