@@ -23,6 +23,7 @@ from sdaug.common.stage import run_stage
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.teats import plan_teats
 
+KEY = "flip_horizontal"
 NUM_THREADS = 1  # of the small classifier; fixed, since the last digits depend on it
 
 
@@ -76,11 +77,14 @@ def read_evidence(args: argparse.Namespace) -> PhotoEvidence:
 
 def read_flips(params: Path) -> list[str]:
     """The settings that mirror photos in training."""
-    keys = ["base.flip_horizontal", "dreambooth.flip_horizontal"]
+    keys = [f"base.{KEY}", f"dreambooth.{KEY}"]
     found = [key for key in keys if read_section(params, key, bool)]
-    arms = read_section(params, "datasets", dict[str, dict[str, Any]])
-    mirrored = [name for name, arm in arms.items() if (arm.get("training") or {}).get("flip_horizontal")]
-    return found + [f"datasets.{name}.training.flip_horizontal" for name in mirrored]
+    # The setting of all arms counts once, for those that do not say otherwise.
+    entries = read_section(params, "datasets", dict[str, dict[str, dict[str, Any]]])
+    own = {name: arm["training"][KEY] for name, arm in entries.items() if KEY in arm["training"]}
+    if len(own) < len(entries) and read_section(params, f"arm.training.{KEY}", bool):
+        found.append(f"arm.training.{KEY}")
+    return found + [f"datasets.{name}.training.{KEY}" for name, is_mirrored in own.items() if is_mirrored]
 
 
 def read_truth(params: Path, photos: Sequence[Photo], files: Mapping[str, str]) -> dict[str, str] | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdaug.common.manifest import Photo, read_manifest, training_photos
-from sdaug.common.params import SplitParams
-from sdaug.common.sections import read_params, read_section
+from sdaug.common.params import SplitParams, read_arm
+from sdaug.common.sections import Checked, read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
 from sdaug.common.tables import read_table
@@ -22,7 +22,7 @@ from sdaug.phantom.photos import write_further
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinion:
+class Opinion(Checked):
     """The filter's probability that a generated image shows its class; the table has more columns."""
 
     id: str
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
 
     # The photos and the generated images of all classes.
-    arm = read_section(args.params, f"datasets.{args.dataset}.images", ArmImages)
+    arm = read_arm(args.params, args.dataset, "images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
     generated = [example for folder in args.synthetic for example in read_examples(folder, arm.variant)]

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from sdaug.classify.models import save_model
-from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.classify.params import PRIOR_CORRECTED
 from sdaug.classify.scores import correct_prior, score
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.packed import Packed, read_packed
-from sdaug.common.params import Square, read_seeds
+from sdaug.common.params import Square, read_arm, read_seeds
 from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.train.examples import packed_training
+from sdaug.train.params import ArmTraining, Recipe, TrainParams, read_recipe
 from sdaug.train.selection import Trained
 from sdaug.train.training import train_classifier
 
@@ -31,7 +32,7 @@ def main() -> None:
     # Settings and data. Those of `prepare` are stored with the model, so that `sdaug predict` prepares photos likewise.
     settings = Settings(
         recipe=read_recipe(args.params, args.model, args.dataset),
-        arm=read_section(args.params, f"datasets.{args.dataset}.training", ArmTraining),
+        arm=read_arm(args.params, args.dataset, "training", ArmTraining),
         train=read_section(args.params, "train", TrainParams),
         square=read_prepared(args.params, "square", Square),
         sixteen_bit_maximum=read_prepared(args.params, "sixteen_bit_maximum", int | None),

@@ -15,10 +15,12 @@ from test_sampling import FROM_NOISE
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
+from sdaug.common.sections import read_params
 from sdaug.common.seen import Seen, write_seen
 from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 MISSING = {"score_1": 2, "score_3": 5}
 CHECK: dict[str, Any] = {"compared": "9 photos", "verdict": "ok", "num_found": 0, "ids": [], "details": []}
 BASE = Seen(summary="9 drawings; none of this study", counts={"drawings": 9}, num_adapted=0)
@@ -123,6 +125,7 @@ def write_study(root: Path) -> None:
     write_generated(root / "synthetic")
     write_steps(root / "steps", root / "synthetic")
     params = {
+        "arm": read_params(PARAMS)["arm"],
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
         "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},

@@ -306,8 +306,9 @@ def test_classes_that_a_mirror_swaps_are_asked_about(checkout: Path, tmp_path: P
         adopt(photos)
     adopt(photos, "--no-flip")
     params = read_params(checkout)
-    flips = [params["base"], params["dreambooth"], *(arm["training"] for arm in params["datasets"].values())]
-    assert [section["flip_horizontal"] for section in flips] == [False] * len(flips)
+    flips = [params["base"], params["dreambooth"], params["arm"]["training"]]
+    assert [section["flip_horizontal"] for section in flips] == [False] * 3
+    assert not [arm for arm in params["datasets"].values() if "flip_horizontal" in arm["training"]]
 
 
 def test_seventy_classes_have_tokens_of_their_own(checkout: Path, tmp_path: Path) -> None:

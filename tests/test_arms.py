@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arms import arm_images
 
 from sdaug.common.manifest import Photo, training_photos
 from sdaug.common.params import Fold, Protocol, SplitParams
@@ -48,7 +49,7 @@ PHOTOS, DRAWN = build_photos(), build_synthetic()
 
 
 def arm(synthetic: float, **knobs: Any) -> ArmImages:
-    return ArmImages(synthetic=synthetic, **knobs)
+    return arm_images(synthetic=synthetic, **knobs)
 
 
 def compose(
@@ -176,7 +177,7 @@ def test_too_few_synthetic_images_are_named() -> None:
 )
 def test_senseless_images_are_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ArmImages(**knobs)
+        arm_images(**knobs)
 
 
 def test_shuffled_arm_has_the_images_and_label_counts_of_the_augmented_one() -> None:
@@ -246,20 +247,20 @@ def test_image_that_the_filter_does_not_know_is_named() -> None:
 
 @pytest.mark.parametrize("protocol", ["clean", "published"])
 def test_arm_of_one_number_has_as_many_images_of_each_class_with_a_generator(protocol: Protocol) -> None:
-    examples = compose(arm=ArmImages(per_class=30), split=split(protocol))
+    examples = compose(arm=arm_images(per_class=30), split=split(protocol))
     counts = Counter(example.label for example in examples if example.origin == "synthetic")
     assert counts == {label: 30 for label, count in SYNTHETIC.items() if count}
 
 
 def test_more_of_one_number_contain_fewer() -> None:
     few, many = (
-        {example.id for example in compose(arm=ArmImages(per_class=count), split=split("clean"))} for count in (10, 20)
+        {example.id for example in compose(arm=arm_images(per_class=count), split=split("clean"))} for count in (10, 20)
     )
     assert few < many
 
 
 def test_arm_of_one_number_has_the_images_of_every_draw() -> None:
-    examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=ArmImages(per_class=5), split=split("clean"))
+    examples = compose(drawn=[*of_draw(0), *of_draw(1)], arm=arm_images(per_class=5), split=split("clean"))
     assert Counter(example.draw for example in examples if example.origin == "synthetic") == {0: 15, 1: 15}
 
 
@@ -270,13 +271,13 @@ def repeats_of(examples: Iterable[Example]) -> list[Example]:
 def test_repeated_photos_make_classes_as_large_as_synthetic_images_do() -> None:
     repeated, augmented = (
         Counter(example.label for example in part(compose(arm=images, split=split("clean")), "train"))
-        for images in (ArmImages(duplicated=1.0), arm(1.0))
+        for images in (arm_images(duplicated=1.0), arm(1.0))
     )
     assert repeated == augmented
 
 
 def test_repeated_photos_are_those_of_the_class_and_each_as_often_as_the_others() -> None:
-    examples = compose(arm=ArmImages(duplicated=1.3), split=split("clean"))
+    examples = compose(arm=arm_images(duplicated=1.3), split=split("clean"))
     assert len({example.id for example in examples}) == len(examples)
     photo_of = {example.id: example for example in part(examples, "train") if not example.photo}
     for example in repeats_of(examples):
@@ -289,14 +290,14 @@ def test_repeated_photos_are_those_of_the_class_and_each_as_often_as_the_others(
 
 
 def test_more_repetitions_contain_fewer_and_follow_from_the_seed() -> None:
-    few, many = (repeats_of(compose(arm=ArmImages(duplicated=times), split=split("clean"))) for times in (0.1, 0.5))
+    few, many = (repeats_of(compose(arm=arm_images(duplicated=times), split=split("clean"))) for times in (0.1, 0.5))
     assert 0 < len(few) < len(many) and set(few) < set(many)
-    assert set(repeats_of(compose(arm=ArmImages(duplicated=0.1), split=split("clean", seed=1)))) != set(few)
+    assert set(repeats_of(compose(arm=arm_images(duplicated=0.1), split=split("clean", seed=1)))) != set(few)
 
 
 @pytest.mark.parametrize("protocol", ["clean", "published"])
 def test_no_photo_validates_beside_its_repetition(protocol: Protocol) -> None:
-    examples = compose(arm=ArmImages(duplicated=1.0), split=split(protocol))
+    examples = compose(arm=arm_images(duplicated=1.0), split=split(protocol))
     plain = compose(arm=arm(0.0), split=split(protocol))
     assert part(examples, "validation") == part(plain, "validation")
     repeated = {example.photo for example in repeats_of(examples)}
@@ -304,6 +305,6 @@ def test_no_photo_validates_beside_its_repetition(protocol: Protocol) -> None:
 
 
 def test_repeated_photos_are_the_same_for_all_draws_of_the_generators() -> None:
-    images = ArmImages(synthetic=0.1, duplicated=1.0)
+    images = arm_images(synthetic=0.1, duplicated=1.0)
     both = compose(drawn=[*of_draw(0), *of_draw(1)], arm=images, split=split("clean"))
     assert repeats_of(both) == repeats_of(compose(drawn=of_draw(1), arm=images, split=split("clean")))

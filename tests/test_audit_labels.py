@@ -92,6 +92,7 @@ def write_study(root: Path, *, on_leak: str) -> None:
         "audit": {**PARAMS.__dict__, "on_leak": on_leak},
         "base": {"flip_horizontal": False},
         "dreambooth": {"flip_horizontal": False},
+        "arm": {"training": {"flip_horizontal": False}},
         "datasets": {"original": {"training": {}}},
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
     }

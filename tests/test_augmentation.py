@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import torch
+from arms import arm_training
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from sdaug.classify.params import ArmTraining
 from sdaug.train.augmentation import Augmentation, blend, resample, to_grey
 
 PIXELS = torch.randint(256, (6, 3, 20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -15,7 +15,7 @@ ONE, NONE = torch.ones(6), torch.zeros(6)
 
 
 def augmentation(seed: int = 0, **knobs: Any) -> Augmentation:
-    return Augmentation(ArmTraining(**knobs), torch.Generator().manual_seed(seed))
+    return Augmentation(arm_training(**knobs), torch.Generator().manual_seed(seed))
 
 
 def test_plain_arm_changes_nothing() -> None:

@@ -139,7 +139,8 @@ def raw(tmp_path: Path) -> Path:
 def section(raw: Path, **changes: Any) -> PrepareParams:
     knobs: dict[str, Any] = {"size_pixels": 32, "square": "crop", "group_pattern": None, "split": "made", "seed": 0}
     knobs |= {"test_fraction": 0.25, "num_folds": 3, "min_images": 3, "max_broken_fraction": 0.5}
-    knobs |= {"sixteen_bit_maximum": None}
+    knobs |= {"sixteen_bit_maximum": None, "labels": None, "left_out": [], "ignore": [], "groups": None}
+    knobs |= {"group_copies": True, "class_names": {}, "class_level": 1}
     return PrepareParams(raw=raw, **knobs | changes)
 
 

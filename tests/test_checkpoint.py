@@ -15,6 +15,7 @@ import pytest
 import test_dreambooth
 import test_synthesis
 import torch
+from arms import arm_training
 from small import BASE, build_small
 from test_adapters import LORA
 from test_dreambooth import CLASS_IMAGES, CONCEPT, KNOBS, PHOTOS
@@ -23,13 +24,13 @@ from test_training import EVERYTHING, HELD_OUT, IMAGES, LABELS, SMALL
 
 from sdaug.base import adapting
 from sdaug.base.adapting import adapt_base
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.common.checkpoint import Checkpoint, State, resumable_dir, work_key
 from sdaug.common.files import fresh_dir
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
 from sdaug.synthesize import synthesis
 from sdaug.train.examples import TrainingSet, photos_alone
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.training import train_classifier
 
@@ -75,11 +76,11 @@ MIXED = replace(
 )
 SOFT = replace(photos_alone(IMAGES, LABELS), twins=255 - IMAGES, twin_rows=np.arange(len(LABELS)))
 ARMS: dict[str, tuple[ArmTraining, TrainingSet]] = {
-    "plain": (ArmTraining(), photos_alone(IMAGES, LABELS)),
+    "plain": (arm_training(), photos_alone(IMAGES, LABELS)),
     "everything": (EVERYTHING, photos_alone(IMAGES, LABELS)),
-    "pretraining": (ArmTraining(flip_horizontal=True, pretrain_steps=5), MIXED),
-    "soft": (ArmTraining(soften=0.5), SOFT),
-    "share": (ArmTraining(synthetic_share=0.5), MIXED),
+    "pretraining": (arm_training(flip_horizontal=True, pretrain_steps=5), MIXED),
+    "soft": (arm_training(soften=0.5), SOFT),
+    "share": (arm_training(synthetic_share=0.5), MIXED),
 }
 
 

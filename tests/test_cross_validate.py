@@ -58,6 +58,25 @@ def test_scores_are_means_over_folds(tmp_path: Path) -> None:
     assert contrast.mean[score].is_known  # three folds tell how folds differ, whatever the number of runs in each
 
 
+def test_the_stage_keeps_the_scores_of_each_fold(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cross_validate
+
+    def finished(study: Path, fold: int, work: Path) -> Path:
+        for name in ("train", "history", "evaluate", "predictions", "further"):
+            (work / "metrics" / name).mkdir(parents=True)
+            (work / "metrics" / name / "0.json").write_text(f"{fold}")
+        return work / "metrics"
+
+    monkeypatch.setattr(cross_validate, "run_fold", finished)
+    monkeypatch.setattr("sys.argv", ["cross_validate.py", "--work", ".work", "--out", "metrics/cross_validate"])
+    monkeypatch.chdir(small)
+    cross_validate.main()
+    found = {str(path.relative_to("metrics/cross_validate")): path.read_text()
+             for path in Path("metrics/cross_validate").rglob("*.json")}  # fmt: skip
+    assert found == {f"{fold}/{name}/0.json": fold for fold in ("1", "2")
+                     for name in ("train", "history", "evaluate", "predictions")}  # fmt: skip
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A repository with a few files of a study, photos beside it."""
@@ -130,6 +149,7 @@ def test_a_fold_that_fails_names_its_folder(small: Path, monkeypatch: pytest.Mon
         run_fold(small, 1, work)
 
 
+@pytest.mark.slow  # two more runs of the whole line: minutes
 @pytest.mark.xdist_group("line")
 def test_further_folds_have_models_of_their_own_and_enter_the_verdict(clean: Path) -> None:
     params = yaml.safe_load((clean / "params.yaml").read_text())

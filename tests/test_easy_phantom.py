@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from arms import arm_training
 from numpy.typing import NDArray
 
-from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
 from sdaug.common.sections import read_section
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photo import draw_photo
 from sdaug.phantom.teats import plan_teats
 from sdaug.train.examples import photos_alone
+from sdaug.train.params import TrainParams, read_recipe
 from sdaug.train.training import train_classifier
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -59,7 +60,7 @@ def test_classifier_learns(photos: dict[str, Part], model: str) -> None:
         photos["test"],
         CLASSES,
         recipe=read_recipe(PARAMS, model, "original"),
-        arm=ArmTraining(flip_horizontal=True),
+        arm=arm_training(flip_horizontal=True),
         shared=shared,
         seed=0,
         device=torch.device("cpu"),

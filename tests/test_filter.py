@@ -69,7 +69,7 @@ def test_table_counts_what_each_arm_keeps() -> None:
         "recognized": 0.5,
         "probability": {"quarter": 0.1, "half": 0.2, "three_quarters": 0.3},
     }
-    arms = {"all": {"images": {}}, "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}}}
+    arms = {"all": {"images": {"keep_share": 1.0}}, "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}}}
     (table,) = filter_tables({"classes": {"rare": figures}}, arms)
     assert table.header[-1] == "kept for best" and table.rows == (("rare", "7", "50.0", "10.0", "20.0", "4"),)
     assert filter_tables({"classes": {"rare": figures}}, {"all": {"images": {"keep_share": 1.0}}}) == []

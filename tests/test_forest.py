@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from test_results import DATASETS, MODELS, read, write_runs
 
+from sdaug.common.params import read_arms
 from sdaug.verdict.dose import draw_dose, find_doses
 from sdaug.verdict.forest import MEAN, draw_forest
 from sdaug.verdict.results import PRIMARY, Study
@@ -70,13 +70,13 @@ def test_forest_without_a_pair_of_arms_is_an_empty_picture(study: Study, tmp_pat
 
 
 def test_doses_are_those_of_arms_that_differ_in_nothing_else() -> None:
-    arms = yaml.safe_load((ROOT / "presets" / "arms.yaml").read_text())["datasets"]
+    arms = read_arms(ROOT / "presets" / "arms.yaml")
     assert list(find_doses(arms)) == [0, 0.25, 0.5, 1, 2]
     assert find_doses(arms)[1] == "augmented"
 
 
 def test_two_doses_are_no_curve() -> None:
-    arms = yaml.safe_load((ROOT / "presets" / "arms.yaml").read_text())["datasets"]
+    arms = read_arms(ROOT / "presets" / "arms.yaml")
     assert find_doses({name: arms[name] for name in ("original", "augmented", "shuffled", "focal")}) == {}
     assert find_doses({}) == {}
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arms import arm_training
 from sklearn.linear_model import LogisticRegression
 from test_training import HELD_OUT, IMAGES, NOTHING, is_same, train
 from torch import nn
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network, head_of
-from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.train.examples import photos_alone
 from sdaug.train.head import fit_head, head_inputs, oversample
@@ -20,7 +20,7 @@ from sdaug.train.head import fit_head, head_inputs, oversample
 FEATURES = np.random.default_rng(3).normal(size=(20, 4))
 LABELS = np.array([0] * 12 + [1] * 7 + [2])
 RARE = np.array([0] * 9 + [1] * 3 + [2])
-ARM = ArmTraining(feature_oversampling=True)
+ARM = arm_training(feature_oversampling=True)
 
 
 def test_every_class_is_filled_up_to_the_largest_and_nothing_given_is_lost() -> None:
@@ -83,7 +83,7 @@ def test_head_of_every_network_sees_one_row_per_image(architecture: str, options
 
 def test_only_the_head_changes_and_the_kept_scores_are_its_own() -> None:
     data = photos_alone(IMAGES, RARE)
-    plain, balanced = (train(arm=arm, data=data) for arm in (ArmTraining(), ARM))
+    plain, balanced = (train(arm=arm, data=data) for arm in (arm_training(), ARM))
     changed = [name for name in plain.weights if not torch.equal(plain.weights[name], balanced.weights[name])]
     assert sorted(changed) == ["head.bias", "head.weight"]
     assert (plain.history, plain.best_epoch) == (balanced.history, balanced.best_epoch)

@@ -1,6 +1,7 @@
 """Folders of photos as people have them: what is taken for class, part and mask, and what `adopt` and `prepare` see."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,10 +248,15 @@ def test_what_matches_a_pattern_is_left_out(tmp_path: Path, pattern: str) -> Non
 TABLE = "image,dx,patient_id\nISIC_1,nv,p1\nISIC_2.jpg,mel,p2\nISIC_3,nv,p1\nISIC_4,bcc,\nISIC_9,nv,p9\n"
 
 
+def label_table(path: Path, **columns: Any) -> LabelTable:
+    columns = {"label_column": None, "label_columns": [], "group_column": None} | columns
+    return LabelTable(table=path, file_column="image", **columns)
+
+
 @pytest.fixture
 def labels(tmp_path: Path) -> LabelTable:
     (tmp_path / "labels.csv").write_text(TABLE)
-    return LabelTable(table=tmp_path / "labels.csv", file_column="image", label_column="dx", group_column="patient_id")
+    return label_table(tmp_path / "labels.csv", label_column="dx", group_column="patient_id")
 
 
 @pytest.fixture
@@ -275,7 +281,7 @@ def test_photos_without_a_row_and_rows_without_a_photo_are_named(flat: Survey) -
 
 def test_one_hot_table_names_the_class_of_its_largest_column(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("\ufeffimage;MEL;NV\na;0.0;1.0\nb;1.0;0.0\nc;0.0;0.0\n", encoding="utf-8")
-    labels = LabelTable(table=tmp_path / "truth.csv", file_column="image", label_columns=["MEL", "NV"])
+    labels = label_table(tmp_path / "truth.csv", label_columns=["MEL", "NV"])
     survey = survey_folder(make_files(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"]), layout=Layout(labels=labels))
     assert [(source.path.stem, source.label) for source in survey.sources] == [("a", "nv"), ("b", "mel")]
 
@@ -292,7 +298,7 @@ def test_one_hot_table_names_the_class_of_its_largest_column(tmp_path: Path) -> 
 )
 def test_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
-    labels = LabelTable(table=tmp_path / "labels.csv", file_column="image", label_column="dx")
+    labels = label_table(tmp_path / "labels.csv", label_column="dx")
     with pytest.raises(ValueError, match=message):
         survey_folder(make_files(tmp_path / "photos", ["a.jpg", "b.jpg"]), layout=Layout(labels=labels))
 

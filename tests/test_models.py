@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import build_model, check_model, create_network, load_model, save_model
-from sdaug.classify.params import Recipe, RecipeParams, read_recipe, resolve_recipe
 from sdaug.common.sections import read_params, read_section
+from sdaug.train.params import Recipe, RecipeParams, read_recipe, resolve_recipe
 from sdaug.train.probe import RECIPE
 
 CLASSES = ["score_1", "score_2", "score_3"]

@@ -187,7 +187,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         ({"zoom": 3.0}, "zoom: 3.0; need 0.5 to 2"),
         ({"ring_contrast": 1.5}, "ring_contrast: 1.5; need 0 to 1"),
         ({"blur_pixels": -1.0}, "blur_pixels: -1.0; need 0"),
-        ({"noise": float("nan")}, "noise: nan; need 0"),
+        ({"noise": float("nan")}, "noise: nan, need a finite number"),
         ({"label_noise_fraction": 2.0}, "label_noise_fraction: 2.0; need 0 to 1"),
         ({"seed": -1}, "seed: -1; need 0 or more"),
         ({"train_counts": {"score_1": 5}}, "train_counts: .*need exactly the classes score_1"),

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from arms import arm_training
 from test_training import HELD_OUT, IMAGES, LABELS, SMALL, is_same, train
 
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.train import loop
 from sdaug.train.examples import NO_TWIN, TrainingSet
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.phases import Phase, image_importance, plan_phases
 from sdaug.train.probe import RECIPE
 
@@ -25,10 +26,10 @@ BOTH = TrainingSet(
     twin_rows=np.where(IS_SYNTHETIC, NO_TWIN, np.arange(N)),
 )
 EVERY_WAY = [
-    ArmTraining(synthetic_weight=0.25, mixup_alpha=0.4, class_weights="inverse_frequency"),
-    ArmTraining(synthetic_share=0.3, synthetic_weight=0.5, loss="focal"),
-    ArmTraining(pretrain_steps=5, class_weights="effective_number"),
-    ArmTraining(soften=0.5),
+    arm_training(synthetic_weight=0.25, mixup_alpha=0.4, class_weights="inverse_frequency"),
+    arm_training(synthetic_share=0.3, synthetic_weight=0.5, loss="focal"),
+    arm_training(pretrain_steps=5, class_weights="effective_number"),
+    arm_training(soften=0.5),
 ]
 
 
@@ -64,7 +65,7 @@ def watch_losses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, to
 
 def test_synthetic_images_weigh_what_the_arm_says(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = watch_losses(monkeypatch)
-    train(data=BOTH, arm=ArmTraining(synthetic_weight=0.25), epochs=1, batch_size=N)
+    train(data=BOTH, arm=arm_training(synthetic_weight=0.25), epochs=1, batch_size=N)
     ((_, weights),) = seen
     assert weights is not None and sorted(weights.tolist()) == [0.25] * 5 + [1.0] * 8
 
@@ -74,7 +75,7 @@ def test_a_mixed_image_weighs_as_much_of_each_as_it_shows(knob: str, monkeypatch
     # Classes that go with the origin: the mixed label then says how synthetic an image is.
     data = replace(BOTH, labels=IS_SYNTHETIC.astype(np.int64))
     seen = watch_losses(monkeypatch)
-    train(data=data, arm=ArmTraining(synthetic_weight=0.25, **{knob: 1.0}), epochs=2)  # type: ignore[arg-type]
+    train(data=data, arm=arm_training(synthetic_weight=0.25, **{knob: 1.0}), epochs=2)
     assert any(0.01 < share < 0.99 for targets, _ in seen for share in targets[:, 1].tolist())
     for targets, weights in seen:
         assert weights is not None
@@ -82,19 +83,19 @@ def test_a_mixed_image_weighs_as_much_of_each_as_it_shows(knob: str, monkeypatch
 
 
 def test_exposure_is_views_times_weights_of_image_and_class() -> None:
-    arm = ArmTraining(synthetic_weight=0.25, class_weights=[1.0, 2.0, 3.0])
+    arm = arm_training(synthetic_weight=0.25, class_weights=[1.0, 2.0, 3.0])
     result = train(data=BOTH, arm=arm, epochs=3)
     assert result.exposure == pytest.approx(3 * np.where(IS_SYNTHETIC, 0.25, 1.0) * np.array([1.0, 2.0, 3.0])[LABELS])
 
 
 def test_computed_class_weights_make_classes_count_the_same_with_weights_of_images() -> None:
-    arm = ArmTraining(synthetic_weight=0.25, class_weights="inverse_frequency")
+    arm = arm_training(synthetic_weight=0.25, class_weights="inverse_frequency")
     counted = np.bincount(LABELS, weights=train(data=BOTH, arm=arm, epochs=2).exposure)
     assert counted == pytest.approx(np.full(3, counted.mean()))
 
 
 def test_importance_with_a_share_is_the_mean_number_of_views() -> None:
-    arm = ArmTraining(synthetic_share=0.5, synthetic_weight=0.5)
+    arm = arm_training(synthetic_share=0.5, synthetic_weight=0.5)
     found = image_importance(BOTH, Phase(rows=np.arange(N), arm=arm, recipe=recipe()))
     views = train(data=BOTH, arm=arm, epochs=40).num_views / 40
     assert found is not None
@@ -113,7 +114,7 @@ def test_pretraining_shows_balanced_synthetic_images_and_then_the_others_alone(
         return read(self, chosen, is_soft)
 
     monkeypatch.setattr(loop.BatchReader, "read", watching)
-    result = train(data=BOTH, arm=ArmTraining(pretrain_steps=6), epochs=3)
+    result = train(data=BOTH, arm=arm_training(pretrain_steps=6), epochs=3)
     first, second = [row for batch in met[:6] for row in batch], [row for batch in met[6:] for row in batch]
     assert IS_SYNTHETIC[first].all() and sorted(second) == sorted(3 * list(range(8)))
     # Three epochs of two batches; labels of the synthetic images are 2, 0, 1, 2, 0.
@@ -130,7 +131,7 @@ def test_pretraining_is_in_no_history_and_validates_nothing(monkeypatch: pytest.
         return predict(*args, **knobs)
 
     monkeypatch.setattr(loop, "predict", watching)
-    result = train(data=BOTH, arm=ArmTraining(pretrain_steps=9), epochs=3)
+    result = train(data=BOTH, arm=arm_training(pretrain_steps=9), epochs=3)
     assert [row["epoch"] for row in result.history] == [1, 2, 3] and calls == [len(HELD_OUT[0])] * 3
     assert (result.exposure > 0).tolist() == (~IS_SYNTHETIC).tolist()
 
@@ -140,15 +141,15 @@ def test_the_phase_after_pretraining_is_the_usual_training() -> None:
     photos = replace(
         BOTH, images=IMAGES[:8], labels=LABELS[:8], is_synthetic=IS_SYNTHETIC[:8], twin_rows=BOTH.twin_rows[:8]
     )
-    *_, last = plan_phases(BOTH, recipe(), ArmTraining(pretrain_steps=2, soften=0.5), title="small")
-    (alone,) = plan_phases(photos, recipe(), ArmTraining(soften=0.5), title="small")
+    *_, last = plan_phases(BOTH, recipe(), arm_training(pretrain_steps=2, soften=0.5), title="small")
+    (alone,) = plan_phases(photos, recipe(), arm_training(soften=0.5), title="small")
     assert last.rows.tolist() == alone.rows.tolist() and (last.arm, last.recipe) == (alone.arm, alone.recipe)
     assert [last.seed(3, purpose) for purpose in "ab"] == [alone.seed(3, purpose) for purpose in "ab"]
 
 
 def test_pretraining_has_a_cosine_schedule_of_its_own() -> None:
     first, last = plan_phases(
-        BOTH, recipe(schedule="constant", warmup_steps=7), ArmTraining(pretrain_steps=5), title="small"
+        BOTH, recipe(schedule="constant", warmup_steps=7), arm_training(pretrain_steps=5), title="small"
     )
     assert (first.recipe.schedule, first.recipe.steps, first.recipe.warmup_steps) == ("cosine", 5, 4)
     assert (last.recipe.schedule, last.recipe.warmup_steps) == ("constant", 7)
@@ -157,12 +158,12 @@ def test_pretraining_has_a_cosine_schedule_of_its_own() -> None:
 
 def test_photos_that_are_always_soft_are_their_twins() -> None:
     as_twins = np.where(IS_SYNTHETIC[:, None, None, None], IMAGES, 255 - IMAGES)
-    soft = train(data=BOTH, arm=ArmTraining(soften=1.0), epochs=2)
+    soft = train(data=BOTH, arm=arm_training(soften=1.0), epochs=2)
     assert is_same(soft, train(data=replace(BOTH, images=as_twins), epochs=2))
 
 
 def test_twins_are_no_images_of_their_own() -> None:
-    soft, plain = (train(data=BOTH, arm=ArmTraining(soften=p), epochs=2) for p in (0.5, 0.0))
+    soft, plain = (train(data=BOTH, arm=arm_training(soften=p), epochs=2) for p in (0.5, 0.0))
     assert np.array_equal(soft.num_views, plain.num_views) and np.array_equal(soft.exposure, plain.exposure)
 
 
@@ -177,12 +178,12 @@ def test_twins_are_no_images_of_their_own() -> None:
 )
 def test_images_that_are_not_there_are_named(data: TrainingSet, arm: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        train(data=data, arm=ArmTraining(**arm))
+        train(data=data, arm=arm_training(**arm))
 
 
 def test_batch_larger_than_the_synthetic_images_is_refused() -> None:
     with pytest.raises(ValueError, match=r"batch_size: 6 \(small\); there are 5 synthetic images; lower batch_size"):
-        train(data=BOTH, arm=ArmTraining(pretrain_steps=5), batch_size=6)
+        train(data=BOTH, arm=arm_training(pretrain_steps=5), batch_size=6)
 
 
 @pytest.mark.parametrize(
@@ -201,4 +202,4 @@ def test_batch_larger_than_the_synthetic_images_is_refused() -> None:
 )
 def test_settings_that_do_not_go_together_are_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ArmTraining(**knobs)
+        arm_training(**knobs)

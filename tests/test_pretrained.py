@@ -25,9 +25,8 @@ time.sleep = lambda _: None  # the hub client retries for most of a minute befor
 from dataclasses import replace
 from safetensors.torch import load
 from sdaug.classify.models import build_model, check_model
-from sdaug.train.probe import RECIPE
+from sdaug.train.probe import ARM, RECIPE
 from sdaug.train.probe import TRAINING
-from sdaug.classify.params import ArmTraining
 from sdaug.train.examples import photos_alone
 from sdaug.train.training import train_classifier
 
@@ -41,7 +40,8 @@ model, card = build_model(recipe, ["a", "b"], prepared_pixels=32)
 images, labels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), np.arange(16) % 2
 data, training = (images, labels), photos_alone(images, labels)
 trained = train_classifier(
-    training, data, ["a", "b"], recipe=recipe, arm=ArmTraining(), shared=TRAINING, seed=0, device=torch.device("cpu")
+    training, data, ["a", "b"], recipe=recipe, arm=replace(ARM, flip_horizontal=False), shared=TRAINING, seed=0,
+    device=torch.device("cpu"),
 )
 changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, trained.weights[name])]
 print(json.dumps({

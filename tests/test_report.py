@@ -132,7 +132,7 @@ def test_arms_that_differ_in_training_are_named(own_study_dir: Path) -> None:
     params["datasets"]["augmented"]["images"] = {"per_class": 5}
     path.write_text(yaml.safe_dump(params))
     report(own_study_dir)
-    said = "augmented differs from original in training, too: loss plain instead of focal."
+    said = "augmented differs from original in training, too: loss cross_entropy instead of focal."
     text = (own_study_dir / "report" / "comparison.md").read_text()
     assert said in text and "prior_corrected differs" not in text
 

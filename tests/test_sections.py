@@ -1,28 +1,35 @@
 """Reading sections of params.yaml: conversions, and the message for each kind of error."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import parse_yaml
+from pydantic import Field
 from ruamel.yaml import YAML
 
-from sdaug.common.sections import convert, read_params, read_section, require
+from sdaug.common.sections import Checked, FilePath, Text, convert, read_params, read_section, require, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class Knobs:
-    rate: float
-    steps: int
+@section
+class Knobs(Checked):
+    rate: float = Field(gt=0, le=1, description="share of a step")
+    steps: int = Field(ge=1, description="steps in all")
     kind: Literal["sgd", "adam"]
     is_on: bool
     widths: list[int]
-    folder: Path | None
+    folder: FilePath | None
+    decay: float | None = Field(ge=0, lt=1, description="of the average; empty for none")
+    weights: Literal["none"] | list[float]
+    fold: int | Literal["none"]
+    prompt: Text = Field(description="what is shown")
+    pixels: int = Field(ge=32, le=128, multiple_of=8, description="width")
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", self.steps, "need 1 or more")
+        require(self.steps >= len(self.widths), "widths", self.widths, f"need at most {self.steps}")
 
 
 GOOD: dict[str, Any] = {
@@ -32,6 +39,11 @@ GOOD: dict[str, Any] = {
     "is_on": True,
     "widths": [8, 16],
     "folder": None,
+    "decay": None,
+    "weights": "none",
+    "fold": 0,
+    "prompt": "a photo",
+    "pixels": 64,
 }
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"speed": 1}, r"models\.small\.speed: unknown key \(value 1\); allowed keys: .*rate.*steps"),
@@ -48,7 +60,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"widths": 8}, r"models\.small\.widths: 8 is a whole number, need a list"),
     ({"folder": 3}, r"models\.small\.folder: 3 is a whole number, need a path"),
     ({"rate": None}, r"models\.small\.rate: no value, need a number"),
-    ({"steps": 0}, r"models\.small\.steps: 0; need 1 or more"),
+    ({"steps": 0}, r"models\.small\.steps: 0; need 1 or more: steps in all$"),
+    ({"rate": 0}, r"models\.small\.rate: 0; need more than 0, at most 1: share of a step$"),
+    ({"rate": math.nan}, r"models\.small\.rate: nan, need a finite number$"),
+    ({"rate": 10**400}, r"models\.small\.rate: 10*0 is a whole number, need a number$"),
+    ({"decay": 1.0}, r"models\.small\.decay: 1\.0; need 0 or more and less than 1: of the average; empty for none$"),
+    ({"weights": "some"}, r"models\.small\.weights: 'some' is a string, need a list$"),
+    ({"weights": [1.0, "x", "y"]}, r"models\.small\.weights\[1\]: 'x' is a string, need a number"),
+    ({"fold": "some"}, r"models\.small\.fold: 'some' is not allowed; choose from none$"),
+    ({"fold": True}, r"models\.small\.fold: True is not allowed; choose from none$"),
+    ({"prompt": " "}, r"models\.small\.prompt: ' '; need some text: what is shown$"),
+    ({"pixels": 36}, r"models\.small\.pixels: 36; need a multiple of 8 from 32 to 128: width$"),
+    ({"widths": [1, 2, 3, 4]}, r"models\.small\.widths: \[1, 2, 3, 4\]; need at most 3$"),
+    ({"wdths": [8], "steps": 0}, r"models\.small\.wdths: unknown key"),
 ]
 
 
@@ -93,8 +117,30 @@ def test_whole_number_is_taken_for_a_float(tmp_path: Path) -> None:
     assert rate == 1.0 and isinstance(rate, float)
 
 
+def test_a_section_made_in_code_is_checked_as_well() -> None:
+    with pytest.raises(ValueError, match=r"^steps: 0; need 1 or more: steps in all$"):
+        Knobs(**GOOD | {"steps": 0})
+    with pytest.raises(ValueError, match=r"^rate: 2\.0; need more than 0, at most 1"):
+        replace(Knobs(**GOOD), rate=2.0)
+
+
+@pytest.mark.parametrize("change", [{"prompt": "a \ud800"}, {"kind": "a \ud800"}])
+def test_half_a_character_as_in_json_is_refused(change: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^here.*'a .ud800' is a string, need whole characters"):
+        convert(GOOD | change, Knobs, "here")
+
+
+def test_a_dataclass_without_checks_is_not_read() -> None:
+    @dataclass
+    class Loose:
+        steps: int
+
+    with pytest.raises(TypeError, match="Loose: not a subclass of Checked"):
+        convert({"steps": "3"}, Loose, "here")
+
+
 def test_text_becomes_a_path(tmp_path: Path) -> None:
-    assert read_section(write_knobs(tmp_path, {"folder": "a/b"}), "models.small.folder", Path) == Path("a/b")
+    assert read_section(write_knobs(tmp_path, {"folder": "a/b"}), "models.small.folder", FilePath) == Path("a/b")
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from arms import PLAIN, arm_training
 from peaks import largest_float
 
 from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.classify.scores import score
 from sdaug.common.packed import Packed
 from sdaug.train import loop
@@ -22,6 +22,7 @@ from sdaug.train.batches import Epochs
 from sdaug.train.examples import Labels, TrainingSet, photos_alone
 from sdaug.train.loop import combined_loss
 from sdaug.train.losses import Loss
+from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.selection import Trained, rank
 from sdaug.train.training import train_classifier
@@ -32,7 +33,7 @@ IMAGES = STREAM.integers(0, 256, (13, 16, 16, 3), dtype=np.uint8)
 HELD_OUT = STREAM.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8), np.arange(9) % 3
 NOTHING = HELD_OUT[0][:0], HELD_OUT[1][:0]
 SMALL = {"options": {}, "image_size": 16, "batch_size": 4, "epochs": 4}
-EVERYTHING = ArmTraining(
+EVERYTHING = arm_training(
     loss="focal", class_weights="effective_number", sampler="balanced", flip_horizontal=True, flip_vertical=True,
     rotation_degrees=20, crop_scale=0.6, brightness=0.3, contrast=0.3, saturation=0.3, randaugment_ops=1,
     mixup_alpha=0.4, cutmix_alpha=1.0, label_smoothing=0.1,
@@ -42,7 +43,7 @@ EVERYTHING = ArmTraining(
 def train(
     *,
     seed: int = 0,
-    arm: ArmTraining = ArmTraining(),  # noqa: B008 - frozen
+    arm: ArmTraining = PLAIN,
     shared: dict[str, Any] | None = None,
     data: tuple[Any, Any] | TrainingSet = (IMAGES, LABELS),
     validation: tuple[Any, Any] = HELD_OUT,
@@ -74,7 +75,7 @@ def trained() -> Trained:
     return train()
 
 
-@pytest.mark.parametrize("arm", [ArmTraining(), EVERYTHING])
+@pytest.mark.parametrize("arm", [arm_training(), EVERYTHING])
 def test_same_seed_gives_the_same_weights_bit_for_bit(arm: ArmTraining) -> None:
     first = train(arm=arm, epochs=2)
     torch.manual_seed(99)
@@ -86,7 +87,7 @@ def test_another_seed_gives_other_weights(trained: Trained) -> None:
     assert not is_same(trained, train(seed=1, epochs=1))
 
 
-@pytest.mark.parametrize("arm", [ArmTraining(), EVERYTHING])
+@pytest.mark.parametrize("arm", [arm_training(), EVERYTHING])
 def test_training_leaves_the_global_stream_alone(arm: ArmTraining) -> None:
     torch.manual_seed(5)
     train(arm=arm, epochs=1)
@@ -110,7 +111,7 @@ def first_weights(arm: ArmTraining, monkeypatch: pytest.MonkeyPatch, **knobs: An
 
 
 def test_arms_of_one_seed_start_from_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = first_weights(ArmTraining(), monkeypatch)
+    plain = first_weights(arm_training(), monkeypatch)
     other = first_weights(EVERYTHING, monkeypatch, data=(IMAGES[:9], LABELS[:9]))
     assert all(torch.equal(*pair) for pair in zip(plain, other, strict=True))
 
@@ -125,7 +126,7 @@ def test_augmentation_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch)
         return batches
 
     monkeypatch.setattr(Epochs, "draw", watching)
-    for arm in (ArmTraining(), replace(EVERYTHING, sampler="plain")):
+    for arm in (arm_training(), replace(EVERYTHING, sampler="plain")):
         train(arm=arm, epochs=2)
     assert orders[:2] == orders[2:]
 

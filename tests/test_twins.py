@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arms import arm_images
 from test_arms import DRAWN, PHOTOS, REAL, arm, compose, part, split
 
 from sdaug.common.images import save_png
@@ -12,7 +13,6 @@ from sdaug.common.manifest import Photo
 from sdaug.common.packed import read_packed
 from sdaug.datasets.arms import Example, compose_arm
 from sdaug.datasets.packing import pack_examples
-from sdaug.datasets.params import ArmImages
 from sdaug.datasets.twins import find_twins
 
 
@@ -23,7 +23,7 @@ def few_photos() -> list[Photo]:
 
 def reconstructed(folder: Path) -> list[Example]:
     """The examples of an arm with synthetic images, and the twins of its photos, all as files."""
-    photos, arm = few_photos(), ArmImages(per_class=1)
+    photos, arm = few_photos(), arm_images(per_class=1)
     drawn = [replace(example, source=folder / "synthetic.png") for example in DRAWN]
     examples = compose_arm(photos, drawn, images_dir=folder / "images", arm=arm, split=split("clean"))
     for example in examples:
@@ -64,7 +64,7 @@ def test_photo_without_a_reconstruction_is_named(tmp_path: Path) -> None:
 
 def test_repeated_photo_is_packed_in_the_group_of_its_photo(tmp_path: Path) -> None:
     photos = few_photos()
-    repeats = ArmImages(duplicated=1.0)
+    repeats = arm_images(duplicated=1.0)
     examples = compose_arm(photos, [], images_dir=tmp_path / "images", arm=repeats, split=split("clean"))
     for example in examples:
         example.source.parent.mkdir(exist_ok=True)

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from sdaug.audit.params import AuditParams
 from sdaug.classify.inference import predict
-from sdaug.classify.params import ArmTraining
 from sdaug.common.manifest import Photo
 from sdaug.common.progress import progress
 from sdaug.train.examples import photos_alone
-from sdaug.train.probe import TRAINING, fitted_recipe
+from sdaug.train.probe import ARM, TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
 Images = NDArray[np.uint8]
@@ -62,7 +61,7 @@ def out_of_fold(
             nothing,
             list(classes),
             recipe=replace(recipe, epochs=params.probe_epochs, image_size=min(params.probe_pixels, recipe.image_size)),
-            arm=ArmTraining(flip_horizontal=True),
+            arm=ARM,
             shared=TRAINING,
             seed=params.seed,
             device=torch.device("cpu"),

@@ -1,29 +1,29 @@
 """Section `audit` of params.yaml."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from sdaug.common.sections import require
+from pydantic import Field
+
+from sdaug.common.sections import Checked, section
 
 OnLeak = Literal["fail", "report"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditParams:
+@section
+class AuditParams(Checked):
     """Section `audit`: what counts as a leak, and what then happens."""
 
-    on_leak: OnLeak
-    hash_distance: int  # 2 % crops differ in up to 10 bits of the phantom's photos and 16 of coffee leaves
-    copy_correlation: float  # different phantom photos reach 0.82, different coffee leaves 0.55
-    name_skill: float  # chance reaches 0.06 with 763 names
-    probe_epochs: int
-    probe_pixels: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(0 <= self.hash_distance <= 64, "hash_distance", self.hash_distance, "need 0 to 64 bits")
-        is_fit = 0.5 <= self.copy_correlation <= 1
-        require(is_fit, "copy_correlation", self.copy_correlation, "need 0.5 to 1; 1 is the very same detail")
-        require(0 < self.name_skill <= 1, "name_skill", self.name_skill, "need more than 0, at most 1 (every label)")
-        require(self.probe_epochs >= 1, "probe_epochs", self.probe_epochs, "need 1 or more")
-        require(16 <= self.probe_pixels <= 512, "probe_pixels", self.probe_pixels, "need 16 to 512")
+    on_leak: OnLeak = Field(description="fail stops the run, report goes on and says so in the report")
+    # 2 % crops differ in up to 10 bits of the phantom's photos and 16 of coffee leaves.
+    hash_distance: int = Field(ge=0, le=64, description="bits in which perceptual hashes of copies may differ")
+    # Different phantom photos reach 0.82, different coffee leaves 0.55.
+    copy_correlation: float = Field(
+        ge=0.5, le=1, description="least correlation of detail of two copies; 1 is the very same detail"
+    )
+    # Chance reaches 0.06 with 763 names.
+    name_skill: float = Field(
+        gt=0, le=1, description="skill at which labels can be read from names; 0 is chance, 1 is every label"
+    )
+    probe_epochs: int = Field(ge=1, description="epochs of the small classifier that doubts labels")
+    probe_pixels: int = Field(ge=16, le=512, description="size of photos for that classifier")
+    seed: int = Field(description="seed of that classifier")

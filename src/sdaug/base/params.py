@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from sdaug.common.sections import require
+from pydantic import Field
+
+from sdaug.common.sections import Checked, FilePath, Text, require, section
 from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
 
@@ -23,32 +24,25 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 VARIANT = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaseParams:
+@section
+class BaseParams(Checked):
     """Section `base`: the Stable Diffusion model to start from, and how it adapts."""
 
-    model: str
-    revision: str | None
-    variant: str | None
-    config: Path | None
-    caption: str
-    adapt_steps: int
-    adapt_learning_rate: float
-    adapt_batch_size: int
-    adapt_ema_decay: float
-    caption_dropout: float
-    flip_horizontal: bool
-    seed: int
+    model: str = Field(description="pretrained/small, a hub id, another folder in the diffusers layout, or a file")
+    revision: str | None = Field(description="for a hub id: branch, tag or commit; empty for the latest")
+    variant: str | None = Field(description="of the weights, such as fp16; empty for none")
+    config: FilePath | None = Field(description="for a .safetensors file: a local folder with its configs")
+    caption: Text = Field(description="generic prompt such as `a photo`")
+    adapt_steps: int = Field(ge=0, description="steps in which the base learns the study's photos; 0 for none")
+    adapt_learning_rate: float = Field(gt=0, le=0.1, description="of these steps")
+    adapt_batch_size: int = Field(ge=1, description="photos of such a step")
+    adapt_ema_decay: float = Field(ge=0, lt=1, description="decay of the moving average of the UNet's weights")
+    caption_dropout: float = Field(ge=0, lt=1, description="fraction of captions dropped in adapting, for guidance")
+    flip_horizontal: bool = Field(description="whether mirrored photos are shown")
+    seed: int = Field(description="seed of adapting")
 
     def __post_init__(self) -> None:
         check_source(self.model, self.config, self.variant)
-        require(bool(self.caption.strip()), "caption", self.caption, "need a generic prompt such as `a photo`")
-        require(self.adapt_steps >= 0, "adapt_steps", self.adapt_steps, "need 0 (no adapting) or more")
-        require(self.adapt_batch_size >= 1, "adapt_batch_size", self.adapt_batch_size, "need 1 or more")
-        is_fit = 0 < self.adapt_learning_rate <= 0.1
-        require(is_fit, "adapt_learning_rate", self.adapt_learning_rate, "need more than 0 and at most 0.1")
-        for key in ("adapt_ema_decay", "caption_dropout"):
-            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "need 0 or more and less than 1")
 
     @property
     def sees_photos(self) -> bool:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.check.study import StudyParams
-from sdaug.classify.params import resolve_recipe
 from sdaug.photos.folders import Source, find_photos
+from sdaug.train.params import resolve_recipe
 
 
 def require_batches(study: StudyParams, root: Path) -> None:

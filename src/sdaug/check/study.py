@@ -1,15 +1,16 @@
 """Validation of params.yaml as a whole: every section, and the rules that span sections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+
+from pydantic import Field
 
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams, refuse_former_keys
-from sdaug.classify.params import PRIOR_CORRECTED, ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
-from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, resolve_seeds
-from sdaug.common.sections import check_name, convert, require
+from sdaug.classify.params import PRIOR_CORRECTED
+from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, merge_arm, resolve_seeds
+from sdaug.common.sections import Checked, check_name, convert, require, section
 from sdaug.common.synthetic import PLAIN
 from sdaug.cross_validate.params import CrossValidateParams
 from sdaug.datasets.params import ArmImages
@@ -19,25 +20,26 @@ from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
 from sdaug.synthesize.params import SynthesizeParams
+from sdaug.train.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
 
 MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # written by the phantom and teats stages
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmParams:
-    """One entry of `datasets`: its images and how models are trained on them."""
+@section
+class ArmParams(Checked):
+    """Section `arm`, or an entry of `datasets` with it: images, and how models are trained on them."""
 
     images: ArmImages
     training: ArmTraining
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyParams:
+@section
+class StudyParams(Checked):
     """All sections of params.yaml; only studies of phantom photos have `phantom`."""
 
-    classes: list[str]
-    seeds: list[int]
-    generator_seeds: list[int]
+    classes: list[str] = Field(description="the classes, in their order")
+    seeds: list[int] = Field(description="one training run per model, data set and seed")
+    generator_seeds: list[int] = Field(description="one draw each: generators and their images")
     prepare: PrepareParams
     base: BaseParams
     concepts: dict[str, ConceptParams]
@@ -48,9 +50,10 @@ class StudyParams:
     audit: AuditParams
     split: SplitParams
     cross_validate: CrossValidateParams
-    datasets: dict[str, ArmParams]
+    arm: ArmParams
+    datasets: dict[str, ArmParams]  # with what they leave to `arm`
     recipe: RecipeParams
-    classifiers: dict[str, dict[str, Any]]
+    classifiers: dict[str, dict[str, Any]] = Field(description="the models: what differs from `recipe`")
     train: TrainParams
     phantom: PhantomParams | None = None
 
@@ -189,6 +192,19 @@ def _check_images_of_training(key: str, arm: ArmParams) -> None:
     require(training.soften > 0 or not images.reconstructed, f"{key}.images.reconstructed", True, rule)
 
 
+def _with_whole_arms(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The params with whole entries of `datasets`, where these and section `arm` have the form for it."""
+    shared, entries = values.get("arm"), values.get("datasets")
+    if not _has_sections(shared) or not isinstance(entries, dict):
+        return dict(values)
+    arms = {name: merge_arm(shared, entry) if _has_sections(entry) else entry for name, entry in entries.items()}
+    return {**values, "datasets": arms}
+
+
+def _has_sections(value: Any) -> TypeGuard[dict[str, dict[str, Any]]]:
+    return isinstance(value, dict) and all(isinstance(part, dict) for part in value.values())
+
+
 def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
     """The validated params.yaml, read from `path` into `values`; a folder in `made_dirs` need not exist yet.
 
@@ -199,7 +215,7 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
     # Before unknown keys are refused, which could not say what to write instead.
     if isinstance(values.get("base"), dict):
         refuse_former_keys(values["base"], f"{path}: base")
-    study: StudyParams = convert(dict(values), StudyParams, f"{path}:")
+    study: StudyParams = convert(_with_whole_arms(values), StudyParams, f"{path}:")
     raw = study.prepare.raw
     if not raw.is_dir() and raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")

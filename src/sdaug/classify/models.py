@@ -12,17 +12,17 @@ from torch import nn
 
 from sdaug.classify.custom import CustomNetwork
 from sdaug.classify.inception_head import answer_once_in_evaluation, options_without, untaken_heads
-from sdaug.classify.params import CUSTOM, Recipe
+from sdaug.classify.params import CUSTOM, ModelRecipe
 from sdaug.classify.vgg_head import spread_small_maps
 from sdaug.common.files import read_json, write_json
 from sdaug.common.params import Square
-from sdaug.common.sections import convert
+from sdaug.common.sections import Checked, convert
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCard:
+class ModelCard(Checked):
     """What is needed besides the weights to use a trained classifier; `mean` and `std` apply to pixels in [0, 1].
 
     `pretrained` is the hub id and commit of the initial weights. `prepared_pixels`, `square` and
@@ -42,7 +42,7 @@ class ModelCard:
 
 
 def build_model(
-    recipe: Recipe,
+    recipe: ModelRecipe,
     classes: Sequence[str],
     *,
     prepared_pixels: int,
@@ -88,7 +88,7 @@ def build_model(
     return model, card
 
 
-def check_model(recipe: Recipe, classes: Sequence[str]) -> int:
+def check_model(recipe: ModelRecipe, classes: Sequence[str]) -> int:
     """Check that a model can be built and accepts images of its recipe's size; returns the bytes of its weights.
 
     As a side effect, pretrained weights are downloaded to the hub cache.

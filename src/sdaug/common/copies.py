@@ -2,7 +2,7 @@
 
 Perceptual hashes find candidates. Photos of one subject look alike, above all small ones, so a candidate is accused
 only if its detail agrees, once the detail that all photos share is taken away. Different photos of the phantom have
-hashes as near as copies have (4 of 64 bits), but their detail agrees less than that of copies (LOG.md).
+hashes as near as copies have (4 of 64 bits), but their detail agrees less than that of copies (docs/log-2026-11.md).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from sdaug.common.files import csv_text, write_text
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, require
 from sdaug.common.tables import read_table
 
 Images = NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Copy(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoCopy:
+class PhotoCopy(Checked):
     """A row of `copies.csv`: two photos of a study that show the same, by id."""
 
     first: str

@@ -28,7 +28,7 @@ def prepare_device(num_threads: int | None = None) -> torch.device:
 
 def _keep_freed_memory() -> None:
     """Make glibc keep freed memory: if returned, the kernel would zero it again page by page in each training step."""
-    # A step of the tiny UNet: 212 and 320 ms as before, 181 and 245 with kept memory (LOG.md, 2026-11-23).
+    # A step of the tiny UNet: 212 and 320 ms as before, 181 and 245 with kept memory (docs/log-2026-11.md).
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
     # None if the C library is not glibc.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdaug.common.files import RESTORE, read_csv, write_csv
 from sdaug.common.images import read_pngs
 from sdaug.common.params import Fold, SplitParams
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, require
 from sdaug.common.tables import read_table
 
 Split = Literal["train", "test"]
@@ -22,7 +22,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photo:
+class Photo(Checked):
     """One prepared photo; `fold` is -1 for test photos, `sha256` is the hash of the source file."""
 
     id: str

@@ -5,12 +5,16 @@ nothing slow, so that all parameters are checked before any slow work starts.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sdaug.common.sections import convert, read_section, require
+from pydantic import Field
 
+from sdaug.common.sections import Checked, Text, convert, read_section, require, section
+
+T = TypeVar("T")
+Arm = Mapping[str, Mapping[str, Any]]  # `images` and `training`, as they stand in params.yaml
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
 Start = Literal["noise", "photo", "neighbour"]  # what a synthetic image is drawn from
@@ -19,44 +23,41 @@ Protocol = Literal["clean", "published"]  # a validation fold of real photos, or
 Fold = int | Literal["none"]  # the validation fold
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitParams:
+@section
+class SplitParams(Checked):
     """Section `split`: the training and validation photos, and which of them a generator may see."""
 
-    protocol: Protocol
-    fold: Fold
-    validation_fraction: float
-    seed: int
+    protocol: Protocol = Field(
+        description="clean (validates on real photos no generator saw) or published (as the slides)"
+    )
+    fold: Fold = Field(description="the validation fold; none to train on all folds")
+    validation_fraction: float = Field(ge=0.05, le=0.5, description="size of the validation set of published")
+    seed: int = Field(description="seed of the split of published")
 
     def __post_init__(self) -> None:
         is_valid = self.fold == "none" or self.fold >= 0
         require(is_valid, "fold", self.fold, "need 0 or more, less than prepare.num_folds, or none")
-        is_fit = 0.05 <= self.validation_fraction <= 0.5
-        require(is_fit, "validation_fraction", self.validation_fraction, "need 0.05 to 0.5")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
+@section
+class Drawing(Checked):
     """Sampling settings of a pipeline: `class_images.drawing`, and most of `synthesize.drawing`."""
 
-    negative_prompt: str
-    guidance_scale: float
-    inference_steps: int
-    sampler: SamplerName
-    batch_size: int
-    precision: PrecisionName
+    negative_prompt: str = Field(description="what images shall not show; may be empty")
+    # At 1 there is no guidance, and a step takes one UNet pass per image instead of two.
+    guidance_scale: float = Field(ge=1, description="weight of the prompt; 1 for no guidance")
+    inference_steps: int = Field(ge=1, description="steps of the sampler")
+    sampler: SamplerName = Field(description="how noise becomes an image")
+    batch_size: int = Field(ge=1, description="images drawn at once; rounding depends on it")
+    precision: PrecisionName = Field(description="auto is bf16 where the hardware has it")
 
     def __post_init__(self) -> None:
-        # At 1 there is no guidance, and a step takes one UNet pass per image instead of two.
-        require(self.guidance_scale >= 1, "guidance_scale", self.guidance_scale, "need 1 (no guidance) or more")
-        for key in ("inference_steps", "batch_size"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
         # PNDM begins with Runge-Kutta steps over four timesteps (diffusers' `pndm_order`).
         has_enough = self.sampler != "pndm" or self.inference_steps >= 4
         require(has_enough, "inference_steps", self.inference_steps, "need 4 or more for pndm")
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class SynthesisDrawing(Drawing):
     """`synthesize.drawing`: also what an image starts from, and how far it may move from there (arXiv 2108.01073).
 
@@ -64,15 +65,14 @@ class SynthesisDrawing(Drawing):
     photos. `strength` is the fraction of the sampling steps that are made: 1 leaves nothing of the photo.
     """
 
-    start: Start
-    strength: float | None
+    start: Start = Field(description="noise, photo (of the class) or neighbour (a photo of the class beside it)")
+    strength: float | None = Field(gt=0, le=1, description="fraction of the steps that are made; empty for noise")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         strength, is_noise = self.strength, self.start == "noise"
         rule = "nothing to start from; leave it empty, or set start" if is_noise else "need more than 0, at most 1"
-        is_fit = strength is None if is_noise else strength is not None and 0 < strength <= 1
-        require(is_fit, "strength", strength, rule)
+        require((strength is None) == is_noise, "strength", strength, rule)
         has_step = strength is None or int(self.inference_steps * strength) >= 1
         require(has_step, "strength", strength, f"less than one of {self.inference_steps} inference_steps")
         # PNDM's first steps assume pure noise.
@@ -80,14 +80,39 @@ class SynthesisDrawing(Drawing):
         require(is_noise or self.sampler != "pndm", "sampler", self.sampler, rule)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConceptParams:
+@section
+class ConceptParams(Checked):
     """An entry of `concepts`: the instance prompt of one rare class."""
 
-    instance_prompt: str
+    instance_prompt: Text = Field(description="prompt with a token that means nothing yet")
 
-    def __post_init__(self) -> None:
-        require(bool(self.instance_prompt.strip()), "instance_prompt", self.instance_prompt, "need a prompt")
+
+def read_arm(path: Path, dataset: str, part: Literal["images", "training"], kind: type[T]) -> T:
+    """What section `arm` says of `images` or `training`, with what the entry of one data set changes.
+
+    Raises:
+        ValueError: a section is missing or invalid.
+    """
+    shared: Any = read_section(path, f"arm.{part}", kind)
+    key = f"datasets.{dataset}.{part}"
+    found: T = convert(asdict(shared) | read_section(path, key, dict[str, Any]), kind, f"{path}: {key}")
+    return found
+
+
+def read_arms(path: Path) -> dict[str, Arm]:
+    """All settings of each data set, by name; they are not checked one by one.
+
+    Raises:
+        ValueError: section `arm` or `datasets` is missing or has another form.
+    """
+    shared = read_section(path, "arm", dict[str, dict[str, Any]])
+    entries = read_section(path, "datasets", dict[str, dict[str, dict[str, Any]]])
+    return {name: merge_arm(shared, entry) for name, entry in entries.items()}
+
+
+def merge_arm(shared: Arm, entry: Arm) -> Arm:
+    """An entry of `datasets` with what it leaves to section `arm`."""
+    return {**entry, **{part: {**shared[part], **entry[part]} for part in entry if part in shared}}
 
 
 def read_seeds(path: Path, model: str) -> list[int]:

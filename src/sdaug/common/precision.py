@@ -29,7 +29,7 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         # NVIDIA GPUs older than Ampere only emulate bfloat16.
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # AVX-512 alone is not enough: the EPYC of LOG.md has these instructions, the VM does not.
+    # AVX-512 alone is not enough: the EPYC of docs/log-2026-11.md has these instructions, the VM does not.
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 

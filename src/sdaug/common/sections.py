@@ -1,18 +1,22 @@
-"""Reading params.yaml and converting its sections to validated dataclasses.
+"""Reading params.yaml: its sections are pydantic dataclasses, whose fields hold the rules of each setting.
 
-Sections are frozen dataclasses in the `params.py` modules. Unknown or missing keys, wrong types and violated
-`__post_init__` rules are all reported as a one-line `ValueError` that names the file, key, value and rule.
+Sections stand in the `params.py` modules. Nothing is converted silently, but for whole numbers where a number is needed
+and text where a path is. Whatever is wrong is a one-line `ValueError` that names the file, key, value and rule.
 """
 
 import dataclasses
+import functools
 import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, ClassVar, TypeVar, Union
 
+import pydantic.dataclasses
+from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
@@ -20,6 +24,55 @@ from ruamel.yaml.error import YAMLError
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9_]+")
 MAX_DEPTH, MAX_VALUES = 20, 100_000  # of a params file; the presets have 5 levels and some hundreds of values
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+FilePath = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)]
+Text = Annotated[str, Field(pattern=r"\S")]  # not empty
+
+RULES = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern")
+# What pydantic's kinds of errors need.
+UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
+NEEDED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "string",
+    "string_unicode": "whole characters",
+    "bool_type": "true or false",
+    "is_instance_of": "a path",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+}
+
+
+class Checked:
+    """Base of dataclasses that are made of mappings, each value of which is checked."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        schema = handler(source)
+        # Strict values, in a mapping: pydantic would be strict about that, too, and take instances only.
+        typing.cast(dict[str, Any], handler.resolve_ref_schema(schema))["strict"] = False
+        return schema
+
+
+@typing.dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def section(kind: type[T]) -> type[T]:
+    """Make a subclass of `Checked` a frozen, keyword-only dataclass whose values are checked wherever it is made."""
+    made: Any = pydantic.dataclasses.dataclass(kind, frozen=True, kw_only=True)
+    check: Callable[..., None] = made.__init__
+
+    @functools.wraps(check)
+    def init(self: Any, **values: Any) -> None:
+        try:
+            check(self, **values)
+        except ValidationError as error:
+            raise ValueError(_describe(error, made, "")) from error
+
+    made.__init__ = init
+    return typing.cast(type[T], made)
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -62,7 +115,7 @@ def _check_tree(value: Any, path: Path) -> None:
 
 
 def read_section(path: Path, key: str, kind: type[T]) -> T:
-    """The value at a dotted key, converted to `kind`: a dataclass, a list or mapping of them, or a scalar.
+    """The value at a dotted key, converted to `kind`: a section, a list or mapping of them, or a scalar.
 
     Raises:
         ValueError: the key is missing, or its value does not fit `kind`.
@@ -75,8 +128,8 @@ def read_section(path: Path, key: str, kind: type[T]) -> T:
         if not isinstance(value, dict) or part not in value:
             raise ValueError(f"{path}: {'.'.join(walked)}: missing; see the presets for an example")
         value = value[part]
-    section: T = convert(value, kind, f"{path}: {key}")
-    return section
+    found: T = convert(value, kind, f"{path}: {key}")
+    return found
 
 
 def convert(value: Any, kind: Any, where: str) -> Any:
@@ -85,96 +138,127 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     Raises:
         ValueError: it does not fit; `where` starts the message.
     """
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _convert_section(value, kind, where)
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, args, where)
-    if origin is Literal:
-        # In Python True == 1, so a boolean is allowed only where the literal lists one.
-        if value not in args or isinstance(value, bool) != any(isinstance(a, bool) and a == value for a in args):
-            raise ValueError(f"{where}: {value!r} is not allowed; choose from {', '.join(map(str, args))}")
-        return value
-    if origin in (dict, Mapping):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: {_said(value)}, need a mapping")
-        return {
-            convert(k, args[0], f"{where}: key {k!r}"): convert(v, args[1], f"{where}.{k}") for k, v in value.items()
-        }
-    if origin in (list, tuple):
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: {_said(value)}, need a list")
-        items = [convert(item, args[0], f"{where}[{i}]") for i, item in enumerate(value)]
-        return items if origin is list else tuple(items)
-    return _convert_scalar(value, kind, where)
-
-
-def _convert_section(value: Any, kind: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"{where}: {_said(value)}, need a section with {', '.join(f.name for f in dataclasses.fields(kind))}"
-        )
-    hints = typing.get_type_hints(kind)
-    names = {f.name for f in dataclasses.fields(kind)}
-    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
-    # Unknown keys first: a misspelt key would otherwise be reported as a missing one.
-    for key in value:
-        if key not in names:
-            raise ValueError(
-                f"{_join(where, key)}: unknown key (value {value[key]!r}); allowed keys: {', '.join(sorted(names))}"
-            )
-    for name in sorted(required - set(value)):
-        raise ValueError(f"{_join(where, name)}: missing; allowed keys: {', '.join(sorted(names))}")
-    # Convert the values, then let `__post_init__` check the rules; its messages start with the key.
-    fields = {name: convert(item, hints[name], _join(where, name)) for name, item in value.items()}
     try:
-        return kind(**fields)
-    except ValueError as error:
-        raise ValueError(_join(where, str(error))) from error
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(_describe(error, kind, where)) from error
+    except UnicodeEncodeError as error:  # JSON can hold half a character
+        raise ValueError(f"{where} {error.object!r} holds half a character, need Unicode text") from error
 
 
-def _convert_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    others = [kind for kind in kinds if kind is not type(None)]
-    # Try the kinds in order; the error shown is that of the last one.
-    for kind in others[:-1]:
-        try:
-            return convert(value, kind, where)
-        except ValueError:
-            continue
-    return convert(value, others[-1], where)
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    is_section = dataclasses.is_dataclass(kind)
+    if is_section and not issubclass(kind, Checked):
+        raise TypeError(f"{kind.__name__}: not a subclass of Checked, so its values would be converted silently")
+    return TypeAdapter(kind, config=None if is_section else STRICT)
 
 
-def _convert_scalar(value: Any, kind: Any, where: str) -> Any:
-    if kind is Any:
-        return value
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    # bool is a subclass of int, and `true` must not pass for 1.
-    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where}: {value!r}, need a finite number")
-    if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
-        return value
-    need = {int: "a whole number", float: "a number", str: "string", bool: "true or false", Path: "a path"}
-    hint = "; write it without quotes, like 1.0e-4" if kind is float and isinstance(value, str) else ""
-    raise ValueError(f"{where}: {_said(value)}, need {need.get(kind, kind.__name__)}{hint}")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where an error is: the dotted key, its kind, its field and section; `union` counts the keys before a choice."""
+
+    key: str
+    kind: Any
+    field: FieldInfo | None
+    owner: Any
+    union: int | None
+
+
+def _describe(refused: ValidationError, kind: Any, where: str) -> str:
+    """The first error in one line. Misspelt keys come before missing ones, or they would be reported as such."""
+    errors: Sequence[Any] = refused.errors(include_url=False)
+    error = min(errors, key=lambda one: 0 if one["type"] in UNKNOWN else 1 if one["type"] == "missing" else 2)
+    place = _locate(error["loc"], kind)
+    if place.union is not None:  # the error of the last kind that the value may have
+        alike = [one for one in errors if one["loc"][: place.union] == error["loc"][: place.union]]
+        error = next(one for one in alike if one["loc"][place.union] == alike[-1]["loc"][place.union])
+        place = _locate(error["loc"], kind)
+    where, value, name = _join(where, place.key), error["input"], error["type"]
+    if name in UNKNOWN:
+        return f"{where}: unknown key (value {value!r}); allowed keys: {', '.join(sorted(_keys(place.owner)))}"
+    if name == "missing":
+        return f"{where}: missing; allowed keys: {', '.join(sorted(_keys(place.owner)))}"
+    if name == "value_error":  # of a rule between settings, which begins with a key
+        return _join(where, f".{error['ctx']['error']}")
+    if name == "literal_error":
+        return f"{where}: {value!r} is not allowed; choose from {', '.join(map(str, typing.get_args(place.kind)))}"
+    if name == "dataclass_type":
+        return f"{where}: {_said(value)}, need a section with {', '.join(_keys(place.kind))}"
+    if name in NEEDED:
+        hint = "; write it without quotes, like 1.0e-4" if name == "float_type" and isinstance(value, str) else ""
+        return f"{where}: {_said(value)}, need {NEEDED[name]}{hint}"
+    meaning = f": {place.field.description}" if place.field and place.field.description else ""
+    return f"{where}: {value!r}; need {_range(place.field) or error['msg']}{meaning}"
+
+
+def _locate(loc: Sequence[Any], kind: Any) -> _Place:
+    """The place of an error by pydantic's path to it, in which a choice of kinds has a part of its own."""
+    key, field, owner, union = "", None, None, None
+    parts = list(loc)
+    while parts:
+        members = [one for one in typing.get_args(kind) if one is not type(None)]
+        if typing.get_origin(kind) in (Union, types.UnionType):
+            if len(members) > 1:
+                union, tag = len(loc) - len(parts), str(parts.pop(0))
+                members = [one for one in members if tag.startswith((typing.get_origin(one) or one).__name__.lower())]
+            kind = members[0]
+        elif dataclasses.is_dataclass(kind):
+            part, owner = parts.pop(0), kind
+            key, field = f"{key}.{part}", getattr(kind, "__pydantic_fields__", {}).get(part)
+            kind = typing.get_type_hints(kind).get(part)
+        elif typing.get_origin(kind) is list:
+            key, kind = f"{key}[{parts.pop(0)}]", members[0]
+        elif parts[1:] == ["[key]"]:
+            key, parts = f"{key}: key {parts[0]!r}", []
+        else:
+            key, kind = f"{key}.{parts.pop(0)}", members[-1] if members else Any
+    is_choice = typing.get_origin(kind) in (Union, types.UnionType)
+    kind = next((one for one in typing.get_args(kind) if one is not type(None)), kind) if is_choice else kind
+    return _Place(key=key, kind=kind, field=field, owner=owner, union=union)
+
+
+def _range(field: FieldInfo | None) -> str:
+    """The rule of a field in words, such as `more than 0, at most 1`; empty without one."""
+    limits = {
+        key: value
+        for rule in (field.metadata if field else ())
+        for key in RULES
+        if (value := getattr(rule, key, None)) is not None
+    }
+    low, above, most, below = (limits.get(key) for key in ("ge", "gt", "le", "lt"))
+    if limits.get("pattern"):
+        return "some text"
+    if limits.get("min_length") is not None:
+        return f"at least {limits['min_length']}"
+    start = f"a multiple of {limits['multiple_of']} from " if limits.get("multiple_of") else ""
+    if low is not None and most is not None:
+        return f"{start}{low:g} to {most:g}"
+    first = f"{start}{low:g} or more" if low is not None else f"more than {above:g}" if above is not None else ""
+    last = f"less than {below:g}" if below is not None else f"at most {most:g}" if most is not None else ""
+    return f"{' and ' if below is not None else ', '}".join(part for part in (first, last) if part)
+
+
+def _keys(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
 def _join(where: str, key: str) -> str:
-    """`key` appended to `where`, which is a dotted key, or a file name with a colon."""
-    return f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
+    """A dotted `key`, with a dot before it unless empty, after `where`: a dotted key, or a file name with a colon."""
+    if not where:
+        return key.removeprefix(".")
+    return f"{where} {key.removeprefix('.')}" if where.endswith(":") and key else f"{where}{key}"
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
     names = {str: "string", int: "whole number", float: "number", bool: "boolean", dict: "mapping", list: "list"}
     return "no value" if value is None else f"{value!r} is a {names.get(type(value), type(value).__name__)}"
 
 
 def require(is_met: bool, key: str, value: object, rule: str) -> None:
-    """Check a rule in a section's `__post_init__`; the caller adds the file and section to the message.
+    """Check a rule between settings in a section's `__post_init__`; the caller adds the file and section.
 
     Raises:
         ValueError: the rule is not met.

@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdaug.common.files import read_json, write_json
-from sdaug.common.sections import convert
+from sdaug.common.sections import Checked, convert
 
 SEEN = "seen.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(Checked):
     """What a base has learned from, in words and in numbers of images by kind.
 
     `num_adapted` are the training photos of the study that a loaded base learned from last.

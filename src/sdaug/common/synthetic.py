@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sdaug.common.files import read_csv, write_csv
 from sdaug.common.params import SynthesisDrawing
+from sdaug.common.sections import Checked
 from sdaug.common.tables import parse_row, typed_cells
 
 MANIFEST = "manifest.csv"
@@ -13,7 +14,7 @@ PLAIN = "plain"  # the variant that is `synthesize.drawing` itself
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticImage:
+class SyntheticImage(Checked):
     """One synthetic image and the settings it was generated with."""
 
     label: str

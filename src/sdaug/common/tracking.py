@@ -136,7 +136,7 @@ def connect() -> tuple[Any, str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no usage data to third parties
     for key, value in PATIENCE.items():
         os.environ.setdefault(key, value)
-    # Imported here: MLflow takes 2.4 s, which a stage without logging saves (LOG.md, 2026-11-23).
+    # Imported here: MLflow takes 2.4 s, which a stage without logging saves (docs/log-2026-11.md).
     from mlflow.tracking import MlflowClient
 
     root, uri = _root(), os.environ.get("MLFLOW_TRACKING_URI")

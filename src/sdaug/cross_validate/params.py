@@ -1,16 +1,15 @@
-"""Parameters of the cross-validation."""
+"""Section `cross_validate` of params.yaml."""
 
-from dataclasses import dataclass
+from pydantic import Field, NonNegativeInt
 
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, require, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossValidateParams:
+@section
+class CrossValidateParams(Checked):
     """Section `cross_validate`: the further values of `split.fold` on which the whole study is run."""
 
-    folds: list[int]
+    folds: list[NonNegativeInt] = Field(description="further validation folds; [] for none")
 
     def __post_init__(self) -> None:
-        is_valid = len(set(self.folds)) == len(self.folds) and min(self.folds, default=0) >= 0
-        require(is_valid, "folds", self.folds, "need numbers from 0 on, without duplicates; [] for none")
+        require(len(set(self.folds)) == len(self.folds), "folds", self.folds, "need different ones")

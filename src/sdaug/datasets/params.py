@@ -1,32 +1,36 @@
-"""Key `images` of the entries in section `datasets` of params.yaml."""
+"""Key `images` of section `arm` of params.yaml, and of the entries of `datasets`."""
 
-from dataclasses import dataclass
+from pydantic import Field
 
-from sdaug.common.sections import require
-from sdaug.common.synthetic import PLAIN
+from sdaug.common.sections import Checked, require, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmImages:
-    """`datasets.<arm>.images`: the images of an arm; by default only the real photos.
+@section
+class ArmImages(Checked):
+    """`arm.images` with what `datasets.<arm>.images` changes: the images of an arm.
 
-    `synthetic`, `duplicated` (photos repeated) and `oracle` (further phantom photos) are multiples of the number of
-    images that each class lacks to match the largest one.
+    `synthetic`, `duplicated` and `oracle` are multiples of the number of images that each class lacks to match the
+    largest one.
 
     `per_class` is a number of synthetic images instead, the same for every class that has a generator, so that the
     class cannot be told from how often it is synthetic. Synthetic images are those of one `variant`; of these, only the
     share is used that the stage `filter` thinks best of, separately for each class and draw.
     """
 
-    real: bool = True
-    synthetic: float = 0.0  # 0.25 and 0.5 did less harm than 1 and 2 (LOG.md, 2026-11-23)
-    duplicated: float = 0.0  # 1.0 has as many images as synthetic: 1.0, and none that is new (PMLR 318:954)
-    per_class: int = 0
-    variant: str = PLAIN
-    keep_share: float = 1.0
-    shuffle_labels: bool = False
-    oracle: float = 0.0  # 1.0 took ResNet-18 from 50.5 to 70.1 % balanced accuracy (LOG.md, 2026-11-23)
-    reconstructed: bool = False  # packs the photos as the base's VAE returns them, too, for `training.soften`
+    real: bool = Field(description="whether the arm has the real photos")
+    # 0.25 and 0.5 did less harm than 1 and 2 (docs/log-2026-11.md).
+    synthetic: float = Field(ge=0, le=100, description="synthetic images, as a multiple of what each class lacks")
+    # 1.0 has as many images as synthetic: 1.0, and none that is new (PMLR 318:954).
+    duplicated: float = Field(ge=0, le=100, description="photos repeated, as such a multiple")
+    per_class: int = Field(ge=0, description="synthetic images of every class with a generator; 0 for none")
+    variant: str = Field(description="how synthetic images are drawn: plain, or a variant of synthesize")
+    keep_share: float = Field(gt=0, le=1, description="share of them that the filter keeps; 1 for all")
+    shuffle_labels: bool = Field(description="whether they have each other's labels, a control")
+    # 1.0 took ResNet-18 from 50.5 to 70.1 % balanced accuracy (docs/log-2026-11.md).
+    oracle: float = Field(ge=0, le=100, description="further phantom photos, as such a multiple")
+    reconstructed: bool = Field(
+        description="whether photos are there as the base's VAE returns them, too, for training.soften"
+    )
 
     @property
     def has_synthetic(self) -> bool:
@@ -39,10 +43,6 @@ class ArmImages:
         return self.has_synthetic or self.duplicated > 0 or self.oracle > 0
 
     def __post_init__(self) -> None:
-        for key in ("synthetic", "duplicated", "oracle"):
-            require(0 <= getattr(self, key) <= 100, key, getattr(self, key), "need 0 to 100 times the missing images")
-        require(0 < self.keep_share <= 1, "keep_share", self.keep_share, "need more than 0, at most 1 (all)")
-        require(self.per_class >= 0, "per_class", self.per_class, "need 0 (none) or more")
         is_one = not (self.per_class and self.synthetic)
         require(is_one, "per_class", self.per_class, f"need synthetic: 0 beside it, and it is {self.synthetic}")
         require(self.real or self.has_synthetic, "real", self.real, "without synthetic images nothing is left")

@@ -1,76 +1,57 @@
 """Sections `class_images` and `dreambooth` of params.yaml."""
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+from pydantic import Field
+
 from sdaug.common.params import Drawing, PrecisionName
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, Text, require, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassImagesParams:
+@section
+class ClassImagesParams(Checked):
     """Section `class_images`: how the base samples images for prior preservation, shared by all classes."""
 
-    prompt: str
-    num_images: int
+    prompt: Text = Field(description="generic prompt such as `a photo of a leaf`")
+    num_images: int = Field(ge=1, description="images to draw")
     drawing: Drawing
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(bool(self.prompt.strip()), "prompt", self.prompt, "need a prompt")
-        require(self.num_images >= 1, "num_images", self.num_images, "need 1 or more")
+    seed: int = Field(description="seed of the first image")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DreamBoothParams:
+@section
+class DreamBoothParams(Checked):
     """Section `dreambooth`: fine-tuning settings for all classes (Ruiz et al., arXiv 2208.12242)."""
 
-    method: Literal["full", "lora"]
-    lora_rank: int
-    lora_targets: list[str]
-    train_text_encoder: bool
-    prior_preservation: bool
-    prior_loss_weight: float
-    training_steps: int
-    batch_size: int
-    gradient_accumulation_steps: int
-    gradient_checkpointing: bool
-    optimizer: Literal["adamw", "adamw_8bit"]
-    learning_rate: float
-    weight_decay: float
-    schedule: Literal["constant", "linear", "cosine"]
-    warmup_steps: int
-    max_grad_norm: float
-    min_snr_gamma: float | None
-    noise_offset: float
-    ema_decay: float | None
-    precision: PrecisionName
-    flip_horizontal: bool
-    preview_steps: int
-    preview_guidance_scale: float
-    num_preview_images: int
+    method: Literal["full", "lora"] = Field(description="full trains the whole UNet, lora low-rank adapters")
+    lora_rank: int = Field(ge=1, description="rank of adapters")
+    lora_targets: list[str] = Field(min_length=1, description="layers that get adapters, such as to_q, to_k, to_v")
+    train_text_encoder: bool = Field(description="whether the text encoder is trained as well")
+    prior_preservation: bool = Field(description="whether images of `class_images` are shown, too")
+    # On a small base a full weight of 1 holds learning back (docs/log-2026-11.md).
+    prior_loss_weight: float = Field(ge=0, le=10, description="their weight in the loss")
+    training_steps: int = Field(ge=1, description="optimizer steps")
+    batch_size: int = Field(ge=1, description="instance images per pass; as many class images are added")
+    gradient_accumulation_steps: int = Field(ge=1, description="passes per optimizer step")
+    gradient_checkpointing: bool = Field(description="half the activation memory for a third more time")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(description="adamw_8bit needs bitsandbytes")
+    learning_rate: float = Field(gt=0, le=0.1, description="of the optimizer")
+    weight_decay: float = Field(ge=0, lt=1, description="of the optimizer; 0 for none")
+    schedule: Literal["constant", "linear", "cosine"] = Field(description="how the learning rate falls to zero")
+    warmup_steps: int = Field(ge=0, description="steps over which the learning rate rises from zero")
+    max_grad_norm: float = Field(gt=0, description="gradient clipping")
+    # The paper recommends 5 (Hang et al., arXiv 2303.09556).
+    min_snr_gamma: float | None = Field(gt=0, description="min-SNR weighting of timesteps; usually 5, empty for none")
+    noise_offset: float = Field(ge=0, le=1, description="for very dark or light images; 0 for none")
+    ema_decay: float | None = Field(gt=0, lt=1, description="decay of a moving average of the weights; empty for none")
+    precision: PrecisionName = Field(description="auto is bf16 where the hardware has it")
+    flip_horizontal: bool = Field(description="whether mirrored photos are shown")
+    preview_steps: int = Field(ge=0, description="steps between previews in MLflow; 0 for the last one only")
+    preview_guidance_scale: float = Field(ge=1, description="guidance of previews; 1 for none")
+    num_preview_images: int = Field(ge=0, description="images of a preview")
 
     def __post_init__(self) -> None:
-        for key in ("lora_rank", "training_steps", "batch_size", "gradient_accumulation_steps"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "need 1 or more")
-        for key in ("warmup_steps", "preview_steps", "num_preview_images"):
-            require(getattr(self, key) >= 0, key, getattr(self, key), "need 0 or more")
-        scale = self.preview_guidance_scale
-        require(scale >= 1, "preview_guidance_scale", scale, "need 1 (no guidance) or more")
-        require(bool(self.lora_targets), "lora_targets", self.lora_targets, "need names such as to_q, to_k, to_v")
-        # On a small base a full weight of 1 holds learning back (LOG.md, 2026-11-22).
-        require(0 <= self.prior_loss_weight <= 10, "prior_loss_weight", self.prior_loss_weight, "need 0 to 10")
         # Asked here, before any stage runs; `find_spec` imports nothing.
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
         rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
-        require(0 < self.learning_rate <= 0.1, "learning_rate", self.learning_rate, "need more than 0, at most 0.1")
-        require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "need 0 or more and less than 1")
-        require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "need more than 0")
-        # The paper recommends 5 (Hang et al., arXiv 2303.09556).
-        is_fit = self.min_snr_gamma is None or self.min_snr_gamma > 0
-        require(is_fit, "min_snr_gamma", self.min_snr_gamma, "need more than 0 (usually 5), or leave it empty for none")
-        require(0 <= self.noise_offset <= 1, "noise_offset", self.noise_offset, "need 0 (none) to 1")
-        is_fit = self.ema_decay is None or 0 < self.ema_decay < 1
-        require(is_fit, "ema_decay", self.ema_decay, "need more than 0 and less than 1, or leave it empty for none")

@@ -1,21 +1,16 @@
 """Section `fidelity` of params.yaml."""
 
-from dataclasses import dataclass
+from pydantic import Field
 
-from sdaug.common.sections import require
+from sdaug.common.sections import Checked, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class FidelityParams:
+@section
+class FidelityParams(Checked):
     """Section `fidelity`: how synthetic images are measured."""
 
-    num_images: int
-    judge_folds: int
-    nearest_k: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        require(self.num_images >= 1, "num_images", self.num_images, "need 1 or more")
-        # With many folds the judges take minutes to train.
-        require(2 <= self.judge_folds <= 10, "judge_folds", self.judge_folds, "need 2 to 10")
-        require(self.nearest_k >= 1, "nearest_k", self.nearest_k, "need 1 or more")
+    num_images: int = Field(ge=1, description="images of each class that the base draws, to compare with")
+    # With many folds the judges take minutes to train.
+    judge_folds: int = Field(ge=2, le=10, description="parts of the held-out photos; judges of the others judge it")
+    nearest_k: int = Field(ge=1, description="neighbours for precision, recall, density and coverage")
+    seed: int = Field(description="seed of judges and of what the base draws")

@@ -7,11 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from sdaug.classify.inference import predict
-from sdaug.classify.params import ArmTraining
 from sdaug.classify.scores import score
 from sdaug.common.seeding import numpy_stream
 from sdaug.train.examples import photos_alone
-from sdaug.train.probe import TRAINING, fitted_recipe
+from sdaug.train.probe import ARM, TRAINING, fitted_recipe
 from sdaug.train.training import train_classifier
 
 HELD_OUT_FRACTION = 0.3
@@ -76,7 +75,7 @@ def probe_accuracies(
         (photos[held_out], labels[held_out]),
         list(classes),
         recipe=fitted_recipe(photos[train]),
-        arm=ArmTraining(flip_horizontal=True),
+        arm=ARM,
         shared=TRAINING,
         seed=seed,
         device=torch.device("cpu"),

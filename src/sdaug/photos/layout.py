@@ -3,20 +3,22 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from sdaug.common.sections import require
+from pydantic import Field
+
+from sdaug.common.sections import Checked, FilePath, require, section
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelTable:
+@section
+class LabelTable(Checked):
     """A CSV file that names the class of each photo; either `label_column` holds it, or the largest `label_columns`."""
 
-    table: Path
-    file_column: str
-    label_column: str | None = None
-    label_columns: list[str] = field(default_factory=list)  # one for each class, as in one-hot tables
-    group_column: str | None = None
+    table: FilePath = Field(description="the CSV file")
+    file_column: str = Field(description="column of file names")
+    label_column: str | None = Field(description="column of classes; empty with label_columns")
+    label_columns: list[str] = Field(description="a column for each class, as in one-hot tables")
+    group_column: str | None = Field(description="column of groups; empty for none")
 
     def __post_init__(self) -> None:
         is_one = (self.label_column is None) == bool(self.label_columns)

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from sdaug.common.files import fresh_dir, write_text
 from sdaug.common.manifest import missing_counts
+from sdaug.common.params import Arm, merge_arm
 from sdaug.photos.archives import archive_stem, is_archive, unpack_photos
 from sdaug.photos.folders import only_folder
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
@@ -77,7 +78,7 @@ def rare_classes(survey: Survey, *, rare_below: float = RARE_BELOW) -> dict[str,
     return {label: lack for label, lack in lacking.items() if survey.counts[label] < rare_below * largest}
 
 
-def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below: float) -> list[str]:
+def generated_classes(survey: Survey, arms: Mapping[str, Arm], *, rare_below: float) -> list[str]:
     """The classes that get a generator: the rare ones, or all of them if an arm has as many images of each class.
 
     Raises:
@@ -88,7 +89,7 @@ def generated_classes(survey: Survey, datasets: Mapping[str, Any], *, rare_below
     for label, count in survey.counts.items():
         if count == 0:
             raise ValueError(f"{survey.folder_of(label)}: no photos; add some, or leave it out with --drop {label}")
-    if any(arm["images"].get("per_class") for arm in datasets.values()):
+    if any(arm["images"]["per_class"] for arm in arms.values()):
         return list(survey.counts)
     rare = list(rare_classes(survey, rare_below=rare_below))
     if not rare:
@@ -118,12 +119,13 @@ def adopted_params(
     """
     params: MutableMapping[str, Any] = YAML().load(preset.read_text(encoding="utf-8"))
     # Refuses classes that cannot be balanced.
-    generated = generated_classes(survey, params["datasets"], rare_below=rare_below)
+    arms = {name: merge_arm(params["arm"], entry) for name, entry in params["datasets"].items()}
+    generated = generated_classes(survey, arms, rare_below=rare_below)
     # What only the phantom has.
     if survey.folder != PHANTOM_DIR:
         params.pop("phantom", None)
     if "phantom" not in params:
-        for name in [name for name, arm in params["datasets"].items() if arm["images"].get("oracle")]:
+        for name in [name for name, arm in arms.items() if arm["images"]["oracle"]]:
             del params["datasets"][name]  # only the phantom has more true photos
     # Classes and layout of the folder. The slides' own test set is not used: 371 of its 380 photos share an udder photo
     # with a training photo (docs/slides-photos.md).
@@ -134,10 +136,7 @@ def adopted_params(
     params["prepare"]["groups"] = groups.as_posix() if groups else None
     params["prepare"]["split"] = "given" if is_given else "made"
     _require_photos(params, survey, preset)
-    for key, value in _layout_params(survey).items():
-        params["prepare"].pop(key, None)
-        if value:
-            params["prepare"][key] = value
+    params["prepare"].update(_layout_params(survey))
     # Prompts; each class with a generator gets the token of its place: zwa for the first class, zwb for the second.
     if subject is not None:
         params["base"]["caption"] = params["class_images"]["prompt"] = photo_of(subject)
@@ -164,7 +163,7 @@ def _require_photos(params: Mapping[str, Any], survey: Survey, preset: Path) -> 
 
 
 def _layout_params(survey: Survey) -> dict[str, Any]:
-    """The fields of section `prepare` that say how the folder is read, empty where nothing needs saying."""
+    """The fields of section `prepare` that say how the folder is read."""
     layout, labels = survey.layout, survey.layout.labels
     table = labels and {
         "table": labels.table.as_posix(),
@@ -175,7 +174,7 @@ def _layout_params(survey: Survey) -> dict[str, Any]:
     }
     return {
         "class_names": dict(layout.class_names),
-        "class_level": layout.class_level if layout.class_level > 1 else None,
+        "class_level": layout.class_level,
         "labels": table,
         "left_out": list(layout.left_out),
         "ignore": [pattern for pattern in layout.ignore if pattern],
@@ -184,8 +183,10 @@ def _layout_params(survey: Survey) -> dict[str, Any]:
 
 def _turn_off_flips(params: MutableMapping[str, Any]) -> None:
     """No photo is mirrored, where that would show another class."""
-    for section in (params["base"], params["dreambooth"], *(arm["training"] for arm in params["datasets"].values())):
+    for section in (params["base"], params["dreambooth"], params["arm"]["training"]):
         section["flip_horizontal"] = False
+    for arm in params["datasets"].values():
+        arm["training"].pop("flip_horizontal", None)
 
 
 def adopted_graph(

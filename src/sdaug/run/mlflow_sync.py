@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sdaug.base.params import BaseParams
-from sdaug.classify.params import ArmTraining, TrainParams, read_recipe
 from sdaug.common.files import read_csv, read_json
-from sdaug.common.params import ConceptParams, SplitParams, read_seeds
+from sdaug.common.params import ConceptParams, SplitParams, read_arm, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.tracking import HISTORY_TAG, connect, forget_missed, start_run
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.train.params import ArmTraining, TrainParams, read_recipe
 
 METRICS = Path("metrics")
 BATCH = 500  # metrics per request; a server takes up to 1000
@@ -91,7 +91,7 @@ def past_runs(params_path: Path, root: Path) -> Iterator[PastRun]:
         for dataset in params["datasets"]:
             name = f"{model}-{dataset}"
             recipe = asdict(read_recipe(params_path, model, dataset))
-            arm = asdict(read_section(params_path, f"datasets.{dataset}.training", ArmTraining))
+            arm = asdict(read_arm(params_path, dataset, "training", ArmTraining))
             for seed in read_seeds(params_path, model):
                 path = metrics / "history" / name / f"{seed}.csv"
                 if path.is_file():

@@ -1,33 +1,32 @@
 """Section `synthesize` of params.yaml."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from pydantic import Field
+
 from sdaug.common.params import SynthesisDrawing
-from sdaug.common.sections import check_name, convert, require
+from sdaug.common.sections import Checked, check_name, convert, require, section
 from sdaug.common.synthetic import PLAIN
 
 
-@dataclass(frozen=True, kw_only=True)
-class SynthesizeParams:
+@section
+class SynthesizeParams(Checked):
     """Section `synthesize`: the number of images per rare class, and how they are sampled.
 
     An entry of `variants` names what differs from `drawing`; it gives further images, from the same generators.
     """
 
-    num_images: int | None
-    multiple_of_missing: float
+    num_images: int | None = Field(ge=1, description="images of each class; empty to use multiple_of_missing")
+    multiple_of_missing: float = Field(gt=0, le=10, description="images of each class, as a multiple of what it lacks")
+    # Only arms with `per_class` need it.
+    min_images: int = Field(ge=0, description="least images of each class, however few it lacks")
     drawing: SynthesisDrawing
-    variants: dict[str, dict[str, Any]]
-    min_images: int = 0  # per class, however few it lacks; only arms with `per_class` need it
+    variants: dict[str, dict[str, Any]] = Field(description="further images: a name for each, and what differs")
 
     def __post_init__(self) -> None:
-        is_fit = self.num_images is None or self.num_images >= 1
-        require(is_fit, "num_images", self.num_images, "need 1 or more, or leave it empty to use multiple_of_missing")
-        multiple = self.multiple_of_missing
-        require(0 < multiple <= 10, "multiple_of_missing", multiple, "need more than 0, at most 10")
-        is_fit = self.min_images == 0 or (self.min_images > 0 and self.num_images is None)
-        require(is_fit, "min_images", self.min_images, "need 0 or more, and 0 beside num_images")
+        is_fit = self.min_images == 0 or self.num_images is None
+        require(is_fit, "min_images", self.min_images, "need 0 beside num_images")
         for name in self.variants:
             check_name(name, where="variants")
             require(name != PLAIN, f"variants.{name}", name, "that is the name of `drawing` itself; choose another")

@@ -5,8 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from sdaug.classify.params import ArmTraining
 from sdaug.common.device import to_device
+from sdaug.train.params import ArmTraining
 
 
 class Augmentation:

@@ -12,7 +12,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdaug.classify.inference import predict, to_batch
 from sdaug.classify.models import ModelCard
-from sdaug.classify.params import Recipe, TrainParams
 from sdaug.common.checkpoint import State
 from sdaug.common.device import announce, to_device, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
@@ -22,6 +21,7 @@ from sdaug.train.augmentation import Augmentation
 from sdaug.train.examples import BatchReader, Images
 from sdaug.train.losses import Loss, build_loss, class_weights
 from sdaug.train.optimization import build_optimizer, build_schedule
+from sdaug.train.params import Recipe, TrainParams
 from sdaug.train.phases import Phase, image_importance, image_weights
 
 AUXILIARY_WEIGHT = 0.4  # not given by Szegedy et al., arXiv 1512.00567; torchvision's reference training uses 0.4

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
-from sdaug.classify.params import ArmTraining
+from sdaug.train.params import ArmTraining
 
 
 class Loss(Protocol):

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from sdaug.classify.params import Recipe
+from sdaug.train.params import Recipe
 
 STEP_FRACTIONS, STEP_FACTOR = (0.5, 0.75), 0.1  # schedule `step`: times 0.1 at 1/2 and at 3/4 of all steps
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.classify.params import ArmTraining, Recipe
 from sdaug.common.seeding import derive_seed
 from sdaug.train.batches import Epochs
 from sdaug.train.examples import Labels, TrainingSet
+from sdaug.train.params import ArmTraining, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.classify.params import CUSTOM, Recipe, TrainParams
+from sdaug.classify.params import CUSTOM
+from sdaug.train.params import ArmTraining, Recipe, TrainParams
 
 RECIPE = Recipe(
     architecture=CUSTOM,
     options={},
     pretrained=False,
+    revision=None,
     freeze_backbone=False,
     dropout=0.0,
     drop_path=0.0,
@@ -34,6 +36,30 @@ TRAINING = TrainParams(
     precision="fp32",
     num_threads=1,  # not read by `train_classifier`
     compile=False,
+)
+ARM = ArmTraining(
+    loss="cross_entropy",
+    focal_gamma=2.0,
+    label_smoothing=0.0,
+    class_weights="none",
+    effective_number_beta=0.999,
+    sampler="plain",
+    flip_horizontal=True,
+    flip_vertical=False,
+    rotation_degrees=0.0,
+    crop_scale=1.0,
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    randaugment_ops=0,
+    randaugment_magnitude=9,
+    mixup_alpha=0.0,
+    cutmix_alpha=0.0,
+    feature_oversampling=False,
+    synthetic_weight=1.0,
+    synthetic_share=None,
+    pretrain_steps=0,
+    soften=0.0,
 )
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from sdaug.classify.inception_head import weights_without
 from sdaug.classify.models import ModelCard, create_network
-from sdaug.classify.params import TrainParams
 from sdaug.common.checkpoint import State
+from sdaug.train.params import TrainParams
 
 
 @dataclass(frozen=True, kw_only=True)

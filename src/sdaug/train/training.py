@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from sdaug.classify.models import build_model
-from sdaug.classify.params import ArmTraining, Recipe, TrainParams
 from sdaug.classify.scores import score
 from sdaug.common.checkpoint import Checkpoint, State
 from sdaug.common.params import Square
@@ -17,6 +16,7 @@ from sdaug.train.examples import BatchReader, Images, Labels, TrainingSet
 from sdaug.train.head import retrain_head
 from sdaug.train.loop import Loop
 from sdaug.train.matrix_conv import use_matrix_products
+from sdaug.train.params import ArmTraining, Recipe, TrainParams
 from sdaug.train.phases import plan_phases
 from sdaug.train.selection import Selection, Trained
 

@@ -22,13 +22,13 @@ WIDTH_INCHES, HEIGHT_INCHES, DPI = 5.4, 3.6, 200
 def find_doses(datasets: Mapping[str, Mapping[str, Any]]) -> dict[float, str]:
     """The arms that differ in nothing but `images.synthetic`, by that dose; empty with fewer than three doses.
 
-    `datasets` is the section of params.yaml. Where several sets of arms qualify, the one with most doses is meant.
+    `datasets` are all settings of each arm. Where several sets of arms qualify, the one with most doses is meant.
     """
     families: dict[str, dict[float, str]] = {}
     for arm, settings in datasets.items():
         images = {key: value for key, value in settings["images"].items() if key != "synthetic"}
         family = families.setdefault(repr((sorted(images.items()), sorted(settings["training"].items()))), {})
-        family.setdefault(float(settings["images"].get("synthetic", 0.0)), arm)
+        family.setdefault(float(settings["images"]["synthetic"]), arm)
     largest = max(families.values(), key=len, default={})
     return dict(sorted(largest.items())) if len(largest) >= MIN_DOSES else {}
 

@@ -184,7 +184,7 @@ def _find_doses(arms: Mapping[str, Mapping[str, Any]], key: str) -> dict[float, 
     found = {
         float(arm["images"][key]): name
         for name, arm in arms.items()
-        if arm["images"].get(key) and not arm["images"].get(other) and rest(arm) == rest(plain)
+        if arm["images"][key] and not arm["images"][other] and rest(arm) == rest(plain)
     }
     return dict(sorted(found.items()))
 

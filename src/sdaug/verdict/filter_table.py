@@ -8,7 +8,7 @@ from sdaug.verdict.tables import Table
 
 def filter_tables(found: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> list[Table]:
     """The table of `metrics/filter.json`, or none if no arm has a `keep_share` below 1."""
-    shares = {name: arm["images"].get("keep_share", 1.0) for name, arm in arms.items()}
+    shares = {name: arm["images"]["keep_share"] for name, arm in arms.items()}
     shares = {name: share for name, share in shares.items() if share < 1}
     if not shares:
         return []

@@ -7,7 +7,7 @@ from typing import Any
 
 from sdaug.common.files import read_json
 from sdaug.common.manifest import Photo, read_manifest, training_photos
-from sdaug.common.params import SplitParams, read_seeds
+from sdaug.common.params import SplitParams, read_arms, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
@@ -86,7 +86,7 @@ def read_inputs(sources: Sources) -> Inputs:
         params=without_folders(read_params(sources.params)),
         split=read_section(sources.params, "split", SplitParams),
         selection=read_section(sources.params, "train.selection", str),
-        arms=read_section(sources.params, "datasets", dict[str, dict[str, Any]]),
+        arms=read_arms(sources.params),
         study=read_results(sources.params, sources.metrics, classes),
         photos=photos,
         photo_files=photo_files,
@@ -121,7 +121,7 @@ def read_results(
         FileNotFoundError: a run is incomplete; names the first missing file.
         ValueError: what the stages wrote does not belong together.
     """
-    arms = read_section(params, "datasets", dict[str, dict[str, Any]])
+    arms = read_arms(params)
     images = {name: arm["images"] for name, arm in arms.items()}
     if further_folds is None:
         further_folds = read_section(params, "cross_validate", CrossValidateParams).folds
@@ -133,7 +133,7 @@ def read_results(
         classes=classes,
         seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
         datasets=list(arms),
-        remedies=[name for name, found in images.items() if not any(found.get(key) for key in ADDED)],
+        remedies=[name for name, found in images.items() if not any(found[key] for key in ADDED)],
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sdaug.classify.scores import move_prior
 from sdaug.common.files import read_csv, read_json
 from sdaug.common.params import Fold
-from sdaug.common.sections import convert
+from sdaug.common.sections import Checked, convert
 from sdaug.common.tables import read_table
 from sdaug.verdict.statistics import Floats, Ints
 
@@ -24,7 +24,7 @@ METRICS = (*VALIDATION_METRICS, *TEST_METRICS, AT_PRIOR, *FURTHER_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochRow:
+class EpochRow(Checked):
     """An epoch of a training run; there is no validation accuracy without validation images."""
 
     epoch: int

@@ -195,9 +195,13 @@ def _limits_of_training(study: Study, training: Mapping[str, Mapping[str, Any]])
 
 
 def _differing(settings: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """The training settings in which two arms differ, as `loss: focal instead of none`."""
-    keys = [key for key in {**settings, **baseline} if settings.get(key) != baseline.get(key)]
-    return ", ".join(f"{key} {settings.get(key, 'plain')} instead of {baseline.get(key, 'plain')}" for key in keys)
+    """The training settings in which two arms differ, as `loss focal instead of cross_entropy`."""
+    keys = [key for key in settings if settings[key] != baseline[key]]
+    return ", ".join(f"{key} {_named(settings[key])} instead of {_named(baseline[key])}" for key in keys)
+
+
+def _named(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def weight_of_one(counts: Mapping[str, int], unit: str) -> str:
