@@ -61,7 +61,7 @@ def test_scores_are_means_over_folds(tmp_path: Path) -> None:
 def test_the_stage_keeps_the_scores_of_each_fold(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cross_validate
 
-    def finished(study: Path, fold: int, work: Path) -> Path:
+    def finished(_: Path, fold: int, work: Path) -> Path:
         for name in ("train", "history", "evaluate", "predictions", "further"):
             (work / "metrics" / name).mkdir(parents=True)
             (work / "metrics" / name / "0.json").write_text(f"{fold}")

@@ -168,7 +168,7 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             put("classifiers", "custom", "epochs", value=2),
-            r"classifiers\.custom\.epochs: 2; need either epochs or steps, and steps is 140",
+            r"classifiers\.custom\.epochs: 2; need either epochs or steps, and steps is 280",
         ),
         (
             put("classifiers", "resnet18", "freeze_backbone", value=True),
