@@ -132,6 +132,28 @@ def test_a_leak_can_be_reported_and_gives_the_same_bytes_again(tmp_path: Path) -
     assert re.fullmatch(r"\w+/\w+\.jpg: labelled \w+, looks like \w+", doubts["details"][0])
 
 
+@pytest.mark.parametrize(
+    ("is_mirrored", "arms", "wanted"),
+    [
+        (True, {"original": {}, "other": {"flip_horizontal": False}}, ["arm.training.flip_horizontal"]),
+        (True, {"original": {"flip_horizontal": False}}, []),
+        (False, {"original": {}, "other": {"flip_horizontal": True}}, ["datasets.other.training.flip_horizontal"]),
+    ],
+)
+def test_settings_that_mirror_photos_are_those_of_all_arms_and_of_each(
+    tmp_path: Path, is_mirrored: bool, arms: dict[str, dict[str, bool]], wanted: list[str]
+) -> None:
+    params = {
+        "arm": {"training": {"flip_horizontal": is_mirrored}},
+        "base": {"flip_horizontal": False},
+        "dreambooth": {"flip_horizontal": False},
+        "datasets": {name: {"training": training} for name, training in arms.items()},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    stage = runpy.run_path(str(ROOT / "stages" / "audit.py"))
+    assert stage["read_flips"](tmp_path / "params.yaml") == wanted
+
+
 def test_a_generator_without_a_record_stops_the_stage(tmp_path: Path) -> None:
     write_study(tmp_path, on_leak="report")
     (tmp_path / "generators/dark/0/photos.csv").unlink()

@@ -19,7 +19,7 @@ PLAIN: dict[str, Any] = {"flip_horizontal": True}
 
 
 def arm(**images: Any) -> dict[str, Any]:
-    return {"images": images, "training": PLAIN}
+    return {"images": {"synthetic": 0.0, "oracle": 0.0} | images, "training": PLAIN}
 
 
 def test_ratio_of_exact_denominator_has_the_margin_of_its_numerator() -> None:

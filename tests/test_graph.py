@@ -152,6 +152,20 @@ def test_synthetic_folders_are_those_of_the_concepts(name: str) -> None:
     assert in_deps == in_command == wanted
 
 
+def test_what_all_arms_are_runs_again_what_it_can_change() -> None:
+    found = {name: [key for key in entries(stage, "params") if key.startswith("arm")] for name, stage in STAGES.items()}
+    assert {name: set(keys) for name, keys in found.items() if keys} == {
+        "audit": {"arm.training.flip_horizontal"},
+        "split": {"arm.images"},
+        "train": {"arm.training"},
+    }
+
+
+def test_a_rule_of_training_leaves_the_filter_and_the_scores_as_they_are() -> None:
+    for name in ("filter", "evaluate"):
+        assert "src/sdaug/train" not in entries(STAGES[name], "deps")  # which are what it reaches
+
+
 def test_audited_generators_are_those_of_the_concepts() -> None:
     wanted = {f"models/dreambooth/{label}" for label in PARAMS["concepts"]}
     in_deps = {dep for dep in entries(STAGES["audit_images"], "deps") if dep.startswith("models/dreambooth/")}

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from sdaug.check.study import check_study
+from sdaug.common.params import read_arm, read_arms
 from sdaug.common.sections import read_params
+from sdaug.train.params import ArmTraining
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -203,6 +206,20 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("classifiers", "vit", "seeds", value=3), r"classifiers.vit.seeds: 3 is a whole number, need a list"),
         (put("datasets", value={}), r"datasets: .*need at least one"),
         (put("colour", value=1), r"colour: unknown key"),
+        (put("arm", "training", "colour", value=1), r"arm\.training\.colour: unknown key"),
+        (put("arm", "images", "keep_share", value=0), r"arm\.images\.keep_share: 0; need more than 0, at most 1: "),
+        (
+            put("arm", "training", "soften", value=0.5),
+            r"datasets\.original\.training\.soften: 0\.5; the arm has",
+        ),
+        (put("arm", value={}), r"arm\.images: missing; allowed keys: images, training"),
+        (put("arm", value=3), r"arm: 3 is a whole number, need a section with images, training"),
+        (put("datasets", "original", value=[]), r"datasets\.original: \[\] is a list, need a section with images, t"),
+        (put("datasets", "original", "training", "colour", value=1), r"datasets\.original\.training\.colour: unknown"),
+        (
+            put("datasets", "original", "training", value=3),
+            r"datasets\.original\.training: 3 is a whole number, need",
+        ),
         (rename_class, r"classes\.score-1: 'score-1'; need a name of a-z, 0-9 and _ only"),
         (repeat_prompt, r"concepts: .*need a different instance prompt"),
     ],
@@ -214,6 +231,21 @@ def test_broken_rule_is_refused(values: dict[str, Any], change: Callable[[dict[s
     with pytest.raises(ValueError, match=message) as caught:
         check_study(values, Path("params.yaml"))
     assert str(caught.value).startswith("params.yaml") and "\n" not in str(caught.value)
+
+
+def test_an_arm_is_what_all_arms_are_but_for_its_entry(values: dict[str, Any], tmp_path: Path) -> None:
+    values["arm"]["training"] |= {"sampler": "plain", "mixup_alpha": 0.4}
+    values["datasets"]["oversampled"]["training"] = {"sampler": "balanced", "flip_horizontal": False}
+    trained = {name: arm.training for name, arm in check_study(values, Path("params.yaml")).datasets.items()}
+    assert {training.mixup_alpha for training in trained.values()} == {0.4}
+    assert (trained["original"].sampler, trained["oversampled"].sampler) == ("plain", "balanced")
+    assert (trained["original"].flip_horizontal, trained["oversampled"].flip_horizontal) == (True, False)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert {name: read_arm(path, name, "training", ArmTraining) for name in trained} == trained
+    assert {name: arm["training"] for name, arm in read_arms(path).items()} == {
+        name: asdict(training) for name, training in trained.items()
+    }
 
 
 def test_arms_of_one_number_go_with_as_many_images(values: dict[str, Any]) -> None:

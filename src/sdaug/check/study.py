@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import Field
 
@@ -192,17 +192,14 @@ def _check_images_of_training(key: str, arm: ArmParams) -> None:
     require(training.soften > 0 or not images.reconstructed, f"{key}.images.reconstructed", True, rule)
 
 
-def _with_whole_arms(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The params with whole entries of `datasets`, where these and section `arm` have the form for it."""
+def _with_whole_arms(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The params with whole entries of `datasets`, which is what is checked; section `arm` is checked before."""
     shared, entries = values.get("arm"), values.get("datasets")
-    if not _has_sections(shared) or not isinstance(entries, dict):
+    if shared is None or not isinstance(entries, dict):
         return dict(values)
-    arms = {name: merge_arm(shared, entry) if _has_sections(entry) else entry for name, entry in entries.items()}
+    convert(shared, ArmParams, f"{path}: arm")
+    arms = {name: merge_arm(shared, entry) if isinstance(entry, dict) else entry for name, entry in entries.items()}
     return {**values, "datasets": arms}
-
-
-def _has_sections(value: Any) -> TypeGuard[dict[str, dict[str, Any]]]:
-    return isinstance(value, dict) and all(isinstance(part, dict) for part in value.values())
 
 
 def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path, ...] = MADE_DIRS) -> StudyParams:
@@ -215,7 +212,7 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
     # Before unknown keys are refused, which could not say what to write instead.
     if isinstance(values.get("base"), dict):
         refuse_former_keys(values["base"], f"{path}: base")
-    study: StudyParams = convert(_with_whole_arms(values), StudyParams, f"{path}:")
+    study: StudyParams = convert(_with_whole_arms(values, path), StudyParams, f"{path}:")
     raw = study.prepare.raw
     if not raw.is_dir() and raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")

@@ -111,8 +111,8 @@ def read_arms(path: Path) -> dict[str, Arm]:
 
 
 def merge_arm(shared: Arm, entry: Arm) -> Arm:
-    """An entry of `datasets` with what it leaves to section `arm`."""
-    return {**entry, **{part: {**shared[part], **entry[part]} for part in entry if part in shared}}
+    """An entry of `datasets` with what it leaves to section `arm`; what is no mapping stays, to be refused."""
+    return {part: {**shared.get(part, {}), **own} if isinstance(own, Mapping) else own for part, own in entry.items()}
 
 
 def read_seeds(path: Path, model: str) -> list[int]:

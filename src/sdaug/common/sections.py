@@ -233,7 +233,7 @@ def _range(field: FieldInfo | None) -> str:
         return f"at least {limits['min_length']}"
     start = f"a multiple of {limits['multiple_of']} from " if limits.get("multiple_of") else ""
     if low is not None and most is not None:
-        return f"{start}{low:g} to {most:g}"
+        return f"{start}{low:g} to {most:.15g}"
     first = f"{start}{low:g} or more" if low is not None else f"more than {above:g}" if above is not None else ""
     last = f"less than {below:g}" if below is not None else f"at most {most:g}" if most is not None else ""
     return f"{' and ' if below is not None else ', '}".join(part for part in (first, last) if part)

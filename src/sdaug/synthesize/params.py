@@ -17,10 +17,12 @@ class SynthesizeParams(Checked):
     An entry of `variants` names what differs from `drawing`; it gives further images, from the same generators.
     """
 
-    num_images: int | None = Field(ge=1, description="images of each class; empty to use multiple_of_missing")
+    num_images: int | None = Field(
+        ge=1, le=1_000_000, description="images of each class; empty to use multiple_of_missing"
+    )
     multiple_of_missing: float = Field(gt=0, le=10, description="images of each class, as a multiple of what it lacks")
     # Only arms with `per_class` need it.
-    min_images: int = Field(ge=0, description="least images of each class, however few it lacks")
+    min_images: int = Field(ge=0, le=1_000_000, description="least images of each class, however few it lacks")
     drawing: SynthesisDrawing
     variants: dict[str, dict[str, Any]] = Field(description="further images: a name for each, and what differs")
 
