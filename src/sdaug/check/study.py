@@ -9,7 +9,15 @@ from pydantic import Field
 from sdaug.audit.params import AuditParams
 from sdaug.base.params import BaseParams, refuse_former_keys
 from sdaug.classify.params import PRIOR_CORRECTED
-from sdaug.common.params import ConceptParams, Drawing, SplitParams, SynthesisDrawing, merge_arm, resolve_seeds
+from sdaug.common.params import (
+    MADE_DIRS,
+    ConceptParams,
+    Drawing,
+    SplitParams,
+    SynthesisDrawing,
+    merge_arm,
+    resolve_seeds,
+)
 from sdaug.common.sections import Checked, check_name, convert, require, section
 from sdaug.common.synthetic import PLAIN
 from sdaug.cross_validate.params import CrossValidateParams
@@ -21,8 +29,6 @@ from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
 from sdaug.synthesize.params import SynthesizeParams
 from sdaug.train.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
-
-MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # written by the phantom and teats stages
 
 
 @section

@@ -15,6 +15,7 @@ from sdaug.common.sections import Checked, Text, convert, read_section, require,
 
 T = TypeVar("T")
 Arm = Mapping[str, Mapping[str, Any]]  # `images` and `training`, as they stand in params.yaml
+MADE_DIRS = (Path("data/phantom"), Path("data/teats"))  # photos that stages write: phantom and teats
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 SamplerName = Literal["dpm_solver", "unipc", "ddim", "euler", "pndm"]
 Start = Literal["noise", "photo", "neighbour"]  # what a synthetic image is drawn from

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from sdaug.check.study import MADE_DIRS
 from sdaug.common.files import write_text
+from sdaug.common.params import MADE_DIRS
 
 METRICS = ("train", "history", "evaluate", "predictions")  # what the verdict reads of each run
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from sdaug.check.disk import read_sizes, require_space
 from sdaug.check.study import check_study
+from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.warm import warm_starts
 
@@ -118,9 +119,8 @@ def link_photos(raw: Path) -> None:
 def is_without_photos() -> bool:
     """Whether this machine lacks the raw photos, and DVC cannot make or fetch them: then what was pulled has to do."""
     raw = Path(read_section(PARAMS, "prepare.raw", str))
-    made = [Path("data/phantom"), Path("data/teats")]  # outputs of stages
     is_tracked = any(Path(f"{folder}.dvc").is_file() for folder in (raw, *raw.parents))
-    return not raw.exists() and raw not in made and not is_tracked
+    return not raw.exists() and raw not in MADE_DIRS and not is_tracked
 
 
 def count_seats(phase: Phase, num_jobs: int, gpus: Sequence[str], jobs_per_gpu: int) -> int:

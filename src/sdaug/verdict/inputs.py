@@ -11,7 +11,6 @@ from sdaug.common.params import SplitParams, read_arms, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
-from sdaug.cross_validate.params import CrossValidateParams
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
@@ -124,7 +123,7 @@ def read_results(
     arms = read_arms(params)
     images = {name: arm["images"] for name, arm in arms.items()}
     if further_folds is None:
-        further_folds = read_section(params, "cross_validate", CrossValidateParams).folds
+        further_folds = read_section(params, "cross_validate.folds", list[int])
     own = read_section(params, "split", SplitParams).fold
     return read_study(
         metrics_dir,
