@@ -19,10 +19,10 @@ import verdict
 from results import RESULTS, read_results, unit_of, write_results
 
 import dreambooth
-from sdaug.classify.params import read_recipe
 from sdaug.common.params import read_seeds
 from sdaug.common.sections import read_section
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.train.params import read_recipe
 
 FOLDER = RESULTS.parent
 SMALLEST = {
