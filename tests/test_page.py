@@ -10,21 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, CHECK, report, write_pairs, write_study
+from studies import AUDIT, CHECK, PREPARED, inputs_of, report, write_letter, write_pairs, write_study
 from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
-from sdaug.common.files import write_json
-from sdaug.common.params import SplitParams
 from sdaug.common.synthetic import read_synthetic
-from sdaug.verdict.checklist import Facts, build_checklist
 from sdaug.verdict.closest import Pair
-from sdaug.verdict.mistakes import find_mistakes
+from sdaug.verdict.decide import decide
 from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
+from sdaug.verdict.result_tables import published_table
 from sdaug.verdict.results import BASELINE, Study
-from sdaug.verdict.sentences import find_findings, find_limits
 from sdaug.verdict.steps import Example
-from sdaug.verdict.tables import Counts, build_tables
 from sdaug.verdict.thumbnails import Gallery, data_uri, thumbnail
 
 PIXEL = "data:image/png;base64,AAAA"
@@ -88,7 +84,7 @@ def test_page_holds_all_settings(study_dir: Path) -> None:
 
 def test_page_shows_the_metrics_of_earlier_stages(study_dir: Path) -> None:
     html = (study_dir / "report" / "index.html").read_text()
-    assert "prepare.num_skipped</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
+    assert "prepare.num_ignored</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
 
 
 def test_closest_pairs_are_shown_beside_each_other_if_they_are_given(own_study_dir: Path) -> None:
@@ -150,38 +146,19 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 def page_of(study: Study) -> str:
     """A page with every section, in the names of this study."""
-    classes, name = study.classes, study.classes[0]
-    mistakes = find_mistakes(study)
+    name = study.classes[0]
     params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
-    split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
-    counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
-    tables = build_tables(study, counts, None, is_slides=True)
+    verdict = decide(inputs_of(study, params=params, generated={name: [Path("a.png")]}))
     pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
-        study=study,
-        findings=find_findings(study),
-        limits=find_limits(
-            study,
-            base=BASE.sentence,
-            protocol="clean",
-            siblings=None,
-            selection="loss",
-            num_validation=counts.photos,
-            training={},
-        ),
+        verdict=replace(verdict, tables=(*verdict.tables, published_table(study))),
         protocol="clean",
         pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
-        galleries=[Gallery(label=name, photos=(PIXEL,), generated=(PIXEL,)) for name in classes],
-        tables=tables,
-        mistakes=mistakes,
-        photos=dict.fromkeys(mistakes.ids, PIXEL),
+        galleries=[Gallery(label=label, photos=(PIXEL,), generated=(PIXEL,)) for label in study.classes],
+        photos=dict.fromkeys(verdict.mistakes.ids, PIXEL),
         closest={name: [pair]},
-        audit=tables[:1],
         settings=name,
         metrics={name: name},
-        checklist=build_checklist(
-            Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study, base=BASE)
-        ),
     )
     return render_page(page)
 
@@ -228,13 +205,20 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
 
 def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: Path) -> None:
     params = yaml.safe_load((own_study_dir / "params.yaml").read_text())
-    params["prepare"] = {"class_names": {"score_1": "Mild <b>Dementia</b>"}}
+    params["prepare"]["class_names"] = {"score_1": "Mild <b>Dementia</b>"}
     (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params))
-    prepared = {"train.score_1": 5, "num_score_1": 2, "duplicates": {"test.score_1": 2, "score_1": 1}}
-    prepared |= {"broken_of_class": {"train.score_1": 1}, "unread": ["score_1: 4 .txt"]}
-    write_json(own_study_dir / "metrics" / "prepare.json", prepared)
-    dropped = {**CHECK, "compared": "exact copies that prepare dropped: 2 of test.score_1, 1 of score_1, 3 of score_11"}
-    write_json(own_study_dir / "metrics" / "audit.json", {**AUDIT, "checks": {"dropped_copies": dropped}})
+    metrics_dir = own_study_dir / "metrics"
+    prepared = replace(
+        PREPARED,
+        duplicates={"test.score_1": 2, "score_1": 1},
+        broken_of_class={"train.score_1": 1},
+        unread=["score_1: 4 .txt"],
+    )
+    write_letter(metrics_dir, prepared)
+    dropped = replace(
+        CHECK, compared="exact copies that prepare dropped: 2 of test.score_1, 1 of score_1, 3 of score_11"
+    )
+    write_letter(metrics_dir, replace(AUDIT, checks={"dropped_copies": dropped}))
     report(own_study_dir)
     html = read_page(own_study_dir)
     assert "<h3>Mild &lt;b&gt;Dementia&lt;/b&gt;</h3>" in html and "<h3>score_1</h3>" not in html
@@ -245,4 +229,4 @@ def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: 
     metrics = html[html.index("Metrics of earlier stages") :]
     for line in (f"prepare.train.{name}</td><td>5", f"prepare.duplicates.test.{name}</td><td>2", f"{name}: 4 .txt"):
         assert line in metrics
-    assert "prepare.num_score_1</td><td>2" in metrics and re.findall(r"\bscore_1\b", metrics) == []
+    assert re.findall(r"\bscore_1\b", metrics) == []

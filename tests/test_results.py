@@ -13,8 +13,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from sdaug.common.files import read_json, write_csv, write_json
 from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
-from sdaug.verdict.results import Study, read_study, summarize
+from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.siblings import sibling_scores
+from sdaug.verdict.summary import summarize
 
 CLASSES = ("score_1", "score_2", "score_3")
 MODELS = ("resnet18", "tiny")
