@@ -15,12 +15,16 @@ from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
 from sdaug.common.synthetic import read_synthetic
 from sdaug.verdict.closest import Pair
-from sdaug.verdict.decide import decide
+from sdaug.verdict.decide import Verdict, decide
+from sdaug.verdict.exchange import Exchange
+from sdaug.verdict.findings import Finding
 from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
+from sdaug.verdict.render import render_markdown, render_text, render_verdict
 from sdaug.verdict.result_tables import published_table
 from sdaug.verdict.results import BASELINE, Study
 from sdaug.verdict.steps import Example
+from sdaug.verdict.table import Table
 from sdaug.verdict.thumbnails import Gallery, data_uri, thumbnail
 
 PIXEL = "data:image/png;base64,AAAA"
@@ -149,18 +153,48 @@ def page_of(study: Study) -> str:
     name = study.classes[0]
     params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
     verdict = decide(inputs_of(study, params=params, generated={name: [Path("a.png")]}))
+    return page_with(replace(verdict, tables=(*verdict.tables, published_table(study))))
+
+
+def page_with(verdict: Verdict) -> str:
+    """A page with every section, that shows this verdict."""
+    name = verdict.study.classes[0]
     pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
-        verdict=replace(verdict, tables=(*verdict.tables, published_table(study))),
+        verdict=verdict,
         protocol="clean",
         pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
-        galleries=[Gallery(label=label, photos=(PIXEL,), generated=(PIXEL,)) for label in study.classes],
+        galleries=[Gallery(label=label, photos=(PIXEL,), generated=(PIXEL,)) for label in verdict.study.classes],
         photos=dict.fromkeys(verdict.mistakes.ids, PIXEL),
         closest={name: [pair]},
         settings=name,
         metrics={name: name},
     )
     return render_page(page)
+
+
+def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Path) -> None:
+    write_runs(tmp_path)
+    decided = decide(inputs_of(read(tmp_path)))
+    exchange = Exchange(arm="more", against=("true",), rate=0.25, interval=None, further={}, is_linear=True)
+    finding = Finding(subject="more against less", effect="harms", detail="By a lot.")
+    table = Table(title="Decided", note="Once.", header=("a", "b"), rows=(("1", "2"),), num_names=1)
+    verdict = replace(
+        decided,
+        findings=(finding,),
+        exchange=exchange,
+        limits=("Nobody looked.",),
+        pooled=table,
+        tables=(table,),
+        audit=replace(table, title="Sound"),
+    )
+    forms = [render_verdict(verdict), render_markdown(verdict), page_with(verdict)]
+    for said in ("more against less:", "harms", "By a lot.", exchange.sentence, "Nobody looked."):
+        assert [said in form for form in forms] == [True, True, True]
+    assert render_text(verdict) == f"Decided. Once.\n\na  b\n1  2\n\n{finding.sentence}\n\n{exchange.sentence}\n"
+    assert [form.count("Sound") for form in forms] == [0, 1, 1]
+    for form in forms:
+        assert not any(other.effect in form for other in decided.findings) and decided.limits[0] not in form
 
 
 class Structure(HTMLParser):
