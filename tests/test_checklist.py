@@ -13,7 +13,7 @@ from sdaug.common.params import SplitParams
 from sdaug.verdict.checklist import NOT_STATED, build_checklist
 from sdaug.verdict.results import PRIMARY, Study
 
-PHANTOM = {"prepare": {"raw": "data/phantom"}, "phantom": {"label_noise_fraction": 0.05}}
+PHANTOM: dict[str, Any] = {"prepare": {"raw": "data/phantom"}, "phantom": {"label_noise_fraction": 0.05}}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_uncertainty_is_claimed_only_where_it_is_known(study: Study) -> None:
 
 
 def test_pretrained_models_are_named(study: Study) -> None:
-    own = {"classifiers": {MODELS[0]: {"pretrained": True}, MODELS[1]: {}}}
+    own: dict[str, Any] = {"classifiers": {MODELS[0]: {"pretrained": True}, MODELS[1]: {}}}
     assert f"published weights: {MODELS[0]}." in answers(study, **own)["Models and generators"]
     assert (
         f"published weights: {MODELS[1]}."

@@ -5,6 +5,7 @@ import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_table_counts_what_each_arm_keeps() -> None:
     probability = Quartiles(quarter=0.1, half=0.2, three_quarters=0.3)
     found = Filtered(num_images=7, num_of_draw={"0": 4, "1": 3}, recognized=0.5, probability=probability)
     letter = letters.Filter(classes={"rare": found})
-    arms = {"all": {"images": {}}, "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}}}
+    arms: dict[str, dict[str, Any]] = {"all": {"images": {}}, "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}}}
     (table,) = filter_tables(letter, arms)
     assert table.header[-1] == "kept for best" and table.rows == (("rare", "7", "50.0", "10.0", "20.0", "4"),)
     assert filter_tables(letter, {"all": {"images": {"keep_share": 1.0}}}) == []

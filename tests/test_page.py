@@ -231,7 +231,7 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
     write_study(tmp_path)
     images = sorted((tmp_path / "prepared" / "images").iterdir())[:2]
     study = renamed(read(tmp_path / "metrics"), {name: f"_$\\frac{{{name}$" for name in (*CLASSES, *MODELS, *DATASETS)})
-    doses, label = dict(enumerate(study.datasets)), study.classes[0]
+    doses, label = {float(n): arm for n, arm in enumerate(study.datasets)}, study.classes[0]
     example = Example(photo=images[0], reconstructed=images[0], base=images[1], dreambooth=images[1])
     draw_all(tmp_path, study, photos={label: images}, generated={}, examples={label: [example]}, doses=doses)
     assert {path.name for path in tmp_path.glob("*.png")} == {*CAPTIONS, "dose.png"}

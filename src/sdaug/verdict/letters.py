@@ -77,7 +77,8 @@ class Prepared(Letter):
 
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
-        return values.pop("num_photos") | values
+        counts: dict[str, Any] = values.pop("num_photos")
+        return counts | values
 
     @classmethod
     def _fields_of(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _percent, _number = partial(percent, unknown="-"), partial(number, unknown="-")
 
 def audit_table(checks: Mapping[str, Check], doubts: Doubts) -> Table:
     """The checks of both audits, and the labels that a person should look at."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (CHECKS[name], check.compared, check.verdict, _shown(check.ids), str(check.num_found))
         for name, check in checks.items()
     ]
