@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.files import write_json
-from sdaug.common.manifest import name_test_set
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import tell_missed
+from sdaug.verdict.decide import decide
 from sdaug.verdict.inputs import Sources, read_inputs
+from sdaug.verdict.render import render_text
 from sdaug.verdict.report import write_report
-from sdaug.verdict.results import summarize
 
 
 def main() -> None:
@@ -36,9 +36,10 @@ def main() -> None:
             closest_pairs=args.closest_pairs,
         )
     )
-    text = write_report(args.out, inputs)
-    write_json(args.summary, summarize(inputs.study) | {"test_set": name_test_set(inputs.photos)})
-    print(text, f"Page and pictures: {args.out / 'index.html'}", sep="\n")
+    verdict = decide(inputs)
+    write_report(args.out, inputs, verdict)
+    write_json(args.summary, verdict.summary)
+    print(render_text(verdict), f"Page and pictures: {args.out / 'index.html'}", sep="\n")
     tell_missed()
 
 

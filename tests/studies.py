@@ -3,6 +3,7 @@
 import io
 import runpy
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,71 @@ from test_sampling import FROM_NOISE
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
+from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_params
 from sdaug.common.seen import Seen, write_seen
 from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
+from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.letters import (
+    Audit,
+    Check,
+    Copies,
+    CopyDetection,
+    CopyShares,
+    Distance,
+    Distances,
+    Doubts,
+    Fidelity,
+    Filter,
+    Filtered,
+    ImageAudit,
+    Judged,
+    JudgeFigures,
+    Letter,
+    Likeness,
+    Prepared,
+    Quartiles,
+    Vae,
+)
+from sdaug.verdict.results import Study
 
 STAGE = Path(__file__).parents[1] / "stages" / "report.py"
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 MISSING = {"score_1": 2, "score_3": 5}
-CHECK: dict[str, Any] = {"compared": "9 photos", "verdict": "ok", "num_found": 0, "ids": [], "details": []}
 BASE = Seen(summary="9 drawings; none of this study", counts={"drawings": 9}, num_adapted=0)
-AUDIT: dict[str, Any] = {
-    "verdict": "ok",
-    "on_leak": "report",
-    "checks": {"groups": CHECK},
-    "label_errors": {"compared": "9 labels", "num_found": 7, "ids": [f"d{n}" for n in range(7)], "details": []},
-}
+PREPARED = Prepared(
+    num_photos={"train.score_1": 5, "test.score_1": 8},
+    num_groups=9,
+    num_test_images_sharing_a_group_with_training=0,
+    largest_group=2,
+    num_near_copies=0,
+    num_duplicates=0,
+    duplicates={},
+    num_training_copies_of_test_photos=0,
+    num_ignored=7,
+    num_broken=0,
+    broken_of_class={},
+    broken=[],
+    unused=[],
+    unread=[],
+    num_broken_profiles=0,
+    left_out=[],
+)
+CHECK = Check(compared="9 photos", verdict="ok", num_found=0, ids=[], details=[])
+AUDIT = Audit(
+    verdict="ok",
+    on_leak="report",
+    checks={"groups": CHECK},
+    num_photos={"test": 9},
+    label_errors=Doubts(
+        compared="9 labels",
+        accuracy_of_classifier=0.5,
+        num_found=7,
+        ids=[f"d{n}" for n in range(7)],
+        details=[],
+    ),
+)
+IMAGE_AUDIT = ImageAudit(verdict="ok", on_leak="report", checks={}, num_synthetic=7)
 
 
 def write_image(path: Path, *purpose: int) -> None:
@@ -92,34 +143,77 @@ def write_steps(steps_dir: Path, synthetic_dir: Path) -> None:
     write_csv(steps_dir / "steps.csv", rows)
 
 
-def filter_metrics() -> dict[str, Any]:
-    probability = {"quarter": 0.25, "half": 0.5, "three_quarters": 0.75}
-    return {"num_images": 7, "num_of_draw": {"0": 4, "1": 3}, "recognized": 0.5, "probability": probability}
+def filtered() -> Filter:
+    probability = Quartiles(quarter=0.25, half=0.5, three_quarters=0.75)
+    found = Filtered(num_images=7, num_of_draw={"0": 4, "1": 3}, recognized=0.5, probability=probability)
+    return Filter(classes=dict.fromkeys(MISSING, found))
 
 
-def fidelity_metrics() -> dict[str, Any]:
-    scores = ("k", "precision", "recall", "density", "coverage")
-    names = (*(f"kernel_distance{end}" for end in ("", "_low", "_high")), *scores)
-    few, many = ({"num_images": 8} | dict.fromkeys(names, value) for value in (None, 0.5))
-    kinds = {"photos": 0.875, "before": 0.125, "after": 0.625}
-    figures = {
-        "num_photos": 9,
-        "num_images": 8,
-        "judge": {"share": kinds, "probability": kinds, "share_of_draw": {"0": 0.5, "1": 0.75}},
-        "distances": {"photos": few, "before": many, "after": many},
-        "copies": {"share": {"photos": None, "planted": 1.0, "after": 0.0}, "smallest_ratio": 0.9},
-    }
-    found = {"threshold": 0.8, "found": {"jpeg": 1.0}}
-    return {"vae": {"squared_error": 0.5}, "copies": found, "classes": dict.fromkeys(MISSING, figures)}
+def distance(value: float | None) -> Distance:
+    return Distance(
+        num_images=8,
+        kernel_distance=value,
+        kernel_distance_low=value,
+        kernel_distance_high=value,
+        k=None if value is None else 5,
+        precision=value,
+        recall=value,
+        density=value,
+        coverage=value,
+    )
+
+
+def fidelity() -> Fidelity:
+    """Of two classes: too few photos to tell how far apart they lie."""
+    kinds = JudgeFigures(photos=0.875, soft=0.75, before=0.125, after=0.625)
+    few, many = distance(None), distance(0.5)
+    found = Likeness(
+        num_photos=9,
+        num_images=8,
+        judge=Judged(share=kinds, probability=kinds, share_of_draw={"0": 0.5, "1": 0.75}),
+        distances=Distances(photos=few, sharp=few, before=many, after=many),
+        copies=Copies(share=CopyShares(photos=None, planted=1.0, after=0.0), smallest_ratio=0.9),
+    )
+    return Fidelity(
+        vae=Vae(squared_error=0.5, accuracy_on_photos=None, accuracy_on_reconstructions=None),
+        copies=CopyDetection(threshold=0.8, found={"jpeg": 1.0}),
+        classes=dict.fromkeys(MISSING, found),
+    )
+
+
+def inputs_of(study: Study, **changes: Any) -> Inputs:
+    """Inputs of a report with a single photo, which validates, and no images."""
+    found = Inputs(
+        params={"classifiers": {model: {} for model in study.models}},
+        split=SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0),
+        selection="loss",
+        arms={name: {"images": {}, "training": {}} for name in study.datasets},
+        study=study,
+        photos=[Photo(id="fold0", label=study.classes[0], group="fold0", split="train", fold=0, sha256="")],
+        test_set="01234567",
+        photo_files={},
+        generated={},
+        examples={},
+        closest={},
+        base=BASE,
+        prepare=PREPARED,
+        audit=AUDIT,
+        audit_images=IMAGE_AUDIT,
+        fidelity=fidelity(),
+        filter=filtered(),
+    )
+    return replace(found, **changes)
+
+
+def write_letter(metrics_dir: Path, letter: Letter) -> None:
+    """As its stage writes it."""
+    write_json(metrics_dir / f"{letter.stage}.json", letter.as_json())
 
 
 def write_study(root: Path) -> None:
     write_runs(root / "metrics")
-    write_json(root / "metrics" / "prepare.json", {"num_skipped": 7})
-    write_json(root / "metrics" / "fidelity.json", fidelity_metrics())
-    write_json(root / "metrics" / "filter.json", {"classes": {label: filter_metrics() for label in MISSING}})
-    write_json(root / "metrics" / "audit.json", AUDIT)
-    write_json(root / "metrics" / "audit_images.json", {"verdict": "ok", "on_leak": "report", "checks": {}})
+    for letter in (PREPARED, AUDIT, IMAGE_AUDIT, fidelity(), filtered()):
+        write_letter(root / "metrics", letter)
     write_seen(root / "metrics" / "seen.json", BASE)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")
@@ -128,7 +222,9 @@ def write_study(root: Path) -> None:
         "arm": read_params(PARAMS)["arm"],
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
+        "cross_validate": {"folds": []},
         "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
+        "prepare": {"num_folds": 4},
         "seeds": list(SEEDS),
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
         "train": {"selection": "balanced_accuracy"},

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import AUDIT, BASE, CHECK
+from studies import AUDIT, BASE, CHECK, PREPARED, inputs_of
 from test_results import MODELS, read, write_runs
 
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
-from sdaug.verdict.checklist import NOT_STATED, Facts, build_checklist
+from sdaug.verdict.checklist import NOT_STATED, build_checklist
 from sdaug.verdict.results import PRIMARY, Study
 
-PHANTOM = {"prepare": {"raw": "data/phantom"}, "phantom": {"label_noise_fraction": 0.05}}
+PHANTOM: dict[str, Any] = {"prepare": {"raw": "data/phantom"}, "phantom": {"label_noise_fraction": 0.05}}
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,15 @@ def answers(
     study: Study, *, protocol: str = "clean", fold: Any = 0, audit: Any = None, **params: Any
 ) -> dict[str, str]:
     """The answer to each question, in a study of three photos of which a test photo shares its group."""
-    facts = Facts(
+    inputs = inputs_of(
+        study,
         params={"classifiers": {model: {} for model in MODELS}} | params,
         split=SplitParams(protocol=protocol, fold=fold, validation_fraction=0.2, seed=0),  # type: ignore[arg-type]
         photos=[photo("a", group="1", is_test=False)] + [photo(name, group=name, is_test=True) for name in ("1", "2")],
-        prepare={"num_broken": 4},
+        prepare=replace(PREPARED, num_broken=4, num_duplicates=3),
         audit=audit or AUDIT,
-        study=study,
-        base=BASE,
     )
-    return {item.question: item.answer for item in build_checklist(facts)}
+    return {item.question: item.answer for item in build_checklist(inputs)}
 
 
 def test_split_by_group_is_claimed_only_with_a_pattern(study: Study) -> None:
@@ -74,15 +73,15 @@ def test_origin_of_real_photos_is_not_stated_and_that_of_phantoms_is(study: Stud
 
 
 def test_leaks_and_doubted_labels_are_those_of_the_audit(study: Study) -> None:
-    leaky = AUDIT | {"checks": {"groups": CHECK | {"verdict": "leak"}, "near_copies": CHECK | {"verdict": "leak"}}}
+    leaky = replace(AUDIT, checks=dict.fromkeys(("groups", "near_copies"), replace(CHECK, verdict="leak")))
     assert answers(study)["Other leaks"].endswith(": 0 leaks, 0 warnings.")
     assert answers(study, audit=leaky)["Other leaks"].endswith(": 2 leaks, 0 warnings.")
     assert answers(study)["Who labelled, and how well"].endswith("The audit doubts 7 of them.")
 
 
-def test_counts_that_are_missing_are_not_stated(study: Study) -> None:
+def test_photos_that_were_left_out_are_counted(study: Study) -> None:
     said = answers(study)["Exclusions and changes to photos"]
-    assert "unreadable 4, copies not stated" in said
+    assert said.startswith("Left out: unreadable 4, copies 3, other files 7.") and "square (not stated)" in said
 
 
 def test_uncertainty_is_claimed_only_where_it_is_known(study: Study) -> None:
@@ -97,7 +96,7 @@ def test_uncertainty_is_claimed_only_where_it_is_known(study: Study) -> None:
 
 
 def test_pretrained_models_are_named(study: Study) -> None:
-    own = {"classifiers": {MODELS[0]: {"pretrained": True}, MODELS[1]: {}}}
+    own: dict[str, Any] = {"classifiers": {MODELS[0]: {"pretrained": True}, MODELS[1]: {}}}
     assert f"published weights: {MODELS[0]}." in answers(study, **own)["Models and generators"]
     assert (
         f"published weights: {MODELS[1]}."

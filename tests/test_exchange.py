@@ -60,6 +60,8 @@ def run_of(model: str, name: str, seed: int, right: int, test: TestSet) -> Run:
         model=model,
         dataset=name,
         seed=seed,
+        fold=0,
+        num_folds=2,
         draw=seed if name.startswith("augmented") else None,
         num_train=1,
         num_validation=0,
@@ -98,6 +100,7 @@ def exchange_of(rights: dict[str, int], arms: dict[str, Any]) -> Exchange | None
     }
     study = Study(
         classes=CLASSES,
+        folds=(0,),
         seeds=dict.fromkeys(MODELS, (0, 1, 2)),
         datasets=tuple(rights),
         test=test,

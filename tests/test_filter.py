@@ -5,6 +5,7 @@ import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from test_sampling import FROM_NOISE
 
 from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.filter.opinions import Filter, TrainingPhotos, opinion_rows, summarize
-from sdaug.verdict.filter_table import filter_tables
+from sdaug.verdict import letters
+from sdaug.verdict.letters import Filtered, Quartiles
+from sdaug.verdict.stage_tables import filter_tables
 
 STAGE = Path(__file__).parents[1] / "stages" / "filter.py"
 CLASSES = ["dark", "light"]
@@ -63,16 +66,16 @@ def test_image_keeps_its_id_whatever_its_variant() -> None:
 
 
 def test_table_counts_what_each_arm_keeps() -> None:
-    figures = {
-        "num_images": 7,
-        "num_of_draw": {"0": 4, "1": 3},
-        "recognized": 0.5,
-        "probability": {"quarter": 0.1, "half": 0.2, "three_quarters": 0.3},
+    probability = Quartiles(quarter=0.1, half=0.2, three_quarters=0.3)
+    found = Filtered(num_images=7, num_of_draw={"0": 4, "1": 3}, recognized=0.5, probability=probability)
+    letter = letters.Filter(classes={"rare": found})
+    arms: dict[str, dict[str, Any]] = {
+        "all": {"images": {"keep_share": 1.0}},
+        "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}},
     }
-    arms = {"all": {"images": {"keep_share": 1.0}}, "best": {"images": {"synthetic": 1.0, "keep_share": 0.5}}}
-    (table,) = filter_tables({"classes": {"rare": figures}}, arms)
+    (table,) = filter_tables(letter, arms)
     assert table.header[-1] == "kept for best" and table.rows == (("rare", "7", "50.0", "10.0", "20.0", "4"),)
-    assert filter_tables({"classes": {"rare": figures}}, {"all": {"images": {"keep_share": 1.0}}}) == []
+    assert filter_tables(letter, {"all": {"images": {"keep_share": 1.0}}}) == []
 
 
 def test_no_judge_is_trained_where_no_arm_keeps_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, CHECK, report, write_pairs, write_study
+from studies import AUDIT, CHECK, PREPARED, inputs_of, report, write_letter, write_pairs, write_study
 from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
-from sdaug.common.files import write_json
-from sdaug.common.params import SplitParams
 from sdaug.common.synthetic import read_synthetic
-from sdaug.verdict.checklist import Facts, build_checklist
 from sdaug.verdict.closest import Pair
-from sdaug.verdict.mistakes import find_mistakes
+from sdaug.verdict.decide import Verdict, decide
+from sdaug.verdict.exchange import Exchange
+from sdaug.verdict.findings import Finding
 from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
+from sdaug.verdict.render import render_markdown, render_text, render_verdict
+from sdaug.verdict.result_tables import published_table
 from sdaug.verdict.results import BASELINE, Study
-from sdaug.verdict.sentences import find_findings, find_limits
 from sdaug.verdict.steps import Example
-from sdaug.verdict.tables import Counts, build_tables
+from sdaug.verdict.table import Table
 from sdaug.verdict.thumbnails import Gallery, data_uri, thumbnail
 
 PIXEL = "data:image/png;base64,AAAA"
@@ -88,7 +88,7 @@ def test_page_holds_all_settings(study_dir: Path) -> None:
 
 def test_page_shows_the_metrics_of_earlier_stages(study_dir: Path) -> None:
     html = (study_dir / "report" / "index.html").read_text()
-    assert "prepare.num_skipped</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
+    assert "prepare.num_ignored</td><td>7<" in html and "vae.squared_error</td><td>0.5<" in html
 
 
 def test_closest_pairs_are_shown_beside_each_other_if_they_are_given(own_study_dir: Path) -> None:
@@ -150,40 +150,51 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 def page_of(study: Study) -> str:
     """A page with every section, in the names of this study."""
-    classes, name = study.classes, study.classes[0]
-    mistakes = find_mistakes(study)
+    name = study.classes[0]
     params = {"classifiers": {model: {} for model in study.models}, "prepare": {"raw": name, "group_pattern": name}}
-    split = SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0)
-    counts = Counts(photos=dict.fromkeys(classes, 3), generated={name: 2}, test=study.num_test)
-    tables = build_tables(study, counts, None, is_slides=True)
+    verdict = decide(inputs_of(study, params=params, generated={name: [Path("a.png")]}))
+    return page_with(replace(verdict, tables=(*verdict.tables, published_table(study))))
+
+
+def page_with(verdict: Verdict) -> str:
+    """A page with every section, that shows this verdict."""
+    name = verdict.study.classes[0]
     pair = Pair(label=name, draw="0", ratio=0.5, is_copy=True, synthetic=PIXEL, photo=PIXEL)
     page = Page(
-        study=study,
-        findings=find_findings(study),
-        limits=find_limits(
-            study,
-            base=BASE.sentence,
-            protocol="clean",
-            siblings=None,
-            selection="loss",
-            num_validation=counts.photos,
-            training={},
-        ),
+        verdict=verdict,
         protocol="clean",
         pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
-        galleries=[Gallery(label=name, photos=(PIXEL,), generated=(PIXEL,)) for name in classes],
-        tables=tables,
-        mistakes=mistakes,
-        photos=dict.fromkeys(mistakes.ids, PIXEL),
+        galleries=[Gallery(label=label, photos=(PIXEL,), generated=(PIXEL,)) for label in verdict.study.classes],
+        photos=dict.fromkeys(verdict.mistakes.ids, PIXEL),
         closest={name: [pair]},
-        audit=tables[:1],
         settings=name,
         metrics={name: name},
-        checklist=build_checklist(
-            Facts(params=params, split=split, photos=[], prepare={}, audit=AUDIT, study=study, base=BASE)
-        ),
     )
     return render_page(page)
+
+
+def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Path) -> None:
+    write_runs(tmp_path)
+    decided = decide(inputs_of(read(tmp_path)))
+    exchange = Exchange(arm="more", against=("true",), rate=0.25, interval=None, further={}, is_linear=True)
+    finding = Finding(subject="more against less", effect="harms", detail="By a lot.")
+    table = Table(title="Decided", note="Once.", header=("a", "b"), rows=(("1", "2"),), num_names=1)
+    verdict = replace(
+        decided,
+        findings=(finding,),
+        exchange=exchange,
+        limits=("Nobody looked.",),
+        pooled=table,
+        tables=(table,),
+        audit=replace(table, title="Sound"),
+    )
+    forms = [render_verdict(verdict), render_markdown(verdict), page_with(verdict)]
+    for said in ("more against less:", "harms", "By a lot.", exchange.sentence, "Nobody looked."):
+        assert [said in form for form in forms] == [True, True, True]
+    assert render_text(verdict) == f"Decided. Once.\n\na  b\n1  2\n\n{finding.sentence}\n\n{exchange.sentence}\n"
+    assert [form.count("Sound") for form in forms] == [0, 1, 1]
+    for form in forms:
+        assert not any(other.effect in form for other in decided.findings) and decided.limits[0] not in form
 
 
 class Structure(HTMLParser):
@@ -220,7 +231,7 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
     write_study(tmp_path)
     images = sorted((tmp_path / "prepared" / "images").iterdir())[:2]
     study = renamed(read(tmp_path / "metrics"), {name: f"_$\\frac{{{name}$" for name in (*CLASSES, *MODELS, *DATASETS)})
-    doses, label = dict(enumerate(study.datasets)), study.classes[0]
+    doses, label = {float(n): arm for n, arm in enumerate(study.datasets)}, study.classes[0]
     example = Example(photo=images[0], reconstructed=images[0], base=images[1], dreambooth=images[1])
     draw_all(tmp_path, study, photos={label: images}, generated={}, examples={label: [example]}, doses=doses)
     assert {path.name for path in tmp_path.glob("*.png")} == {*CAPTIONS, "dose.png"}
@@ -228,13 +239,20 @@ def test_pictures_take_names_for_names(tmp_path: Path) -> None:
 
 def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: Path) -> None:
     params = yaml.safe_load((own_study_dir / "params.yaml").read_text())
-    params["prepare"] = {"class_names": {"score_1": "Mild <b>Dementia</b>"}}
+    params["prepare"]["class_names"] = {"score_1": "Mild <b>Dementia</b>"}
     (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params))
-    prepared = {"train.score_1": 5, "num_score_1": 2, "duplicates": {"test.score_1": 2, "score_1": 1}}
-    prepared |= {"broken_of_class": {"train.score_1": 1}, "unread": ["score_1: 4 .txt"]}
-    write_json(own_study_dir / "metrics" / "prepare.json", prepared)
-    dropped = {**CHECK, "compared": "exact copies that prepare dropped: 2 of test.score_1, 1 of score_1, 3 of score_11"}
-    write_json(own_study_dir / "metrics" / "audit.json", {**AUDIT, "checks": {"dropped_copies": dropped}})
+    metrics_dir = own_study_dir / "metrics"
+    prepared = replace(
+        PREPARED,
+        duplicates={"test.score_1": 2, "score_1": 1},
+        broken_of_class={"train.score_1": 1},
+        unread=["score_1: 4 .txt"],
+    )
+    write_letter(metrics_dir, prepared)
+    dropped = replace(
+        CHECK, compared="exact copies that prepare dropped: 2 of test.score_1, 1 of score_1, 3 of score_11"
+    )
+    write_letter(metrics_dir, replace(AUDIT, checks={"dropped_copies": dropped}))
     report(own_study_dir)
     html = read_page(own_study_dir)
     assert "<h3>Mild &lt;b&gt;Dementia&lt;/b&gt;</h3>" in html and "<h3>score_1</h3>" not in html
@@ -245,4 +263,4 @@ def test_readers_see_the_names_of_classes_and_programs_their_ids(own_study_dir: 
     metrics = html[html.index("Metrics of earlier stages") :]
     for line in (f"prepare.train.{name}</td><td>5", f"prepare.duplicates.test.{name}</td><td>2", f"{name}: 4 .txt"):
         assert line in metrics
-    assert "prepare.num_score_1</td><td>2" in metrics and re.findall(r"\bscore_1\b", metrics) == []
+    assert re.findall(r"\bscore_1\b", metrics) == []

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import AUDIT, BASE, CHECK, fidelity_metrics, report
+from studies import AUDIT, BASE, CHECK, fidelity, inputs_of, report, write_letter
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
-from sdaug.verdict.audit_table import audit_table
-from sdaug.verdict.fidelity_table import fidelity_tables
+from sdaug.verdict.formats import p_value
 from sdaug.verdict.inputs import without_folders
-from sdaug.verdict.page import render_text
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.published import shows_slides
+from sdaug.verdict.result_tables import comparison_table, result_tables
 from sdaug.verdict.results import read_study
 from sdaug.verdict.rows import comparison_rows
-from sdaug.verdict.tables import Counts, Table, build_tables, comparison_table, p_value
+from sdaug.verdict.stage_tables import audit_table, fidelity_tables
+from sdaug.verdict.table import Table
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -52,11 +52,10 @@ def test_comparison_has_a_row_for_each_model_and_data_set(study_dir: Path) -> No
 def test_slides_accuracies_stand_beside_those_of_their_photos_only(study_dir: Path, raw: str, is_shown: bool) -> None:
     seeds = dict.fromkeys(MODELS, SEEDS)
     study = read_study(study_dir / "metrics", classes=CLASSES, seeds=seeds, datasets=DATASETS, remedies=DATASETS)
-    is_slides = shows_slides({"prepare": {"raw": raw}})
-    counts = Counts(photos={}, generated={}, test=study.num_test)
-    titles = [table.title for table in build_tables(study, counts, None, is_slides=is_slides)]
+    params = {"prepare": {"raw": raw}}
+    titles = [table.title for table in result_tables(inputs_of(study, params=params), None)]
     assert any("slides" in title for title in titles) == is_shown
-    columns = comparison_rows(study, is_slides=is_slides)[0]
+    columns = comparison_rows(study, is_slides=shows_slides(params))[0]
     assert ("published_test_accuracy" in columns) == is_shown
 
 
@@ -160,8 +159,8 @@ def test_missing_run_ends_the_stage_and_leaves_the_old_report(own_study_dir: Pat
 
 
 def test_a_leak_is_said_among_the_limits_and_its_images_in_the_table(own_study_dir: Path) -> None:
-    leak = CHECK | {"verdict": "leak", "num_found": 1, "ids": ["p1", "p2"]}
-    write_json(own_study_dir / "metrics" / "audit.json", AUDIT | {"verdict": "leak", "checks": {"groups": leak}})
+    leak = replace(CHECK, verdict="leak", num_found=1, ids=["p1", "p2"])
+    write_letter(own_study_dir / "metrics", replace(AUDIT, verdict="leak", checks={"groups": leak}))
     report(own_study_dir)
     text = (own_study_dir / "report" / "comparison.md").read_text()
     assert "- The data leaks (groups on two sides of a split)" in text
@@ -175,11 +174,12 @@ def test_a_sound_study_says_nothing_of_leaks_and_lists_doubted_labels(study_dir:
 
 
 def test_share_that_no_judge_can_tell_is_a_dash_and_not_zero() -> None:
-    figures = fidelity_metrics()
-    judge = figures["classes"]["score_3"]["judge"]
-    unknown = {"share": judge["share"] | {"photos": None}, "share_of_draw": {"0": None, "1": None}}
-    figures["classes"]["score_3"] = figures["classes"]["score_3"] | {"judge": judge | unknown}
-    assert fidelity_tables(figures)[0].rows[-1][3:7] == ("-", "12.5", "62.5", "-")
+    letter = fidelity()
+    found = letter.classes["score_3"]
+    share = replace(found.judge.share, photos=None)
+    judge = replace(found.judge, share=share, share_of_draw={"0": None, "1": None})
+    letter = replace(letter, classes={**letter.classes, "score_3": replace(found, judge=judge)})
+    assert fidelity_tables(letter)[0].rows[-1][3:7] == ("-", "12.5", "62.5", "-")
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.0, "< 0.001"), (9.9e-4, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
@@ -188,8 +188,8 @@ def test_p_value_is_never_zero(value: float, said: str) -> None:
 
 
 def test_known_label_errors_score_the_doubts() -> None:
-    doubts = AUDIT["label_errors"] | {"precision": 0.25, "recall": 0.5, "num_wrong": 8}
-    note = audit_table(AUDIT | {"label_errors": doubts}).note
+    doubts = replace(AUDIT.label_errors, precision=0.25, recall=0.5, num_wrong=8)
+    note = audit_table(AUDIT.checks, doubts).note
     assert "25 % of the doubted ones are wrong, and 50 % of the 8 wrong ones are doubted" in note
 
 
@@ -229,7 +229,7 @@ def test_missing_generated_images_are_named(own_study_dir: Path) -> None:
 
 def test_text_table_aligns_names_left_and_numbers_right() -> None:
     table = Table(title="T", note="N.", header=("model", "acc"), rows=(("a", "1"), ("long_name", "100")), num_names=1)
-    assert render_text(table).splitlines()[2:] == ["model      acc", "a            1", "long_name  100"]
+    assert table.as_text().splitlines()[2:] == ["model      acc", "a            1", "long_name  100"]
 
 
 def test_study_without_validation_has_a_report_of_its_test_scores(own_study_dir: Path) -> None:

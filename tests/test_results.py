@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from sdaug.common.files import read_json, write_csv, write_json
 from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
-from sdaug.verdict.results import Study, read_study, summarize
+from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.siblings import sibling_scores
+from sdaug.verdict.summary import summarize
 
 CLASSES = ("score_1", "score_2", "score_3")
 MODELS = ("resnet18", "tiny")
@@ -62,7 +64,7 @@ def write_run(
          "validation_balanced_accuracy": validation * e / 4}
         for e in (1, 2, 3)
     ]  # fmt: skip
-    counts = {"best_epoch": 3, "num_train": 40, "num_validation": 10, "draw": draw}
+    counts: dict[str, Any] = {"best_epoch": 3, "num_train": 40, "num_validation": 10, "draw": draw}
     views = {"score_1": 80, "score_2": 30, "score_3": 10}
     counts |= {"num_views": views, "num_real_views": views | {"score_3": 4}}
     counts |= {"prior": {label: count / 120 for label, count in views.items()}}
@@ -275,7 +277,7 @@ def test_sibling_guess_takes_the_label_of_the_group_else_the_commonest() -> None
         photo("f", "score_2", "g9", "test"),
     ]
     found = sibling_scores(photos, CLASSES)
-    assert found == {"test_accuracy": pytest.approx(2 / 3), "test_balanced_accuracy": pytest.approx(2 / 3)}
+    assert found == pytest.approx({"test_accuracy": 2 / 3, "test_balanced_accuracy": 2 / 3})
 
 
 def test_sibling_guess_needs_groups_on_both_sides() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
+from studies import PREPARED, inputs_of
 from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
-from sdaug.verdict import sentences
-from sdaug.verdict.audit_table import photo_limits
+from sdaug.verdict import findings
+from sdaug.verdict.findings import find_effect, find_findings
+from sdaug.verdict.limits import find_limits
 from sdaug.verdict.results import Study, read_study
-from sdaug.verdict.sentences import find_effect, find_limits, find_verdict
 from sdaug.verdict.statistics import Estimate, quantile
 
 
@@ -33,19 +34,20 @@ def three_seeds(metrics_dir: Path, leaning: float) -> Study:
 @pytest.fixture
 def _two_groups_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rarest class of these tests has four images in two groups."""
-    monkeypatch.setattr(sentences, "MIN_GROUPS", 2)
+    monkeypatch.setattr(findings, "MIN_GROUPS", 2)
 
 
 def test_class_of_few_groups_leaves_the_verdict_open(tmp_path: Path) -> None:
-    sentence, *_ = find_verdict(three_seeds(tmp_path, 0.9))
-    assert "undecided (score_3 has test photos of 2 groups, of 5 needed)" in sentence
+    finding, *_ = find_findings(three_seeds(tmp_path, 0.9))
+    assert finding.effect == "undecided (score_3 has test photos of 2 groups, of 5 needed)"
+    assert finding.sentence.startswith(f"remedy against original: {finding.effect}. Over 2 models")
 
 
 @pytest.mark.usefixtures("_two_groups_are_enough")
 @pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
 def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
-    sentence, *_ = find_verdict(three_seeds(tmp_path, leaning))
-    assert verdict in sentence
+    finding, *_ = find_findings(three_seeds(tmp_path, leaning))
+    assert finding.effect.startswith(verdict)
 
 
 @pytest.mark.usefixtures("_two_groups_are_enough")
@@ -67,15 +69,10 @@ def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error
     [{"synthetic_weight": 0.25}, {"synthetic_share": 0.2}, {"pretrain_steps": 70}, {"soften": 0.5}, {"loss": "focal"}],
 )
 def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dict[str, Any]) -> None:
-    limits = find_limits(
-        three_seeds(tmp_path, 0.0),
-        base="The base has seen nothing.",
-        protocol="clean",
-        siblings=None,
-        selection="loss",
-        num_validation=dict.fromkeys(CLASSES, 20),
-        training={"original": {"flip_horizontal": True}, "remedy": {"flip_horizontal": True, **training}},
-    )
+    plain = {"flip_horizontal": True}
+    arms = {name: {"images": {}, "training": plain} for name in ("original", "remedy")}
+    arms["remedy"]["training"] = plain | training
+    limits = find_limits(inputs_of(three_seeds(tmp_path, 0.0), arms=arms), None)
     ((key, value),) = training.items()
     said = f"remedy differs from original in training, too: {key} {value} instead of plain."
     assert any(limit.startswith(said) for limit in limits)
@@ -83,15 +80,17 @@ def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dic
     assert split.startswith("All results come from one split") and "the intervals do not include that" in split
 
 
-def test_photos_that_the_study_does_not_use_are_a_limit_with_their_parts_and_classes() -> None:
-    prepared = {
-        "duplicates": {"test.no_tumor": 200, "train.no_tumor": 194},
-        "broken_of_class": {"train.glioma": 2},
-        "unused": ["a: a link to a folder"],
-        "left_out": [],
-    }
-    assert photo_limits(prepared) == [
+def test_photos_that_the_study_does_not_use_are_a_limit_with_their_parts_and_classes(tmp_path: Path) -> None:
+    inputs = inputs_of(three_seeds(tmp_path, 0.0))
+    prepared = replace(
+        PREPARED,
+        duplicates={"test.no_tumor": 200, "train.no_tumor": 194},
+        broken_of_class={"train.glioma": 2},
+        unused=["a: a link to a folder"],
+    )
+    said = (
         "Of the photos that were given, the study does not use 394 exact copies (200 test.no_tumor, 194 "
         "train.no_tumor), 2 unreadable photos (2 train.glioma), 1 links and the like that are not read."
-    ]
-    assert photo_limits({"duplicates": {}, "broken_of_class": {}, "unused": [], "left_out": []}) == []
+    )
+    assert said in find_limits(replace(inputs, prepare=prepared), None)
+    assert not any("does not use" in limit for limit in find_limits(inputs, None))

@@ -75,7 +75,6 @@ def run_plan(args: argparse.Namespace) -> str:
     """
     from sdaug.common.files import write_csv
     from sdaug.verdict import plan_tables
-    from sdaug.verdict.page import render_text
     from sdaug.verdict.plan import Price, list_designs, plan_designs
 
     basis = _assume(args) if args.photo_sd is not None else _read_pilot(args)
@@ -102,7 +101,7 @@ def run_plan(args: argparse.Namespace) -> str:
         plan_tables.designs_table(planned, args.effect),
     )
     sentences = plan_tables.describe_plan(planned, args.effect, has_price=has_price)
-    return "\n\n".join([*map(render_text, tables), *sentences])
+    return "\n\n".join([*(table.as_text() for table in tables), *sentences])
 
 
 def _assume(args: argparse.Namespace) -> _Basis:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdaug.verdict.drawing import STYLES, save, tidy
+from sdaug.verdict.formats import signed
 from sdaug.verdict.results import PRIMARY, Contrast, Study
 from sdaug.verdict.statistics import Estimate
-from sdaug.verdict.tables import signed
 
 # Narrow and dense, so that letters stay legible on a phone as wide as the page.
 WIDTH_INCHES, DPI = 5.0, 200

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from sdaug.common.files import read_json
-from sdaug.common.manifest import Photo, read_manifest, training_photos
+from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
 from sdaug.common.params import SplitParams, read_arms, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.verdict.closest import Pair, read_pairs
+from sdaug.verdict.letters import Audit, Check, Fidelity, Filter, ImageAudit, Prepared
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
 
@@ -37,9 +37,8 @@ class Inputs:
     """What the report rests on.
 
     `params` are those of the study, but for the folders in which absolute paths lie: they tell whose machine it was.
-    `photo_files` are those of all photos by id, `generated` the images of each class's first draw. `base` is what the
-    base has seen; `prepare`, `fidelity`, `filter` and `audit` are the findings of these stages
-    (of `audit_images` as well).
+    `test_set` names the test photos. `photo_files` are those of all photos by id, `generated` the images of each
+    class's first draw. `base` is what the base has seen; the last ones are the letters of these stages.
     """
 
     params: Mapping[str, Any]
@@ -48,15 +47,26 @@ class Inputs:
     arms: Mapping[str, Mapping[str, Any]]
     study: Study
     photos: Sequence[Photo]
+    test_set: str
     photo_files: Mapping[str, Path]
     generated: Mapping[str, Sequence[Path]]
     examples: Mapping[str, Sequence[Example]]
     closest: Mapping[str, Sequence[Pair]]
     base: Seen
-    prepare: Mapping[str, Any]
-    fidelity: Mapping[str, Any]
-    filter: Mapping[str, Any]
-    audit: Mapping[str, Any]
+    prepare: Prepared
+    audit: Audit
+    audit_images: ImageAudit
+    fidelity: Fidelity
+    filter: Filter
+
+    def setting(self, section: str, key: str) -> Any:
+        """A setting of params.yaml, None if it is empty or missing."""
+        return (self.params.get(section) or {}).get(key)
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """Those of both audits."""
+        return {**self.audit.checks, **self.audit_images.checks}
 
     @property
     def training(self) -> dict[str, list[Path]]:
@@ -88,15 +98,17 @@ def read_inputs(sources: Sources) -> Inputs:
         arms=read_arms(sources.params),
         study=read_results(sources.params, sources.metrics, classes),
         photos=photos,
+        test_set=name_test_set(photos),
         photo_files=photo_files,
         generated=_first_draws(synthetic),
         examples=read_examples(sources.steps, classes=classes, synthetic=files, photos=photo_files),
         closest=read_pairs(pairs, classes=classes, synthetic=files, photos=photo_files) if pairs else {},
         base=read_seen(sources.metrics / SEEN),
-        prepare=_read_findings(sources.metrics, "prepare"),
-        fidelity=_read_findings(sources.metrics, "fidelity"),
-        filter=_read_findings(sources.metrics, "filter"),
-        audit=_read_audits(sources.metrics),
+        prepare=Prepared.read(sources.metrics),
+        audit=Audit.read(sources.metrics),
+        audit_images=ImageAudit.read(sources.metrics),
+        fidelity=Fidelity.read(sources.metrics),
+        filter=Filter.read(sources.metrics),
     )
 
 
@@ -153,16 +165,3 @@ def _first_draws(synthetic: Sequence[tuple[SyntheticImage, Path]]) -> dict[str, 
         if (image.draw, image.variant) == draws.setdefault(image.label, (image.draw, image.variant)):
             found.setdefault(image.label, []).append(path)
     return found
-
-
-def _read_audits(metrics_dir: Path) -> dict[str, Any]:
-    """The audit of photos, with the checks of the audit of images."""
-    photos, images = (_read_findings(metrics_dir, stage) for stage in ("audit", "audit_images"))
-    return {**photos, "checks": {**photos["checks"], **images["checks"]}}
-
-
-def _read_findings(metrics_dir: Path, stage: str) -> dict[str, Any]:
-    path = metrics_dir / f"{stage}.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
-    return read_json(path)

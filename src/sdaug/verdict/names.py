@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.letters import Check, Prepared
 from sdaug.verdict.results import Result, Study
 
 V = TypeVar("V")
@@ -24,16 +25,16 @@ def with_names(inputs: Inputs, *, is_shown: Callable[[str], bool] = lambda _: Tr
         generated=_by_name(inputs.generated, names),
         examples=_by_name(inputs.examples, names),
         closest=_by_name(inputs.closest, names),
-        fidelity=_named_classes(inputs.fidelity, names),
-        filter=_named_classes(inputs.filter, names),
         prepare=_named_counts(inputs.prepare, names),
-        audit={**inputs.audit, "checks": _named_checks(inputs.audit["checks"], names)},
+        audit=replace(inputs.audit, checks=_named_checks(inputs.audit.checks, names)),
+        fidelity=replace(inputs.fidelity, classes=_by_name(inputs.fidelity.classes, names)),
+        filter=replace(inputs.filter, classes=_by_name(inputs.filter.classes, names)),
     )
 
 
 def shown_names(inputs: Inputs) -> dict[str, str]:
     """Names by id; two classes that would read the same keep their ids beside them."""
-    given = (inputs.params.get("prepare") or {}).get("class_names") or {}
+    given = inputs.setting("prepare", "class_names") or {}
     shown = [given.get(label, label) for label in inputs.study.classes]
     return {
         label: name if shown.count(name) == 1 else f"{name} ({label})"
@@ -46,35 +47,29 @@ def _by_name(by_class: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V
     return {names.get(label, label): value for label, value in by_class.items()}
 
 
-def _named_classes(findings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {key: _by_name(value, names) if key == "classes" else value for key, value in findings.items()}
+def _named_counts(prepared: Prepared, names: Mapping[str, str]) -> Prepared:
+    """What `prepare` counts by part and class (`train.score_1`), or by class alone."""
+
+    def named(counts: Mapping[str, int]) -> dict[str, int]:
+        parted = ((*key.rpartition("."), count) for key, count in counts.items())
+        return {part + dot + names.get(label, label): count for part, dot, label, count in parted}
+
+    lines = (line.partition(":") for line in prepared.unread)  # such as `score_1: 3 .txt`
+    return replace(
+        prepared,
+        num_photos=named(prepared.num_photos),
+        duplicates=named(prepared.duplicates),
+        broken_of_class=named(prepared.broken_of_class),
+        unread=[names.get(label, label) + colon + rest for label, colon, rest in lines],
+    )
 
 
-def _named_counts(prepared: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The report of `prepare`, which counts by part and class (`train.score_1`), or by class alone."""
-
-    def of_class(key: str) -> str:
-        part, dot, label = key.rpartition(".")
-        return part + dot + names.get(label, label)
-
-    def named(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {of_class(key): count for key, count in value.items()}
-        return value
-
-    found = {of_class(key) if "." in key else key: named(value) for key, value in prepared.items()}
-    if "unread" in found:  # lines such as `score_1: 3 .txt`
-        parted = (line.partition(":") for line in found["unread"])
-        found["unread"] = [names.get(label, label) + colon + rest for label, colon, rest in parted]
-    return found
-
-
-def _named_checks(checks: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _named_checks(checks: Mapping[str, Check], names: Mapping[str, str]) -> Mapping[str, Check]:
     dropped = "dropped_copies"
     if dropped not in checks:
-        return dict(checks)
-    compared = OF_CLASS.sub(lambda found: found[1] + names.get(found[2], found[2]), checks[dropped]["compared"])
-    return {**checks, dropped: {**checks[dropped], "compared": compared}}
+        return checks
+    compared = OF_CLASS.sub(lambda found: found[1] + names.get(found[2], found[2]), checks[dropped].compared)
+    return {**checks, dropped: replace(checks[dropped], compared=compared)}
 
 
 def _named_study(study: Study, names: Mapping[str, str]) -> Study:

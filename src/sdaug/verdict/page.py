@@ -1,4 +1,4 @@
-"""The report as plain text, Markdown and one HTML page."""
+"""The verdict as one HTML page, with the pictures and photos that it shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 
 from sdaug.common.params import Protocol
-from sdaug.verdict.checklist import Item
+from sdaug.common.tracking import flatten
 from sdaug.verdict.closest import Pair
-from sdaug.verdict.mistakes import Mistakes
-from sdaug.verdict.results import Study
-from sdaug.verdict.sentences import Finding
-from sdaug.verdict.tables import Table
-from sdaug.verdict.thumbnails import Gallery
+from sdaug.verdict.decide import Verdict
+from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.thumbnails import Gallery, build_galleries, thumbnail
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -29,28 +28,20 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the page shows.
+    """What the page shows: the verdict, and what is for the eye alone.
 
-    `pictures` are looked up by file name. `photos` are the thumbnails of `mistakes` by id; `closest` and `audit` are
-    left out if they are empty, and so is `exchange`, what a generated image is worth. `settings` is params.yaml,
-    `metrics` the figures of earlier stages by name.
+    `pictures` are looked up by file name. `photos` are the thumbnails of mistakes by id; `closest` is left out if it is
+    empty. `settings` is params.yaml, `metrics` the figures of earlier stages by name.
     """
 
-    study: Study
-    findings: Sequence[Finding]
-    limits: Sequence[str]
+    verdict: Verdict
     protocol: str
     pictures: Mapping[str, Picture]
     galleries: Sequence[Gallery]
-    tables: Sequence[Table]
-    mistakes: Mistakes
     photos: Mapping[str, str]
     closest: Mapping[str, Sequence[Pair]]
     settings: str
     metrics: Mapping[str, Any]
-    checklist: Sequence[Item]
-    audit: Sequence[Table] = ()
-    exchange: str = ""
 
     @property
     def sections(self) -> dict[str, str]:
@@ -65,11 +56,29 @@ class Page:
             "curves": "Training curves",
             "closest": "Closest pairs" if self.closest else "",
             "mistakes": "Mistakes",
-            "audit": "Audit" if self.audit else "",
+            "audit": "Audit",
             "settings": "Settings",
             "checklist": "Checklist",
         }
         return {name: title for name, title in titles.items() if title}
+
+
+def build_page(verdict: Verdict, inputs: Inputs, pictures: Mapping[str, Picture]) -> Page:
+    """The page of a verdict; the inputs have the names of classes that readers see.
+
+    Raises:
+        FileNotFoundError: a photo is missing.
+    """
+    return Page(
+        verdict=verdict,
+        protocol=describe_protocol(inputs.split.protocol),
+        pictures=pictures,
+        galleries=build_galleries(inputs.training, inputs.generated),
+        photos=_thumbnails(inputs.photo_files, verdict.mistakes.ids),
+        closest=inputs.closest,
+        settings=yaml.safe_dump(inputs.params, sort_keys=False, allow_unicode=True),
+        metrics=flatten({"prepare": inputs.prepare.as_json(), "vae": inputs.fidelity.as_json()["vae"]}),
+    )
 
 
 def describe_protocol(protocol: Protocol) -> str:
@@ -85,43 +94,6 @@ def describe_protocol(protocol: Protocol) -> str:
     )
 
 
-def render_text(table: Table) -> str:
-    """The table as aligned columns for a terminal."""
-    lines = [table.header, *table.rows]
-    widths = [max(len(line[c]) for line in lines) for c in range(len(table.header))]
-
-    def align(line: Sequence[str]) -> str:
-        cells = [
-            cell.ljust(width) if c < table.num_names else cell.rjust(width)
-            for c, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([f"{table.title}. {table.note}", "", *map(align, lines)])
-
-
-def render_markdown(
-    tables: Sequence[Table], *, verdict: Sequence[str], limits: Sequence[str], pooled: Table | None
-) -> str:
-    """The verdict, its limits and all tables in Markdown."""
-    return "\n\n".join([render_verdict(verdict, limits, pooled), *map(_markdown_table, tables)]) + "\n"
-
-
-def render_verdict(verdict: Sequence[str], limits: Sequence[str], pooled: Table | None) -> str:
-    """The verdict, the differences that it rests on if there are any, and its limits in Markdown."""
-    listed = ("\n".join(f"- {sentence}" for sentence in sentences) for sentences in (verdict, limits))
-    parts = ["# Does augmenting with Stable Diffusion help?", next(listed)]
-    if pooled is not None:
-        parts.append(_markdown_table(pooled))
-    return "\n\n".join([*parts, "## What limits the verdict", next(listed)])
-
-
-def _markdown_table(table: Table) -> str:
-    rule = ["---" if c < table.num_names else "---:" for c in range(len(table.header))]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (table.header, rule, *table.rows)]
-    return "\n\n".join([f"## {table.title}", table.note, "\n".join(lines)])
-
-
 def render_page(page: Page) -> str:
     """The report as one HTML page that needs no other file."""
     environment = jinja2.Environment(
@@ -131,4 +103,15 @@ def render_page(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE.name).render(page=page) + "\n"
+    return environment.get_template(TEMPLATE.name).render(page=page, verdict=page.verdict) + "\n"
+
+
+def _thumbnails(photo_files: Mapping[str, Path], ids: set[str]) -> dict[str, str]:
+    """Small versions of these test photos, by id."""
+    found = {}
+    for photo_id in sorted(ids):
+        path = photo_files.get(photo_id)
+        if path is None or not path.is_file():
+            raise FileNotFoundError(f"{path or photo_id}: missing; run `dvc repro prepare`")
+        found[photo_id] = thumbnail(path)
+    return found

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sdaug.verdict.components import LIMIT, Pilot
+from sdaug.verdict.formats import plural
 from sdaug.verdict.plan import Planned, find_cheapest
 from sdaug.verdict.statistics import POWER
-from sdaug.verdict.tables import Table, plural
+from sdaug.verdict.table import Table
 
 CHEAPEST, CHEAPEST_PESSIMISTIC = "cheapest", "cheapest for pessimists"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -288,32 +288,3 @@ def _gains(treated: Sequence[Run], baseline: Sequence[Run], metric: str) -> Floa
     return np.stack(
         [after.correct(metric) - before.correct(metric) for after, before in zip(treated, baseline, strict=True)]
     )
-
-
-def summarize(study: Study) -> dict[str, Any]:
-    """The tracked metrics, to four decimals: mean scores over seeds by model and data set, and differences of arms.
-
-    Scores that were not measured (validation scores without a validation fold) are left out.
-    """
-    measured = [m for m in METRICS if not any(math.isnan(result.scores[m]) for result in study.results.values())]
-    means = {
-        metric: {
-            model: {dataset: round(study.results[model, dataset].scores[metric], 4) for dataset in study.datasets}
-            for model in study.models
-        }
-        for metric in measured
-    }
-    differences: dict[str, dict[str, Any]] = {}
-    for contrast in study.contrasts:
-        differences.setdefault(contrast.arm, {})[f"against_{contrast.against}"] = {
-            metric: _summarize_estimate(estimate) for metric, estimate in contrast.mean.items()
-        }
-    return {**means, "difference": differences, "num_test": study.num_test}
-
-
-def _summarize_estimate(estimate: Estimate) -> dict[str, float]:
-    """The value, with its interval and the smallest effect that the study would show, where they are known."""
-    found = {"value": estimate.value}
-    if estimate.is_known:
-        found |= {"low": estimate.low, "high": estimate.high, "detectable": estimate.detectable}
-    return {key: round(value, 4) for key, value in found.items()}

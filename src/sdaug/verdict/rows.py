@@ -1,4 +1,4 @@
-"""The report's numbers as rows of CSV files."""
+"""All numbers of the results as rows of CSV files, for programs; result_tables.py has them for readers."""
 
 import math
 from typing import Any

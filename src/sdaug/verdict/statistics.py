@@ -57,6 +57,10 @@ class Estimate:
         return not math.isnan(self.standard_error)
 
     @property
+    def interval(self) -> Interval | None:
+        return Interval(self.low, self.high) if self.is_known else None
+
+    @property
     def low(self) -> float:
         return self.value - self._half_width
 

@@ -1,16 +1,18 @@
-"""The report's tables of results."""
+"""Tables of the study's results; rows.py has the same numbers for programs, stage_tables.py what other stages found."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sdaug.classify.params import PRIOR_CORRECTED
-from sdaug.verdict.published import ROWS, find_published
-from sdaug.verdict.results import BASELINE, ESTIMATED, Contrast, Result, Study
+from sdaug.verdict.formats import number, p_value, percent, percent_within, signed
+from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.published import ROWS, find_published, shows_slides
+from sdaug.verdict.results import BASELINE, ESTIMATED, PRIMARY, Contrast, Result, Study
 from sdaug.verdict.runs import AT_PRIOR, FURTHER_METRICS, TEST_METRICS, VALIDATION_METRICS
-from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS, Estimate
+from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS
+from sdaug.verdict.table import Table
 
 CORRECTION_NOTE = (
     f"{PRIOR_CORRECTED} is not trained: the runs of {BASELINE}, their probabilities divided by how common each class "
@@ -18,38 +20,19 @@ CORRECTION_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of formatted cells; the first `num_names` columns are names, the others numbers."""
-
-    title: str
-    note: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_names: int = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Images per class: training photos, generated images (of one draw) and test photos."""
-
-    photos: Mapping[str, int]
-    generated: Mapping[str, int]
-    test: Mapping[str, int]
-
-
-def build_tables(study: Study, counts: Counts, siblings: Mapping[str, float] | None, *, is_slides: bool) -> list[Table]:
+def result_tables(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[Table]:
     """All tables of results, the comparison first; `siblings` are the scores of the baseline without pixels.
 
     The slides' accuracies are shown beside those of their own photos only.
     """
+    study = inputs.study
     tables = [comparison_table(study, siblings)]
     if study.contrasts:
         tables.append(difference_table(study))
     tables += [recall_table(study), further_table(study), exposure_table(study)]
-    if is_slides:
+    if shows_slides(inputs.params):
         tables.append(published_table(study))
-    return [*tables, counts_table(counts)]
+    return [*tables, counts_table(inputs)]
 
 
 def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Table:
@@ -60,7 +43,7 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
 
     def cells(result: Result) -> tuple[str, ...]:
         scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
-        scores += [_with_interval(result.scores[metric], result.estimates.get(metric)) for metric in TEST_METRICS]
+        scores += [_score(result, metric) for metric in TEST_METRICS]
         return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
 
     rows = [cells(result) for result in study.results.values()]
@@ -81,6 +64,11 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
         ),
         rows=tuple(rows),
     )  # fmt: skip
+
+
+def _score(result: Result, metric: str) -> str:
+    estimate = result.estimates.get(metric)
+    return percent_within(result.scores[metric], estimate.interval if estimate else None)
 
 
 def _mean_cells(study: Study, dataset: str) -> tuple[str, ...]:
@@ -126,13 +114,30 @@ def _validation_gain(study: Study, contrast: Contrast, models: Sequence[str]) ->
     return "" if math.isnan(gain) else f"{100 * gain:+z.1f}"
 
 
+def pooled_table(study: Study) -> Table:
+    """A row for each pair of arms: the mean difference over the pooled models, by metric."""
+
+    def cells(contrast: Contrast) -> tuple[str, ...]:
+        primary = contrast.mean[PRIMARY]
+        detectable = f"{100 * primary.detectable:.1f}" if primary.is_known else ""
+        return f"{contrast.arm} - {contrast.against}", *(signed(contrast.mean[m]) for m in ESTIMATED), detectable
+
+    return Table(
+        title="Mean differences between arms",
+        note=f"Points on the test set, over the models {', '.join(study.pooled)}; in brackets the {CONFIDENCE:.0%} "
+        "confidence interval, where it is known. Detectable: a true effect on balanced accuracy of this size would be "
+        "found by four of five such studies.",
+        header=("arms", "balanced accuracy", "accuracy", "accuracy at test prior", "detectable"),
+        rows=tuple(map(cells, study.answers)),
+        num_names=1,
+    )
+
+
 def recall_table(study: Study) -> Table:
     """Recall of every class, with Jeffreys' intervals where there are enough runs."""
 
     def cell(result: Result, label: str) -> str:
-        interval = result.recall_intervals[label]
-        span = f" ({percent(interval.low)}-{percent(interval.high)})" if interval else ""
-        return percent(result.recall[label]) + span
+        return percent_within(result.recall[label], result.recall_intervals[label])
 
     return Table(
         title="Recall per class on the test set",
@@ -156,8 +161,8 @@ def further_table(study: Study) -> Table:
             result.model,
             result.dataset,
             percent(result.scores[AT_PRIOR]),
-            _number(kappa),
-            _number(error),
+            number(kappa),
+            number(error),
             *fractions,
         )
 
@@ -223,52 +228,19 @@ def published_table(study: Study) -> Table:
     )
 
 
-def counts_table(counts: Counts) -> Table:
+def counts_table(inputs: Inputs) -> Table:
     """Photos and generated images per class."""
+    num_test, photos = inputs.study.num_test, inputs.training
 
     def cells(label: str) -> tuple[str, ...]:
-        photos, generated = counts.photos[label], counts.generated.get(label, 0)
-        return label, *map(str, (photos, generated, photos + generated, counts.test[label]))
+        num_photos, num_generated = len(photos[label]), len(inputs.generated.get(label, ()))
+        return label, *map(str, (num_photos, num_generated, num_photos + num_generated, num_test[label]))
 
     return Table(
         title="Images per class",
         note="Training photos that generators and classifiers may learn from, and the images that one draw of the "
         "generators adds.",
         header=("class", "training photos", "generated", "total", "test photos"),
-        rows=tuple(cells(label) for label in counts.photos),
+        rows=tuple(map(cells, photos)),
         num_names=1,
     )
-
-
-def percent(fraction: float) -> str:
-    """A fraction in percent, blank if it is not known."""
-    return "" if math.isnan(fraction) else f"{100 * fraction:.1f}"
-
-
-def signed(estimate: Estimate) -> str:
-    """A difference in points, with its interval if that is known."""
-    value = f"{100 * estimate.value:+z.1f}"
-    if not estimate.is_known:
-        return value
-    return f"{value} ({100 * estimate.low:+z.1f} to {100 * estimate.high:+z.1f})"
-
-
-def p_value(value: float) -> str:
-    """A p value, which is never zero."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _with_interval(value: float, estimate: Estimate | None) -> str:
-    if estimate is None or not estimate.is_known:
-        return percent(value)
-    # A t interval of a share can reach over its ends.
-    return f"{percent(value)} ({percent(max(0.0, estimate.low))}-{percent(min(1.0, estimate.high))})"
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
