@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from sdaug.common.files import read_json
-from sdaug.common.sections import convert
+from sdaug.common.sections import Checked, convert
 from sdaug.verdict.statistics import Interval
 
 Severity = Literal["ok", "warning", "leak"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class Letter(Checked):
     """What one stage wrote."""
 
     stage: ClassVar[str]
@@ -88,7 +88,7 @@ class Prepared(Letter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Checked):
     """One check of an audit: what it compared, the images that it found, and a line on each finding."""
 
     compared: str
@@ -99,7 +99,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doubts:
+class Doubts(Checked):
     """Labels that the audit doubts; the last three only where the wrong ones are known, as on the phantom."""
 
     compared: str
@@ -145,7 +145,7 @@ class ImageAudit(Letter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeFigures:
+class JudgeFigures(Checked):
     """A figure for each kind of images, `soft` for photos as the VAE returns them; None where no judge can tell."""
 
     photos: float | None
@@ -155,7 +155,7 @@ class JudgeFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judged(Checked):
     """The share of images that judges take for their class, and the mean probability of it; the share of each draw."""
 
     share: JudgeFigures
@@ -164,7 +164,7 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distance:
+class Distance(Checked):
     """How far images are from photos; None where either are too few to tell."""
 
     num_images: int
@@ -186,7 +186,7 @@ class Distance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distances:
+class Distances(Checked):
     """The distance of each kind of images; `sharp` are the photos themselves, all others are soft as by the VAE."""
 
     photos: Distance
@@ -196,7 +196,7 @@ class Distances:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CopyShares:
+class CopyShares(Checked):
     """The shares that count as copies: of photos, of planted copies and of generated images; None of no images."""
 
     photos: float | None
@@ -205,7 +205,7 @@ class CopyShares:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copies:
+class Copies(Checked):
     """The shares of copies, and the ratio of distances of the most suspect image."""
 
     share: CopyShares
@@ -213,7 +213,7 @@ class Copies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
+class Likeness(Checked):
     """What `fidelity` measured of one class."""
 
     num_photos: int
@@ -224,7 +224,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vae:
+class Vae(Checked):
     """What the VAE loses; the accuracies are None where no photos can be held out."""
 
     squared_error: float
@@ -233,7 +233,7 @@ class Vae:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CopyDetection:
+class CopyDetection(Checked):
     """The ratio below which an image counts as a copy, and the share of planted copies found, by how they were made."""
 
     threshold: float
@@ -252,7 +252,7 @@ class Fidelity(Letter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quartiles:
+class Quartiles(Checked):
     """Of the probability that a generated image has for its class."""
 
     quarter: float
@@ -261,7 +261,7 @@ class Quartiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filtered:
+class Filtered(Checked):
     """What the judge of `filter` says of one class's images."""
 
     num_images: int
