@@ -98,7 +98,7 @@ def measure_power(known: Known, design: Design, num_studies: int, *, seed: int =
 def plan_from_pilots(num_studies: int, *, seed: int = 0) -> dict[str, dict[str, float]]:
     """The same for studies of the second kind, by number of draws."""
     stream = np.random.default_rng(seed)
-    pilots = [measure_pilot(*simulate_varied(LARGE, stream)) for _ in range(NUM_PILOTS)]
+    pilots = [measure_pilot(*simulate_varied(LARGE, stream)[:4]) for _ in range(NUM_PILOTS)]
     results = {}
     for num_seeds in SEEDS:
         design = Design(num_draws=num_seeds, num_seeds=num_seeds)

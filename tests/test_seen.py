@@ -55,7 +55,7 @@ def test_photos_of_another_study_are_not_called_photos_of_this_one(folder: Path)
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", r"seen.json: counts: missing; allowed keys: counts, num_adapted, summary"), ("[]", "holds a list")],
+    [("{}", r"seen.json: summary: missing; allowed keys: counts, num_adapted, summary"), ("[]", "holds a list")],
 )
 def test_seen_file_that_cannot_be_read_is_refused_before_anything_is_loaded(
     tmp_path: Path, text: str, message: str
