@@ -187,7 +187,7 @@ def inputs_of(study: Study, **changes: Any) -> Inputs:
         params={"classifiers": {model: {} for model in study.models}},
         split=SplitParams(protocol="clean", fold=0, validation_fraction=0.2, seed=0),
         selection="loss",
-        arms={name: {"images": {}, "training": {}} for name in study.datasets},
+        arms=dict.fromkeys(study.datasets, read_params(PARAMS)["arm"]),
         study=study,
         photos=[Photo(id="fold0", label=study.classes[0], group="fold0", split="train", fold=0, sha256="")],
         test_set="01234567",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
-from studies import PREPARED, inputs_of
+from studies import PARAMS, PREPARED, inputs_of
 from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
+from sdaug.common.sections import read_params
 from sdaug.verdict import findings
 from sdaug.verdict.findings import find_effect, find_findings
 from sdaug.verdict.limits import find_limits
@@ -69,12 +70,12 @@ def test_effect_that_is_ruled_out_could_have_been_detected(tmp_path: Path, error
     [{"synthetic_weight": 0.25}, {"synthetic_share": 0.2}, {"pretrain_steps": 70}, {"soften": 0.5}, {"loss": "focal"}],
 )
 def test_arm_that_trains_in_another_way_is_a_limit(tmp_path: Path, training: dict[str, Any]) -> None:
-    plain = {"flip_horizontal": True}
-    arms = {name: {"images": {}, "training": plain} for name in ("original", "remedy")}
-    arms["remedy"]["training"] = plain | training
+    arm = read_params(PARAMS)["arm"]
+    arms = {"original": arm, "remedy": {**arm, "training": arm["training"] | training}}
     limits = find_limits(inputs_of(three_seeds(tmp_path, 0.0), arms=arms), None)
     ((key, value),) = training.items()
-    said = f"remedy differs from original in training, too: {key} {value} instead of plain."
+    plain = "none" if arm["training"][key] is None else arm["training"][key]
+    said = f"remedy differs from original in training, too: {key} {value} instead of {plain}."
     assert any(limit.startswith(said) for limit in limits)
     (split, *_) = limits
     assert split.startswith("All results come from one split") and "the intervals do not include that" in split
