@@ -82,7 +82,7 @@ def test_wide_letters_count_as_two() -> None:
 @pytest.fixture
 def named_study(own_study_dir: Path) -> Path:
     params = yaml.safe_load((own_study_dir / "params.yaml").read_text())
-    params["prepare"] = {"class_names": {"score_1": NAME}}
+    params["prepare"] |= {"class_names": {"score_1": NAME}}
     (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))  # the order of arms
     return own_study_dir
 
