@@ -71,7 +71,8 @@ class Varied:
         draws = f"of draws {100 * self.draw_luck:g}" if self.has_draws else "no draws"
         tails = ", heavy tails" if self.has_heavy_tails else ""
         rare = ", ten photos of the rarest class" if self.num_test == RARE else ""
-        return f"varied: {_describe(self)}, {draws}{tails}{rare}"
+        folds = f"four folds, of training photos {100 * self.fold_luck:g}" if self.fold_luck is not None else ""
+        return f"varied: {_describe(self)}, {draws}{tails}{rare}{', ' if folds else ''}{folds}"
 
 
 def _describe(design: Design | Varied) -> str:
@@ -101,6 +102,7 @@ DESIGNS: tuple[Design | Varied, ...] = (
     Varied(fold_luck=0.0),
     Varied(fold_luck=0.02),
     Varied(fold_luck=0.04),
+    Varied(fold_luck=0.08),
     Varied(fold_luck=0.04, effect=0.06),
     Varied(fold_luck=0.04, num_test=RARE),
 )
