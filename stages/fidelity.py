@@ -9,7 +9,7 @@ from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import read_manifest, training_photos
-from sdaug.common.params import SplitParams
+from sdaug.common.params import SplitParams, concept_dirs
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import by_variant, read_synthetic
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True, help="CSV file for images nearest to a training photo")
     parser.add_argument("--steps", type=Path, required=True, help="folder for examples of each step to an image")
@@ -50,8 +50,9 @@ def main() -> None:
     yardsticks = Yardsticks(training, held_out, pipeline.vae, classes, params)
 
     # The base draws with the same prompts, seeds and starts, so only the fine-tuning differs.
+    folders = concept_dirs(args.synthetic, args.params)
     by_class, pairs = {}, []
-    for folder in args.synthetic:
+    for folder in folders:
         for name, images in by_variant(read_synthetic(folder)).items():
             before = redraw(pipeline, images[: params.num_images], args.prepared, title=f"{name}, base")
             after = read_pngs([folder / image.file_name for image in images])
@@ -63,7 +64,7 @@ def main() -> None:
     # For the examples it draws what it knows, the class, from the same noise.
     class_prompt, examples = read_section(args.params, "class_images.prompt", str), []
     with fresh_dir(args.steps) as steps_dir:
-        for folder in args.synthetic:
+        for folder in folders:
             shown = choose_images(read_synthetic(folder), class_prompt)
             label = shown[0].label
             drawn = redraw(pipeline, shown, args.prepared, title=f"{label}, examples")

@@ -9,7 +9,7 @@ from sdaug.common.device import prepare_device
 from sdaug.common.files import read_json, write_csv, write_json, write_text
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import label_indices, read_manifest, read_photos, training_photos
-from sdaug.common.params import SplitParams
+from sdaug.common.params import SplitParams, concept_dirs
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import by_variant, read_synthetic
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--uses", type=Path, required=True, help="JSON file that says whether an arm needs this stage")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--out", type=Path, required=True, help="CSV file with a row per image")
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
 
     # Its opinion of all images.
     rows, summaries = [], {}
-    for folder in args.synthetic:
+    for folder in concept_dirs(args.synthetic, args.params):
         for name, images in by_variant(read_synthetic(folder)).items():
             pixels = read_pngs([folder / image.file_name for image in images])
             opinions = opinion_rows(images, judge.probabilities(pixels), classes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdaug.common.manifest import Photo, read_manifest, training_photos
-from sdaug.common.params import SplitParams, read_arm
+from sdaug.common.params import SplitParams, concept_dirs, read_arm
 from sdaug.common.sections import Checked, read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--reconstructed", type=Path, required=True, help="photos as the base's VAE returns them")
-    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--filter", type=Path, required=True, help="CSV file with the filter's opinion of each image")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -44,7 +44,8 @@ def main() -> None:
     arm = read_arm(args.params, args.dataset, "images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
-    generated = [example for folder in args.synthetic for example in read_examples(folder, arm.variant)]
+    folders = concept_dirs(args.synthetic, args.params)
+    generated = [example for folder in folders for example in read_examples(folder, arm.variant)]
     if arm.keep_share < 1:
         opinions = {opinion.id: opinion.probability for opinion in read_table(args.filter, Opinion)}
         generated = keep_best(generated, opinions, arm.keep_share)

@@ -222,6 +222,7 @@ def write_study(root: Path) -> None:
         "arm": read_params(PARAMS)["arm"],
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
+        "concepts": {label: {"instance_prompt": f"a {label}"} for label in MISSING},
         "cross_validate": {"folds": []},
         "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
         "prepare": {"num_folds": 4},
@@ -245,8 +246,7 @@ def write_pairs(root: Path, **changes: str) -> None:
 
 def report(root: Path, *options: str, out: str = "report") -> str:
     """Run the stage in the study's folder; return what it printed."""
-    folders = [f"synthetic/{label}" for label in MISSING]
-    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders]
+    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", "synthetic"]
     inputs += ["--steps", "steps", "--metrics", "metrics"]
     outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
     printed = io.StringIO()

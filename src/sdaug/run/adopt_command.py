@@ -11,13 +11,10 @@ from sdaug.check.study import check_study
 from sdaug.photos.layout import LabelTable, Layout
 from sdaug.photos.prepare import suggest_seed
 from sdaug.run.adopt import (
-    GRAPH,
     PARAMS,
     PHANTOM_DIR,
     RARE_BELOW,
-    TEATS,
     TEATS_DIR,
-    adopted_graph,
     adopted_params,
     default_group_pattern,
     keep_out_of_git,
@@ -26,6 +23,7 @@ from sdaug.run.adopt import (
     unpacked,
     write_adopted,
 )
+from sdaug.run.graph import GRAPH, TEATS, adopted_graph
 from sdaug.run.survey import Survey, describe_groups, describe_survey, refuse_masks, survey_folder
 from sdaug.run.words import clean_subject, find_mirrored, prompts_of
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
-from sdaug.common.params import SplitParams, read_arms, read_seeds
+from sdaug.common.params import SplitParams, concept_dirs, read_arms, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
@@ -22,11 +22,11 @@ ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with no
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files and folders that the report is made from; `synthetic` has a folder per class."""
+    """The files and folders that the report is made from; `synthetic` has a folder per concept."""
 
     params: Path
     prepared: Path
-    synthetic: list[Path]
+    synthetic: Path
     steps: Path
     metrics: Path
     closest_pairs: Path | None
@@ -86,7 +86,7 @@ def read_inputs(sources: Sources) -> Inputs:
         ValueError: what the stages wrote does not belong together.
     """
     classes = read_section(sources.params, "classes", list[str])
-    synthetic = _list_generated(sources.synthetic, classes)
+    synthetic = _list_generated(concept_dirs(sources.synthetic, sources.params), classes)
     files = {image.id: path for image, path in synthetic}
     photos = read_manifest(sources.prepared)
     photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
