@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
-from sdaug.common.files import read_json, write_csv, write_json, write_text
+from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import label_indices, read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams, concept_dirs
@@ -17,24 +17,16 @@ from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.filter.opinions import Filter, TrainingPhotos, opinion_rows, summarize
 
-NOBODY_ASKS = "id,probability\n"  # a table without rows: no arm keeps a share of the images
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--uses", type=Path, required=True, help="JSON file that says whether an arm needs this stage")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--out", type=Path, required=True, help="CSV file with a row per image")
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
-
-    if not read_json(args.uses)["filter"]:
-        write_text(args.out, NOBODY_ASKS)
-        write_json(args.metrics, {"classes": {}})
-        return
 
     # A judge of the photos that generators may see. One thread, so that its digits are the same on every machine.
     classes = read_section(args.params, "classes", list[str])

@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--reconstructed", type=Path, required=True, help="photos as the base's VAE returns them")
+    parser.add_argument("--reconstructed", type=Path, required=True, help="of photos, if the arm has them")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
-    parser.add_argument("--filter", type=Path, required=True, help="CSV file with the filter's opinion of each image")
+    parser.add_argument("--filter", type=Path, required=True, help="CSV file of opinions, if the arm keeps a share")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 

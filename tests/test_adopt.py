@@ -12,9 +12,10 @@ from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
 from sdaug.check.batches import require_batches
+from sdaug.check.graph import require_stages
 from sdaug.check.study import check_study
 from sdaug.run import cli
-from sdaug.run.graph import adopted_graph
+from sdaug.run.graph import PARAMS, adopted_graph
 
 ROOT = Path(__file__).parents[1]
 
@@ -166,6 +167,30 @@ def test_adopt_overwrites_no_change_that_is_not_in_git(checkout: Path, tmp_path:
 def test_the_graph_of_the_default_study_is_left_as_it_is_by_its_own_classes() -> None:
     graph = adopted_graph(ROOT / "dvc.yaml", ["score_1", "score_3", "score_4"], is_phantom=True, is_teats=False)
     assert yaml.safe_load(graph) == yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+def test_an_arm_brings_its_stages_and_takes_them_along(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (checkout / "dvc.yaml").read_text()
+    shutil.copy(checkout / "presets" / "arms.yaml", checkout / "params.yaml")
+    cli.main(["stages"])
+    stages = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    names = list(stages)
+    assert names.index("synthesize") < names.index("filter") < names.index("split") == names.index("reconstruct") + 1
+    assert {"data/filter.csv", "data/reconstructed"} <= set(stages["split"]["deps"])
+    assert "metrics/filter.json" in stages["report"]["deps"]
+    require_stages(check_study(read_params(checkout), PARAMS), PARAMS, checkout / "dvc.yaml")
+    assert "with filter and reconstruct" in capsys.readouterr().out
+    shutil.copy(ROOT / "params.yaml", checkout / "params.yaml")
+    cli.main(["stages"])
+    assert (checkout / "dvc.yaml").read_text() == before
+
+
+def test_a_stage_can_be_had_before_an_arm_uses_it(checkout: Path) -> None:
+    cli.main(["stages", "filter"])
+    stages = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    assert "filter" in stages and "reconstruct" not in stages
+    with pytest.raises(SystemExit, match=r"stages: nothing: no such stage; choose from filter, reconstruct"):
+        cli.main(["stages", "nothing"])
 
 
 def test_an_arm_of_one_number_gives_the_largest_class_a_generator(checkout: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from contextlib import chdir
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+from sdaug.run.graph import FURTHER, GRAPH, adopted_graph
 from sdaug.run.imports import imports_of, reached_files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sdaug"
-STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+with chdir(ROOT):  # the stages of the default study, and those that only some arms use
+    GRAPH_TEXT = adopted_graph(GRAPH, list(PARAMS["concepts"]), is_phantom=True, is_teats=False, further=FURTHER)
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load(GRAPH_TEXT)["stages"]
 
 
 def resolve(text: str, item: dict[str, str]) -> str:

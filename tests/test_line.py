@@ -129,8 +129,6 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
         "metrics/check.json",
         "--sizes",
         "metrics/sizes.json",
-        "--uses",
-        "metrics/uses.json",
         ok=False,
     )
     run(study, "git", "restore", "params.yaml")

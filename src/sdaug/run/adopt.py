@@ -16,11 +16,10 @@ from sdaug.common.params import Arm, merge_arm
 from sdaug.photos.archives import archive_stem, is_archive, unpack_photos
 from sdaug.photos.folders import only_folder
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
-from sdaug.run.graph import GRAPH, fill_list, yaml_text
+from sdaug.run.graph import GRAPH, PARAMS, fill_list, yaml_text
 from sdaug.run.survey import Survey
 from sdaug.run.words import photo_of, token_of
 
-PARAMS = Path("params.yaml")
 PHANTOM_DIR, TEATS_DIR, RAW_DIR = Path("data/phantom"), Path("data/teats"), Path("data/raw")
 IGNORED = Path(".gitignore")
 RARE_BELOW = 0.8  # a class with fewer photos than this share of the largest is rare

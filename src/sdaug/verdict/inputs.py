@@ -91,11 +91,13 @@ def read_inputs(sources: Sources) -> Inputs:
     photos = read_manifest(sources.prepared)
     photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
     pairs = sources.closest_pairs
+    arms = read_arms(sources.params)
+    is_filtered = any(arm["images"]["keep_share"] < 1 for arm in arms.values())
     return Inputs(
         params=without_folders(read_params(sources.params)),
         split=read_section(sources.params, "split", SplitParams),
         selection=read_section(sources.params, "train.selection", str),
-        arms=read_arms(sources.params),
+        arms=arms,
         study=read_results(sources.params, sources.metrics, classes),
         photos=photos,
         test_set=name_test_set(photos),
@@ -108,7 +110,7 @@ def read_inputs(sources: Sources) -> Inputs:
         audit=Audit.read(sources.metrics),
         audit_images=ImageAudit.read(sources.metrics),
         fidelity=Fidelity.read(sources.metrics),
-        filter=Filter.read(sources.metrics),
+        filter=Filter.read(sources.metrics) if is_filtered else Filter(classes={}),
     )
 
 
