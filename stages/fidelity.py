@@ -46,7 +46,9 @@ def main() -> None:
     held_out = read_part(args.prepared, [photo for photo in photos if photo.id not in seen_ids], classes, pipeline.vae)
 
     # The VAE is measured on the photos that the base may have seen.
-    vae = measure_vae(training.pixels, training.decoded, training.labels, training.groups, classes, seed=params.seed)
+    vae = measure_vae(
+        training.pixels, training.reconstructed, training.labels, training.groups, classes, seed=params.seed
+    )
     yardsticks = Yardsticks(training, held_out, pipeline.vae, classes, params)
 
     # The base draws with the same prompts, seeds and starts, so only the fine-tuning differs.

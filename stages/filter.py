@@ -33,7 +33,7 @@ def main() -> None:
     seen = training_photos(read_manifest(args.prepared), read_section(args.params, "split", SplitParams))
     vae = load_pipeline(args.base, prepare_device(num_threads=1)).vae
     pixels = read_photos(args.prepared, seen)
-    photos = TrainingPhotos(pixels=pixels, decoded=reconstruct(vae, pixels), labels=label_indices(seen, classes))
+    photos = TrainingPhotos(pixels=pixels, reconstructed=reconstruct(vae, pixels), labels=label_indices(seen, classes))
     judge = Filter(photos, classes)
 
     # Its opinion of all images.

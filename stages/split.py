@@ -16,7 +16,7 @@ from sdaug.common.tables import read_table
 from sdaug.datasets.arms import Example, compose_arm, count_missing, keep_best, synthetic_examples
 from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
-from sdaug.datasets.twins import find_twins
+from sdaug.datasets.reconstructed import find_reconstructed
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photos import write_further
 
@@ -54,8 +54,8 @@ def main() -> None:
         further = draw_oracle(args.params, photos, arm, split, Path(scratch)) if arm.oracle else []
         images_dir = args.prepared / "images"
         examples = compose_arm(photos, generated, further, images_dir=images_dir, arm=arm, split=split)
-        twins = find_twins(examples, args.reconstructed) if arm.reconstructed else []
-        pack_examples([*examples, *twins], photos, args.out)
+        reconstructed = find_reconstructed(examples, args.reconstructed) if arm.reconstructed else []
+        pack_examples([*examples, *reconstructed], photos, args.out)
 
 
 def read_examples(folder: Path, variant: str) -> list[Example]:

@@ -165,7 +165,7 @@ def distance(value: float | None) -> Distance:
 
 def fidelity() -> Fidelity:
     """Of two classes: too few photos to tell how far apart they lie."""
-    kinds = JudgeFigures(photos=0.875, soft=0.75, before=0.125, after=0.625)
+    kinds = JudgeFigures(photos=0.875, reconstructed=0.75, before=0.125, after=0.625)
     few, many = distance(None), distance(0.5)
     found = Likeness(
         num_photos=9,

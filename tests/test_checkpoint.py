@@ -74,7 +74,7 @@ MIXED = replace(
     photos_alone(np.concatenate([IMAGES, 255 - IMAGES]), np.tile(LABELS, 2)),
     is_synthetic=np.repeat([False, True], len(LABELS)),
 )
-SOFT = replace(photos_alone(IMAGES, LABELS), twins=255 - IMAGES, twin_rows=np.arange(len(LABELS)))
+SOFT = replace(photos_alone(IMAGES, LABELS), reconstructed=255 - IMAGES, reconstructed_rows=np.arange(len(LABELS)))
 ARMS: dict[str, tuple[ArmTraining, TrainingSet]] = {
     "plain": (arm_training(), photos_alone(IMAGES, LABELS)),
     "everything": (EVERYTHING, photos_alone(IMAGES, LABELS)),

@@ -40,7 +40,7 @@ def drawn(draw: int, seed: int) -> SyntheticImage:
 @pytest.fixture(scope="module")
 def judge() -> Filter:
     pixels = np.concatenate([of_class(0, 20, 0), of_class(1, 8, 1)])
-    return Filter(TrainingPhotos(pixels=pixels, decoded=pixels, labels=np.repeat([0, 1], [20, 8])), CLASSES)
+    return Filter(TrainingPhotos(pixels=pixels, reconstructed=pixels, labels=np.repeat([0, 1], [20, 8])), CLASSES)
 
 
 def test_images_of_their_class_come_first(judge: Filter) -> None:

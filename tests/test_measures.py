@@ -33,7 +33,7 @@ def part(name: str, counts: Sequence[int], seed: int) -> PhotoPart:
         Photo(id=f"{name}{n}", label=CLASSES[k], group=f"{name}{n}", split="train", fold=0, sha256="")
         for n, k in enumerate(labels)
     ]
-    return PhotoPart(photos=listed, pixels=pixels, decoded=pixels, labels=labels)
+    return PhotoPart(photos=listed, pixels=pixels, reconstructed=pixels, labels=labels)
 
 
 def images(number: int, draws: Sequence[int]) -> list[SyntheticImage]:

@@ -45,7 +45,7 @@ class Judges:
     def __init__(
         self,
         sharp: Vectors,
-        soft: Vectors,
+        reconstructed: Vectors,
         labels: Labels,
         groups: Sequence[str],
         classes: Sequence[str],
@@ -65,7 +65,9 @@ class Judges:
             rest = self._folds != fold
             # A judge of sharp photos alone takes the softness of all generated images for a class: one knew 83 % of the
             # photos of score 3, but only 11 % of their reconstructions (git show 6c2e805).
-            self._judges.append(train_judge(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
+            self._judges.append(
+                train_judge(np.concatenate([sharp[rest], reconstructed[rest]]), np.tile(labels[rest], 2))
+            )
 
     def of_images(self, images: Vectors, label: str) -> Verdict:
         """What all judges that know the class say of synthetic images, given by their features `(M, D)`."""

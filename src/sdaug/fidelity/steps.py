@@ -56,7 +56,7 @@ def write_examples(
             "base": f"base_{image.id}.png",
             "synthetic": image.id,
         }
-        save_png(folder / row["reconstructed"], training.decoded[index])
+        save_png(folder / row["reconstructed"], training.reconstructed[index])
         save_png(folder / row["base"], pixels)
         rows.append(row)
     return rows
