@@ -14,7 +14,7 @@ from sdaug.common.files import write_json
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest, read_names, read_photos
 from sdaug.common.params import SplitParams, concept_dirs
-from sdaug.common.record import RECORD, read_record
+from sdaug.common.provenance import RECORD, read_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic

@@ -5,9 +5,9 @@ import _source  # noqa: F401
 import argparse
 from pathlib import Path
 
-from sdaug.check.batches import require_batches
+from sdaug.check.batch_sizes import require_batches
 from sdaug.check.disk import require_space, write_sizes
-from sdaug.check.graph import require_stages
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
 from sdaug.common.device import prepare_device

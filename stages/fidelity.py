@@ -17,8 +17,8 @@ from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.redraw import redraw
 from sdaug.fidelity.measures import Yardsticks, measure_class
 from sdaug.fidelity.params import FidelityParams
-from sdaug.fidelity.photos import read_part
-from sdaug.fidelity.steps import choose_images, write_examples
+from sdaug.fidelity.photo_parts import read_part
+from sdaug.fidelity.step_examples import choose_images, write_examples
 from sdaug.fidelity.vae import measure_vae
 
 

@@ -17,8 +17,8 @@ from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.params import SplitParams
+from sdaug.common.provenance import Seen, write_seen
 from sdaug.common.sections import read_params
-from sdaug.common.seen import Seen, write_seen
 from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import (

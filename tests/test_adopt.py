@@ -11,8 +11,8 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
-from sdaug.check.batches import require_batches
-from sdaug.check.graph import require_stages
+from sdaug.check.batch_sizes import require_batches
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.run import cli
 from sdaug.run.graph import PARAMS, adopted_graph

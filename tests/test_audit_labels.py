@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from sdaug.audit.label_errors import doubt_labels, out_of_fold, score_doubts
 from sdaug.audit.params import AuditParams
-from sdaug.common.copies import write_copies
 from sdaug.common.files import write_csv, write_json, write_text
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
-from sdaug.common.record import write_record
+from sdaug.common.photo_copies import write_copies
+from sdaug.common.provenance import write_record
 from sdaug.common.sections import read_section
 
 ROOT = Path(__file__).parents[1]

@@ -26,8 +26,8 @@ from sdaug.base import adapting
 from sdaug.base.adapting import adapt_base
 from sdaug.common.checkpoint import Checkpoint, State, resumable_dir, work_key
 from sdaug.common.files import fresh_dir
+from sdaug.dreambooth.fine_tuning import train_dreambooth
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training import train_dreambooth
 from sdaug.synthesize import synthesis
 from sdaug.train.examples import TrainingSet, photos_alone
 from sdaug.train.params import ArmTraining, Recipe

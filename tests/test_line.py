@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from torchvision.datasets import ImageFolder
 
 from sdaug.common.manifest import read_manifest
-from sdaug.common.record import read_record
+from sdaug.common.provenance import read_record
 from sdaug.common.tracking import md5_of
 
 pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once

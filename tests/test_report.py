@@ -13,8 +13,8 @@ from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
 from sdaug.common.sections import read_params
-from sdaug.verdict.formats import p_value
 from sdaug.verdict.inputs import without_folders
+from sdaug.verdict.number_formats import p_value
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.published import shows_slides
 from sdaug.verdict.result_tables import comparison_table, result_tables

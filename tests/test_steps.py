@@ -9,7 +9,7 @@ from test_measures import TRAINING, images
 
 from sdaug.common.files import read_csv, write_csv
 from sdaug.common.images import read_png, save_png
-from sdaug.fidelity.steps import NUM_EXAMPLES, choose_images, write_examples
+from sdaug.fidelity.step_examples import NUM_EXAMPLES, choose_images, write_examples
 from sdaug.verdict.steps import TITLES, Example, Layout, draw_steps, read_examples, tile_pixels
 
 LIGHT = 1

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from sdaug.check.graph import require_stages
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.common.params import read_arm, read_arms
 from sdaug.common.sections import read_params

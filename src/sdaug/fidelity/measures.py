@@ -13,10 +13,10 @@ from sdaug.common.seeding import numpy_stream
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.latents import reconstruct
 from sdaug.fidelity.copies import CopyDetector, plant_copies
+from sdaug.fidelity.cross_fitted_judge import Judgement, Judges
 from sdaug.fidelity.distances import distance_measures
-from sdaug.fidelity.judge import Judges, Verdict
 from sdaug.fidelity.params import FidelityParams
-from sdaug.fidelity.photos import PhotoPart
+from sdaug.fidelity.photo_parts import PhotoPart
 
 NUM_PAIRS = 10  # closest pairs of a class that are listed
 NUM_PLANTED = 32  # training photos of a class that are altered and planted as copies
@@ -87,7 +87,7 @@ def measure_class(
     return measures, closest_pairs(yardsticks.detector, features["after"], images, yardsticks.training.photos)
 
 
-def judge_measures(verdicts: Mapping[str, Verdict], draws: Sequence[int]) -> dict[str, Any]:
+def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int]) -> dict[str, Any]:
     """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth.
 
     None where no judge can tell.

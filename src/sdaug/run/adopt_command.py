@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdaug.check.batches import lower_batches, num_training
+from sdaug.check.batch_sizes import lower_batches, num_training
 from sdaug.check.study import check_study
-from sdaug.photos.layout import LabelTable, Layout
+from sdaug.photos.folder_layout import LabelTable, Layout
 from sdaug.photos.prepare import suggest_seed
 from sdaug.run.adopt import (
     PHANTOM_DIR,

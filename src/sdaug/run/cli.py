@@ -20,7 +20,7 @@ from sdaug.run.compare import compare
 from sdaug.run.graph import PARAMS, add_stages
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
-from sdaug.run.plan import add_plan
+from sdaug.run.plan_command import add_plan
 
 if TYPE_CHECKING:  # imports torch
     from sdaug.classify.models import ModelCard

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from sdaug.check.graph import SYNTHETIC
+from sdaug.check.graph_match import SYNTHETIC
 from sdaug.check.study import check_study
 from sdaug.common.files import write_text
 from sdaug.common.sections import read_params

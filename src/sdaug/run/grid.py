@@ -22,7 +22,7 @@ from queue import Queue
 from typing import TypeVar
 
 from sdaug.check.disk import read_sizes, require_space
-from sdaug.check.graph import require_stages
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section

@@ -7,8 +7,8 @@ from typing import Any
 
 from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
 from sdaug.common.params import SplitParams, concept_dirs, read_arms, read_seeds
+from sdaug.common.provenance import SEEN, Seen, read_seen
 from sdaug.common.sections import read_params, read_section
-from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.letters import Audit, Check, Fidelity, Filter, ImageAudit, Prepared

@@ -60,7 +60,7 @@ def train_dreambooth(
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
-    loop = Loop(pipeline, halves, params, seed=seed)
+    loop = FineTuningLoop(pipeline, halves, params, seed=seed)
 
     # Go on from the last checkpoint, if any.
     done, history = 0, list[dict[str, float]]()
@@ -88,7 +88,7 @@ def train_dreambooth(
     return history
 
 
-class Loop:
+class FineTuningLoop:
     """The state of one fine-tuning run: trainable weights, optimizer, moving average, random stream and prompts."""
 
     def __init__(

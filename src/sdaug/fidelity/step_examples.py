@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdaug.common.images import save_png
 from sdaug.common.seeding import numpy_stream
 from sdaug.common.synthetic import SyntheticImage
-from sdaug.fidelity.photos import PhotoPart
+from sdaug.fidelity.photo_parts import PhotoPart
 
 NUM_EXAMPLES = 3  # per class
 
