@@ -181,7 +181,7 @@ def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Pa
     table = Table(title="Decided", note="Once.", header=("a", "b"), rows=(("1", "2"),), num_names=1)
     verdict = replace(
         decided,
-        findings=(finding,),
+        conclusions=(finding,),
         exchange=exchange,
         limits=("Nobody looked.",),
         pooled=table,
@@ -194,7 +194,7 @@ def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Pa
     assert render_text(verdict) == f"Decided. Once.\n\na  b\n1  2\n\n{finding.sentence}\n\n{exchange.sentence}\n"
     assert [form.count("Sound") for form in forms] == [0, 1, 1]
     for form in forms:
-        assert not any(other.effect in form for other in decided.findings) and decided.limits[0] not in form
+        assert not any(other.effect in form for other in decided.conclusions) and decided.limits[0] not in form
 
 
 class Structure(HTMLParser):
