@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sdaug.common.checkpoint import Checkpoint, Progress, State
+from sdaug.common.cpu_speed import flatten
 from sdaug.common.device import announce, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.params import ConceptParams
@@ -24,7 +25,6 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
-from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
 
@@ -106,7 +106,7 @@ class FineTuningLoop:
 
         # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
         weights = adapt(pipeline, params, self._dtype, seed=derive_seed(seed, "adapter"))
-        self._flat = FlatParameter(weights) if device.type == "cpu" else None
+        self._flat = flatten(weights, device)
         self._weights = [self._flat.tensor] if self._flat else weights
 
         # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.
