@@ -7,7 +7,7 @@ from sdaug.common.packed import write_packed
 from sdaug.common.sections import read_section
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import plan_teats
+from sdaug.phantom.udders import plan_teats
 
 ROOT = Path(__file__).parents[1]
 

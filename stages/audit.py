@@ -13,15 +13,15 @@ from sdaug.audit.checks import PhotoEvidence, audit_as_json, check_photos
 from sdaug.audit.findings import leak_message
 from sdaug.audit.label_errors import doubt_labels, doubts_as_json
 from sdaug.audit.params import AuditParams
-from sdaug.common.copies import read_copies
 from sdaug.common.device import prepare_device
 from sdaug.common.files import read_json, write_json
 from sdaug.common.manifest import Photo, label_indices, read_manifest, read_names, read_photos
 from sdaug.common.params import SplitParams
+from sdaug.common.photo_copies import read_copies
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.phantom.params import CLASSES, PhantomParams
-from sdaug.phantom.teats import plan_teats
+from sdaug.phantom.udders import plan_teats
 
 KEY = "flip_horizontal"
 NUM_THREADS = 1  # of the small classifier; fixed, since the last digits depend on it

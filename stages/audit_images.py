@@ -13,8 +13,8 @@ from sdaug.audit.params import AuditParams
 from sdaug.common.files import write_json
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest, read_names, read_photos
-from sdaug.common.params import SplitParams
-from sdaug.common.record import RECORD, read_record
+from sdaug.common.params import SplitParams, concept_dirs
+from sdaug.common.provenance import RECORD, read_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
@@ -41,8 +41,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--names", type=Path, required=True, help="CSV file with the file name of each id")
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--generators", type=Path, nargs="*", default=[], help="a folder per class")
-    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
+    parser.add_argument("--generators", type=Path, required=True, help="folder with the generators of each concept")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--metrics", type=Path, required=True)
     return parser.parse_args()
 
@@ -51,19 +51,21 @@ def read_evidence(args: argparse.Namespace) -> ImageEvidence:
     """Everything that the audit looks at."""
     photos = read_manifest(args.prepared)
     images = read_photos(args.prepared, photos)
-    generated = [(folder, image) for folder in args.synthetic for image in read_synthetic(folder)]
+    folders = concept_dirs(args.synthetic, args.params)
+    generated = [(folder, image) for folder in folders for image in read_synthetic(folder)]
     pixels = [read_png(folder / image.file_name) for folder, image in generated]
     # A class may have several generators, each in a folder of its own.
-    folders = [path.parent for root in args.generators for path in sorted(root.rglob(RECORD))]
-    for root in args.generators:
-        if not any(folder.is_relative_to(root) for folder in folders):
+    roots = concept_dirs(args.generators, args.params)
+    generators = [path.parent for root in roots for path in sorted(root.rglob(RECORD))]
+    for root in roots:
+        if not any(folder.is_relative_to(root) for folder in generators):
             raise FileNotFoundError(f"{root}: no {RECORD}, so nobody knows what it saw; run `dvc repro -f dreambooth`")
     return ImageEvidence(
         photos=photos,
         images=images,
         synthetic_ids=[image.id for _, image in generated],
         synthetic=np.stack(pixels) if pixels else images[:0],
-        records={folder.as_posix(): read_record(folder) for folder in (args.base, *folders)},
+        records={folder.as_posix(): read_record(folder) for folder in (args.base, *generators)},
     )
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from sdaug.base.adapting import LOSS
 from sdaug.base.params import BaseParams
-from sdaug.base.seen import find_seen
 from sdaug.base.source import make_base
 from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
@@ -23,9 +22,8 @@ from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
-from sdaug.common.record import RECORD, SeenPhoto, read_record, write_record
+from sdaug.common.provenance import RECORD, SEEN, SeenPhoto, find_seen, read_record, write_record, write_seen
 from sdaug.common.sections import read_section
-from sdaug.common.seen import SEEN, write_seen
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.diffusion.latents import reconstruct

@@ -5,8 +5,9 @@ import _source  # noqa: F401
 import argparse
 from pathlib import Path
 
-from sdaug.check.batches import require_batches
+from sdaug.check.batch_sizes import require_batches
 from sdaug.check.disk import require_space, write_sizes
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
 from sdaug.common.device import prepare_device
@@ -20,10 +21,11 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=Path, required=True, help="JSON file for the sizes of classifiers")
-    parser.add_argument("--uses", type=Path, required=True, help="JSON file for which slow stages an arm needs")
+    parser.add_argument("--graph", type=Path, default=Path("dvc.yaml"), help="which has to have the stages of all arms")
     args = parser.parse_args()
-    # The file by itself.
+    # The file by itself, and beside dvc.yaml.
     study = check_study(read_params(args.params), args.params)
+    require_stages(study, args.params, args.graph)
     require_batches(study, Path())
     # Each model is built: only that shows an unknown option, or an image size that it does not take.
     prepare_device()
@@ -33,7 +35,6 @@ def main() -> None:
     }
     require_space(study, sizes, Path())
     write_sizes(args.sizes, sizes)
-    write_json(args.uses, {"filter": study.uses_filter, "reconstruct": study.uses_reconstructions})
     # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from sdaug.common.files import fresh_dir, write_text
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
+from sdaug.cross_validate.fold_study import METRICS, run_fold
 from sdaug.cross_validate.params import CrossValidateParams
-from sdaug.cross_validate.study import METRICS, run_fold
 
 
 def main() -> None:

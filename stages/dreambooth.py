@@ -18,17 +18,17 @@ from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
-from sdaug.common.record import write_record
+from sdaug.common.provenance import write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
-from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
+from sdaug.dreambooth.fine_tuning import train_dreambooth
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training import train_dreambooth
+from sdaug.dreambooth.training_checks import check_prompts, learning_rate_warning
 
 Images = NDArray[np.uint8]
 

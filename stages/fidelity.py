@@ -9,7 +9,7 @@ from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import read_manifest, training_photos
-from sdaug.common.params import SplitParams
+from sdaug.common.params import SplitParams, concept_dirs
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import by_variant, read_synthetic
@@ -17,8 +17,8 @@ from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.redraw import redraw
 from sdaug.fidelity.measures import Yardsticks, measure_class
 from sdaug.fidelity.params import FidelityParams
-from sdaug.fidelity.photos import read_part
-from sdaug.fidelity.steps import choose_images, write_examples
+from sdaug.fidelity.photo_parts import read_part
+from sdaug.fidelity.step_examples import choose_images, write_examples
 from sdaug.fidelity.vae import measure_vae
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True, help="CSV file for images nearest to a training photo")
     parser.add_argument("--steps", type=Path, required=True, help="folder for examples of each step to an image")
@@ -46,12 +46,15 @@ def main() -> None:
     held_out = read_part(args.prepared, [photo for photo in photos if photo.id not in seen_ids], classes, pipeline.vae)
 
     # The VAE is measured on the photos that the base may have seen.
-    vae = measure_vae(training.pixels, training.decoded, training.labels, training.groups, classes, seed=params.seed)
+    vae = measure_vae(
+        training.pixels, training.reconstructed, training.labels, training.groups, classes, seed=params.seed
+    )
     yardsticks = Yardsticks(training, held_out, pipeline.vae, classes, params)
 
     # The base draws with the same prompts, seeds and starts, so only the fine-tuning differs.
+    folders = concept_dirs(args.synthetic, args.params)
     by_class, pairs = {}, []
-    for folder in args.synthetic:
+    for folder in folders:
         for name, images in by_variant(read_synthetic(folder)).items():
             before = redraw(pipeline, images[: params.num_images], args.prepared, title=f"{name}, base")
             after = read_pngs([folder / image.file_name for image in images])
@@ -63,7 +66,7 @@ def main() -> None:
     # For the examples it draws what it knows, the class, from the same noise.
     class_prompt, examples = read_section(args.params, "class_images.prompt", str), []
     with fresh_dir(args.steps) as steps_dir:
-        for folder in args.synthetic:
+        for folder in folders:
             shown = choose_images(read_synthetic(folder), class_prompt)
             label = shown[0].label
             drawn = redraw(pipeline, shown, args.prepared, title=f"{label}, examples")

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
-from sdaug.common.files import read_json, write_csv, write_json, write_text
+from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import label_indices, read_manifest, read_photos, training_photos
-from sdaug.common.params import SplitParams
+from sdaug.common.params import SplitParams, concept_dirs
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import by_variant, read_synthetic
@@ -17,36 +17,28 @@ from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.filter.opinions import Filter, TrainingPhotos, opinion_rows, summarize
 
-NOBODY_ASKS = "id,probability\n"  # a table without rows: no arm keeps a share of the images
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--uses", type=Path, required=True, help="JSON file that says whether an arm needs this stage")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, help="generated images, a folder per class")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
     parser.add_argument("--out", type=Path, required=True, help="CSV file with a row per image")
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
-
-    if not read_json(args.uses)["filter"]:
-        write_text(args.out, NOBODY_ASKS)
-        write_json(args.metrics, {"classes": {}})
-        return
 
     # A judge of the photos that generators may see. One thread, so that its digits are the same on every machine.
     classes = read_section(args.params, "classes", list[str])
     seen = training_photos(read_manifest(args.prepared), read_section(args.params, "split", SplitParams))
     vae = load_pipeline(args.base, prepare_device(num_threads=1)).vae
     pixels = read_photos(args.prepared, seen)
-    photos = TrainingPhotos(pixels=pixels, decoded=reconstruct(vae, pixels), labels=label_indices(seen, classes))
+    photos = TrainingPhotos(pixels=pixels, reconstructed=reconstruct(vae, pixels), labels=label_indices(seen, classes))
     judge = Filter(photos, classes)
 
     # Its opinion of all images.
     rows, summaries = [], {}
-    for folder in args.synthetic:
+    for folder in concept_dirs(args.synthetic, args.params):
         for name, images in by_variant(read_synthetic(folder)).items():
             pixels = read_pngs([folder / image.file_name for image in images])
             opinions = opinion_rows(images, judge.probabilities(pixels), classes)

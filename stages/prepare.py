@@ -10,7 +10,7 @@ from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.photos.params import PrepareParams
 from sdaug.photos.prepare import CopyLimits, prepare
-from sdaug.photos.summary import describe
+from sdaug.photos.prepare_summary import describe
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, read_json, write_text
+from sdaug.common.files import fresh_dir
 from sdaug.common.images import save_png
 from sdaug.common.manifest import read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
@@ -19,16 +19,10 @@ from sdaug.diffusion.pipelines import load_pipeline
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--uses", type=Path, required=True, help="JSON file that says whether an arm needs this stage")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for a PNG file per photo, named as the photo's")
     args = parser.parse_args()
-
-    if not read_json(args.uses)["reconstruct"]:
-        with fresh_dir(args.out) as out_dir:  # with a file, since not every remote keeps an empty folder
-            write_text(out_dir / "none.txt", "no arm has images: {reconstructed: true}\n")
-        return
 
     seen = training_photos(read_manifest(args.prepared), read_section(args.params, "split", SplitParams))
     pipeline = load_pipeline(args.base, prepare_device())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdaug.common.manifest import Photo, read_manifest, training_photos
-from sdaug.common.params import SplitParams, read_arm
+from sdaug.common.params import SplitParams, concept_dirs, read_arm
 from sdaug.common.sections import Checked, read_params, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
@@ -16,7 +16,7 @@ from sdaug.common.tables import read_table
 from sdaug.datasets.arms import Example, compose_arm, count_missing, keep_best, synthetic_examples
 from sdaug.datasets.packing import pack_examples
 from sdaug.datasets.params import ArmImages
-from sdaug.datasets.twins import find_twins
+from sdaug.datasets.reconstructed import find_reconstructed
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photos import write_further
 
@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--dataset", required=True, help="key of the arm in `datasets`")
     parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--reconstructed", type=Path, required=True, help="photos as the base's VAE returns them")
-    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="generated images, a folder per class")
-    parser.add_argument("--filter", type=Path, required=True, help="CSV file with the filter's opinion of each image")
+    parser.add_argument("--reconstructed", type=Path, required=True, help="of photos, if the arm has them")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--filter", type=Path, required=True, help="CSV file of opinions, if the arm keeps a share")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
@@ -44,7 +44,8 @@ def main() -> None:
     arm = read_arm(args.params, args.dataset, "images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
-    generated = [example for folder in args.synthetic for example in read_examples(folder, arm.variant)]
+    folders = concept_dirs(args.synthetic, args.params)
+    generated = [example for folder in folders for example in read_examples(folder, arm.variant)]
     if arm.keep_share < 1:
         opinions = {opinion.id: opinion.probability for opinion in read_table(args.filter, Opinion)}
         generated = keep_best(generated, opinions, arm.keep_share)
@@ -53,8 +54,8 @@ def main() -> None:
         further = draw_oracle(args.params, photos, arm, split, Path(scratch)) if arm.oracle else []
         images_dir = args.prepared / "images"
         examples = compose_arm(photos, generated, further, images_dir=images_dir, arm=arm, split=split)
-        twins = find_twins(examples, args.reconstructed) if arm.reconstructed else []
-        pack_examples([*examples, *twins], photos, args.out)
+        reconstructed = find_reconstructed(examples, args.reconstructed) if arm.reconstructed else []
+        pack_examples([*examples, *reconstructed], photos, args.out)
 
 
 def read_examples(folder: Path, variant: str) -> list[Example]:

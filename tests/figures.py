@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from sdaug.common.files import read_csv
-from sdaug.common.seen import read_seen
+from sdaug.common.provenance import read_seen
 from sdaug.verdict.statistics import MIN_RUNS
 
 ROOT = Path(__file__).parents[1]

@@ -9,12 +9,12 @@ import numpy as np
 from safetensors.numpy import save
 
 from sdaug.classify.models import load_model
-from sdaug.common.copies import PhotoCopy, read_copies, write_copies
 from sdaug.common.device import prepare_device
 from sdaug.common.files import read_json, write_csv
 from sdaug.common.manifest import Photo, read_manifest, write_manifest
 from sdaug.common.packed import read_packed
-from sdaug.common.record import read_record
+from sdaug.common.photo_copies import PhotoCopy, read_copies, write_copies
+from sdaug.common.provenance import read_record
 from sdaug.common.sections import read_params
 from sdaug.common.synthetic import read_synthetic
 

@@ -17,8 +17,8 @@ from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.params import SplitParams
+from sdaug.common.provenance import Seen, write_seen
 from sdaug.common.sections import read_params
-from sdaug.common.seen import Seen, write_seen
 from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import (
@@ -165,7 +165,7 @@ def distance(value: float | None) -> Distance:
 
 def fidelity() -> Fidelity:
     """Of two classes: too few photos to tell how far apart they lie."""
-    kinds = JudgeFigures(photos=0.875, soft=0.75, before=0.125, after=0.625)
+    kinds = JudgeFigures(photos=0.875, reconstructed=0.75, before=0.125, after=0.625)
     few, many = distance(None), distance(0.5)
     found = Likeness(
         num_photos=9,
@@ -222,6 +222,7 @@ def write_study(root: Path) -> None:
         "arm": read_params(PARAMS)["arm"],
         "classes": list(CLASSES),
         "classifiers": {model: {} for model in MODELS},
+        "concepts": {label: {"instance_prompt": f"a {label}"} for label in MISSING},
         "cross_validate": {"folds": []},
         "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
         "prepare": {"num_folds": 4},
@@ -245,8 +246,7 @@ def write_pairs(root: Path, **changes: str) -> None:
 
 def report(root: Path, *options: str, out: str = "report") -> str:
     """Run the stage in the study's folder; return what it printed."""
-    folders = [f"synthetic/{label}" for label in MISSING]
-    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", *folders]
+    inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", "synthetic"]
     inputs += ["--steps", "steps", "--metrics", "metrics"]
     outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
     printed = io.StringIO()

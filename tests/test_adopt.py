@@ -11,10 +11,11 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
-from sdaug.check.batches import require_batches
+from sdaug.check.batch_sizes import require_batches
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.run import cli
-from sdaug.run.adopt import adopted_graph
+from sdaug.run.graph import PARAMS, adopted_graph
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,8 +61,16 @@ def test_adopt_writes_the_rare_classes_to_both_files(checkout: Path, tmp_path: P
     for stage in ("audit_images", "split", "fidelity", "report"):
         listed = [dep for dep in graph["stages"][stage]["deps"] if dep.startswith("data/synthetic/")]
         assert listed == ["data/synthetic/few", "data/synthetic/some"]
-        assert all(dep in graph["stages"][stage]["cmd"].split() for dep in listed)
     assert "phantom" not in graph["stages"]
+
+
+def test_adopt_leaves_commands_as_they_are(checkout: Path, tmp_path: Path) -> None:
+    before = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    adopt(str(make_photos(tmp_path / "leaves", {"few": 5, "many": 9, "some": 6})))
+    after = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    assert {name: stage["cmd"] for name, stage in after.items()}.items() <= {
+        name: stage["cmd"] for name, stage in before.items()
+    }.items()
 
 
 def test_adopt_lists_the_generators_that_the_audit_looks_at(checkout: Path, tmp_path: Path) -> None:
@@ -69,8 +78,6 @@ def test_adopt_lists_the_generators_that_the_audit_looks_at(checkout: Path, tmp_
     audit = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["audit_images"]
     generators = ["models/dreambooth/few", "models/dreambooth/some"]
     assert [dep for dep in audit["deps"] if dep.startswith("models/dreambooth/")] == generators
-    words = audit["cmd"].split()
-    assert words[words.index("--generators") + 1 : words.index("--synthetic")] == generators
     assert "models/base" in audit["deps"]
 
 
@@ -160,6 +167,30 @@ def test_adopt_overwrites_no_change_that_is_not_in_git(checkout: Path, tmp_path:
 def test_the_graph_of_the_default_study_is_left_as_it_is_by_its_own_classes() -> None:
     graph = adopted_graph(ROOT / "dvc.yaml", ["score_1", "score_3", "score_4"], is_phantom=True, is_teats=False)
     assert yaml.safe_load(graph) == yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+def test_an_arm_brings_its_stages_and_takes_them_along(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (checkout / "dvc.yaml").read_text()
+    shutil.copy(checkout / "presets" / "arms.yaml", checkout / "params.yaml")
+    cli.main(["stages"])
+    stages = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    names = list(stages)
+    assert names.index("synthesize") < names.index("filter") < names.index("split") == names.index("reconstruct") + 1
+    assert {"data/filter.csv", "data/reconstructed"} <= set(stages["split"]["deps"])
+    assert "metrics/filter.json" in stages["report"]["deps"]
+    require_stages(check_study(read_params(checkout), PARAMS), PARAMS, checkout / "dvc.yaml")
+    assert "with filter and reconstruct" in capsys.readouterr().out
+    shutil.copy(ROOT / "params.yaml", checkout / "params.yaml")
+    cli.main(["stages"])
+    assert (checkout / "dvc.yaml").read_text() == before
+
+
+def test_a_stage_can_be_had_before_an_arm_uses_it(checkout: Path) -> None:
+    cli.main(["stages", "filter"])
+    stages = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
+    assert "filter" in stages and "reconstruct" not in stages
+    with pytest.raises(SystemExit, match=r"stages: nothing: no such stage; choose from filter, reconstruct"):
+        cli.main(["stages", "nothing"])
 
 
 def test_an_arm_of_one_number_gives_the_largest_class_a_generator(checkout: Path, tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from PIL import Image, ImageEnhance
 
 from sdaug.audit.checks import ImageEvidence, PhotoEvidence, audit_as_json, check_images, check_photos
 from sdaug.audit.findings import Check, Finding, leak_message, overall_verdict
+from sdaug.audit.generator_records import Records
 from sdaug.audit.params import AuditParams
-from sdaug.audit.seen import Records
 from sdaug.audit.sides import check_groups, photos_with_siblings
-from sdaug.common.copies import PhotoCopy, find_copies, look_at, shared_detail
 from sdaug.common.manifest import Photo, training_photos
 from sdaug.common.params import Protocol, SplitParams
-from sdaug.common.record import SeenPhoto, read_record, write_record
+from sdaug.common.photo_copies import PhotoCopy, find_copies, look_at, shared_detail
+from sdaug.common.provenance import SeenPhoto, read_record, write_record
 from sdaug.common.sections import read_section
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import plan_teats
+from sdaug.phantom.udders import plan_teats
 from sdaug.photos.folds import place_groups
 from sdaug.photos.teats import read_labels
 from sdaug.verdict.published import ROWS

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from sdaug.audit.label_errors import doubt_labels, out_of_fold, score_doubts
 from sdaug.audit.params import AuditParams
-from sdaug.common.copies import write_copies
-from sdaug.common.files import write_csv, write_json
+from sdaug.common.files import write_csv, write_json, write_text
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
-from sdaug.common.record import write_record
+from sdaug.common.photo_copies import write_copies
+from sdaug.common.provenance import write_record
 from sdaug.common.sections import read_section
 
 ROOT = Path(__file__).parents[1]
@@ -87,8 +87,10 @@ def write_study(root: Path, *, on_leak: str) -> None:
     write_json(root / "prepare.json", {"duplicates": {}, "num_training_copies_of_test_photos": 0})
     write_record(root / "base", [])
     write_record(root / "generators" / "dark" / "0", photos[2:4])
+    write_text(root / "synthetic" / "dark" / "manifest.csv", "id\n")
     params = {
         "classes": CLASSES,
+        "concepts": {"dark": {"instance_prompt": "a photo of a zwa"}},
         "audit": {**PARAMS.__dict__, "on_leak": on_leak},
         "base": {"flip_horizontal": False},
         "dreambooth": {"flip_horizontal": False},
@@ -100,7 +102,7 @@ def write_study(root: Path, *, on_leak: str) -> None:
 
 
 PHOTOS = "--report prepare.json --metrics audit.json"
-IMAGES = "--base base --generators generators/dark --metrics audit_images.json"
+IMAGES = "--base base --generators generators --synthetic synthetic --metrics audit_images.json"
 
 
 def run_stage(root: Path, name: str = "audit", options: str = PHOTOS) -> None:

@@ -26,8 +26,8 @@ from sdaug.base import adapting
 from sdaug.base.adapting import adapt_base
 from sdaug.common.checkpoint import Checkpoint, State, resumable_dir, work_key
 from sdaug.common.files import fresh_dir
+from sdaug.dreambooth.fine_tuning import train_dreambooth
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training import train_dreambooth
 from sdaug.synthesize import synthesis
 from sdaug.train.examples import TrainingSet, photos_alone
 from sdaug.train.params import ArmTraining, Recipe
@@ -74,7 +74,7 @@ MIXED = replace(
     photos_alone(np.concatenate([IMAGES, 255 - IMAGES]), np.tile(LABELS, 2)),
     is_synthetic=np.repeat([False, True], len(LABELS)),
 )
-SOFT = replace(photos_alone(IMAGES, LABELS), twins=255 - IMAGES, twin_rows=np.arange(len(LABELS)))
+SOFT = replace(photos_alone(IMAGES, LABELS), reconstructed=255 - IMAGES, reconstructed_rows=np.arange(len(LABELS)))
 ARMS: dict[str, tuple[ArmTraining, TrainingSet]] = {
     "plain": (arm_training(), photos_alone(IMAGES, LABELS)),
     "everything": (EVERYTHING, photos_alone(IMAGES, LABELS)),

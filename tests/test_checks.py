@@ -11,8 +11,8 @@ from test_dreambooth import KNOBS
 
 from sdaug.common.params import ConceptParams
 from sdaug.common.sections import read_section
-from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.dreambooth.training_checks import check_prompts, learning_rate_warning
 from sdaug.pretrain.text import train_tokenizer
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ import yaml
 from line import edit_params, run
 from test_results import CLASSES, DATASETS, MODELS, SEEDS, write_runs
 
-from sdaug.cross_validate.study import copy_study, link_photos, run_fold, set_fold
+from sdaug.cross_validate.fold_study import copy_study, link_photos, run_fold, set_fold
 from sdaug.verdict.results import Study, read_study
 
 

@@ -17,10 +17,10 @@ from sdaug.common.params import ConceptParams
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.latents import encode_prompts
 from sdaug.diffusion.schedules import noise_schedule
-from sdaug.dreambooth import training
+from sdaug.dreambooth import fine_tuning
+from sdaug.dreambooth.fine_tuning import Preview, train_dreambooth
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training import Preview, train_dreambooth
 
 KNOBS = DreamBoothParams(
     method="full",
@@ -311,7 +311,7 @@ def test_step_that_float16_skips_moves_neither_weights_nor_learning_rate_nor_ave
     """A scaler as for float16, and gradients that are infinite in the second of three steps."""
     bad_step, rows = 2, []
 
-    class Watched(training.Loop):
+    class Watched(fine_tuning.FineTuningLoop):
         def step(self, step: int) -> None:
             self.number = step
             super().step(step)
@@ -328,7 +328,9 @@ def test_step_that_float16_skips_moves_neither_weights_nor_learning_rate_nor_ave
     loops: list[Watched] = []
     make_scaler = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *_, **__: make_scaler("cpu"))
-    monkeypatch.setattr(training, "Loop", lambda *args, **kwargs: loops.append(Watched(*args, **kwargs)) or loops[0])
+    monkeypatch.setattr(
+        fine_tuning, "FineTuningLoop", lambda *args, **kwargs: loops.append(Watched(*args, **kwargs)) or loops[0]
+    )
     pipeline = build_small()
     pipeline.unet.requires_grad_(True).conv_out.bias.register_hook(
         lambda gradient: gradient * float("inf") if loops[0].number == bad_step else gradient

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sdaug.common.sections import read_section
 from sdaug.phantom.params import PhantomParams
 from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import plan_teats
+from sdaug.phantom.udders import plan_teats
 from sdaug.train.examples import photos_alone
 from sdaug.train.params import TrainParams, read_recipe
 from sdaug.train.training import train_classifier

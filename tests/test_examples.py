@@ -1,4 +1,4 @@
-"""Training sets: origins and twins are found in a packed data set, and twins stand in for their photos."""
+"""Training sets: origins and reconstructed photos are found in a packed data set, and stand in for the photos."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from test_packed import CLASSES, write_images
 
 from sdaug.classify.inference import as_pixels
 from sdaug.common.packed import Packed, read_packed, write_packed
-from sdaug.train.examples import NO_TWIN, BatchReader, TrainingSet, packed_training, photos_alone
+from sdaug.train.examples import NOT_RECONSTRUCTED, BatchReader, TrainingSet, packed_training, photos_alone
 
 CPU = torch.device("cpu")
 ROWS = [
@@ -18,8 +18,8 @@ ROWS = [
     ("s1", "score_2", "synthetic", "train", "1"),
     ("o", "score_1", "oracle", "train", ""),
     ("v", "score_1", "real", "validation", ""),
-    ("reconstructed-b", "score_2", "reconstructed", "twin", ""),
-    ("reconstructed-a", "score_1", "reconstructed", "twin", ""),
+    ("reconstructed-b", "score_2", "reconstructed", "reconstructed", ""),
+    ("reconstructed-a", "score_1", "reconstructed", "reconstructed", ""),
 ]
 COLUMNS = ("id", "label", "origin", "part", "draw")
 
@@ -30,30 +30,30 @@ def packed(folder: Path) -> Packed:
     return read_packed(folder, CLASSES)
 
 
-def test_twins_are_found_by_id_and_are_no_training_images(tmp_path: Path) -> None:
+def test_reconstructed_photos_are_found_by_id_and_are_no_training_images(tmp_path: Path) -> None:
     data = packed(tmp_path)
     training = packed_training(data, 1)
     assert training.labels.tolist() == [0, 1, 1, 0] and training.is_synthetic.tolist() == [False, False, True, False]
-    assert training.twin_rows.tolist() == [1, 0, NO_TWIN, NO_TWIN]
-    assert np.array_equal(training.twins, data.images[6:])
+    assert training.reconstructed_rows.tolist() == [1, 0, NOT_RECONSTRUCTED, NOT_RECONSTRUCTED]
+    assert np.array_equal(training.reconstructed, data.images[6:])
 
 
-def test_a_set_without_twins_softens_nothing(tmp_path: Path) -> None:
+def test_a_set_without_reconstructed_photos_softens_nothing(tmp_path: Path) -> None:
     images, labels = packed(tmp_path).part("train", 0)
     training = photos_alone(images, labels)
-    assert len(training.twins) == 0 and set(training.twin_rows) == {NO_TWIN}
+    assert len(training.reconstructed) == 0 and set(training.reconstructed_rows) == {NOT_RECONSTRUCTED}
 
 
 def everything(folder: Path) -> TrainingSet:
     return packed_training(packed(folder), 0)
 
 
-def test_only_chosen_photos_with_a_twin_are_replaced(tmp_path: Path) -> None:
+def test_only_chosen_photos_that_were_reconstructed_are_replaced(tmp_path: Path) -> None:
     training = everything(tmp_path)
     chosen = torch.tensor([2, 1, 0, 1, 3])
     pixels, targets = BatchReader(training, CPU).read(chosen, torch.tensor([True, True, False, False, True]))
     wanted = training.images[chosen.numpy()]
-    wanted[1] = training.twins[training.twin_rows[1]]
+    wanted[1] = training.reconstructed[training.reconstructed_rows[1]]
     assert torch.equal(pixels, as_pixels(wanted, CPU)) and targets.tolist() == training.labels[chosen].tolist()
 
 

@@ -1,10 +1,6 @@
 """The filter's judge prefers images of their class, and its table counts what arms keep."""
 
-import json
-import runpy
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +14,6 @@ from sdaug.verdict import letters
 from sdaug.verdict.letters import Filtered, Quartiles
 from sdaug.verdict.stage_tables import filter_tables
 
-STAGE = Path(__file__).parents[1] / "stages" / "filter.py"
 CLASSES = ["dark", "light"]
 
 
@@ -45,7 +40,7 @@ def drawn(draw: int, seed: int) -> SyntheticImage:
 @pytest.fixture(scope="module")
 def judge() -> Filter:
     pixels = np.concatenate([of_class(0, 20, 0), of_class(1, 8, 1)])
-    return Filter(TrainingPhotos(pixels=pixels, decoded=pixels, labels=np.repeat([0, 1], [20, 8])), CLASSES)
+    return Filter(TrainingPhotos(pixels=pixels, reconstructed=pixels, labels=np.repeat([0, 1], [20, 8])), CLASSES)
 
 
 def test_images_of_their_class_come_first(judge: Filter) -> None:
@@ -76,13 +71,3 @@ def test_table_counts_what_each_arm_keeps() -> None:
     (table,) = filter_tables(letter, arms)
     assert table.header[-1] == "kept for best" and table.rows == (("rare", "7", "50.0", "10.0", "20.0", "4"),)
     assert filter_tables(letter, {"all": {"images": {"keep_share": 1.0}}}) == []
-
-
-def test_no_judge_is_trained_where_no_arm_keeps_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "uses.json").write_text('{"filter": false}')
-    words = ["--uses", "uses.json", "--base", "base", "--prepared", "none", "--synthetic", "none"]
-    monkeypatch.setattr(sys, "argv", ["filter.py", *words, "--out", "filter.csv", "--metrics", "filter.json"])
-    runpy.run_path(str(STAGE), run_name="__main__")
-    assert (tmp_path / "filter.csv").read_text() == "id,probability\n"
-    assert json.loads((tmp_path / "filter.json").read_text()) == {"classes": {}}

@@ -8,9 +8,9 @@ from diffusers import UNet2DConditionModel
 from small import build_small
 from torch import nn
 
+from sdaug.common.cpu_speed import FlatParameter
 from sdaug.diffusion.pipelines import save_part
 from sdaug.diffusion.sampling import draw_previews
-from sdaug.dreambooth.flat_parameter import FlatParameter
 
 
 def learn(unet: UNet2DConditionModel, *, is_flat: bool, num_steps: int = 3) -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from sdaug.photos.folder_layout import Layout
 from sdaug.photos.folders import class_ids, count_ignored, find_photos, find_unused
-from sdaug.photos.layout import Layout
 
 CLASSES = ["score_1", "score_2"]
 

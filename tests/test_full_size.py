@@ -18,7 +18,7 @@ from sdaug.diffusion.generators import load_generator
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.diffusion.sampling import draw_pixels
 from sdaug.dreambooth.adapters import save_generator
-from sdaug.dreambooth.training import train_dreambooth
+from sdaug.dreambooth.fine_tuning import train_dreambooth
 
 CPU = torch.device("cpu")
 SIZE_PIXELS = 64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdaug.classify.features import Vectors
-from sdaug.fidelity.judge import Judges, assign_folds
+from sdaug.fidelity.cross_fitted_judge import Judges, assign_folds
 
 CLASSES = ["left", "right", "up"]
 DIRECTIONS = np.eye(8)[:3]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdaug.photos.folder_layout import LabelTable, Layout
 from sdaug.photos.folders import find_photos
-from sdaug.photos.layout import LabelTable, Layout
 from sdaug.run.survey import Survey, describe_survey, refuse_masks, survey_folder
 
 ALL = "abcdefgh"

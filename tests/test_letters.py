@@ -6,12 +6,12 @@ import pytest
 from studies import AUDIT, IMAGE_AUDIT, PREPARED, fidelity, filtered, write_letter
 
 from sdaug.common.files import read_json, write_json
-from sdaug.verdict.letters import Audit, Fidelity, Filter, ImageAudit, Letter, Prepared
+from sdaug.verdict.letters import Audit, Fidelity, ImageAudit, Letter, Prepared
 
 COMMITTED = Path(__file__).parents[1] / "metrics"
 
 
-@pytest.mark.parametrize("kind", [Prepared, Audit, ImageAudit, Fidelity, Filter])
+@pytest.mark.parametrize("kind", [Prepared, Audit, ImageAudit, Fidelity])
 def test_letters_hold_all_that_the_stages_of_the_default_study_wrote(kind: type[Letter]) -> None:
     written = read_json(COMMITTED / f"{kind.stage}.json")
     found = kind.read(COMMITTED).as_json()

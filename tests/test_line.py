@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from torchvision.datasets import ImageFolder
 
 from sdaug.common.manifest import read_manifest
-from sdaug.common.record import read_record
+from sdaug.common.provenance import read_record
 from sdaug.common.tracking import md5_of
 
 pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once
@@ -129,8 +129,6 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
         "metrics/check.json",
         "--sizes",
         "metrics/sizes.json",
-        "--uses",
-        "metrics/uses.json",
         ok=False,
     )
     run(study, "git", "restore", "params.yaml")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sdaug.train.matrix_conv import MatrixConv2d, use_matrix_products
+from sdaug.common.cpu_speed import MatrixConv2d, flatten, use_matrix_products
 
 KERNELS = [
     ((3, 3), (1, 1)),
@@ -53,7 +53,7 @@ def test_large_images_take_the_convolution(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object) -> None:
         raise AssertionError("a matrix product")
 
-    monkeypatch.setattr("sdaug.train.matrix_conv.F.linear", refuse)
+    monkeypatch.setattr("sdaug.common.cpu_speed.F.linear", refuse)
     assert conv(torch.zeros(2, 16, 8, 8)).shape == (2, 4, 8, 8)
     with pytest.raises(AssertionError, match="matrix product"):
         conv(torch.zeros(1, 16, 2, 2))
@@ -71,6 +71,14 @@ def test_large_images_take_the_convolution(monkeypatch: pytest.MonkeyPatch) -> N
 def test_other_convolutions_stay_as_they_are(conv: nn.Conv2d) -> None:
     use_matrix_products(conv)
     assert type(conv) is nn.Conv2d
+
+
+def test_the_switch_leaves_all_as_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdaug.common.cpu_speed.IS_ON", False)
+    conv = nn.Conv2d(8, 8, 3)
+    use_matrix_products(conv)
+    assert type(conv) is nn.Conv2d
+    assert flatten(list(conv.parameters()), torch.device("cpu")) is None
 
 
 def test_an_image_smaller_than_the_kernel_is_refused_as_ever() -> None:

@@ -13,10 +13,10 @@ from sdaug.classify.features import Images
 from sdaug.common.manifest import Photo
 from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.fidelity import measures
-from sdaug.fidelity.judge import Verdict
+from sdaug.fidelity.cross_fitted_judge import Judgement
 from sdaug.fidelity.measures import NUM_PAIRS, NUM_PLANTED, Yardsticks, choose_planted, measure_class
 from sdaug.fidelity.params import FidelityParams
-from sdaug.fidelity.photos import PhotoPart
+from sdaug.fidelity.photo_parts import PhotoPart
 
 CLASSES = ["dark", "light"]
 PARAMS = FidelityParams(num_images=8, judge_folds=2, nearest_k=5, seed=0)
@@ -33,7 +33,7 @@ def part(name: str, counts: Sequence[int], seed: int) -> PhotoPart:
         Photo(id=f"{name}{n}", label=CLASSES[k], group=f"{name}{n}", split="train", fold=0, sha256="")
         for n, k in enumerate(labels)
     ]
-    return PhotoPart(photos=listed, pixels=pixels, decoded=pixels, labels=labels)
+    return PhotoPart(photos=listed, pixels=pixels, reconstructed=pixels, labels=labels)
 
 
 def images(number: int, draws: Sequence[int]) -> list[SyntheticImage]:
@@ -106,6 +106,6 @@ def test_planted_copies_are_taken_from_each_class_and_found(yardsticks: Yardstic
 
 
 def test_a_share_that_no_judge_can_tell_is_left_out() -> None:
-    nothing = Verdict(recognized=np.empty(0), probability=np.empty(0))
+    nothing = Judgement(recognized=np.empty(0), probability=np.empty(0))
     found = measures.judge_measures({"photos": nothing, "after": nothing}, [0, 0, 1])
     assert found["share"] == {"photos": None, "after": None} and found["share_of_draw"] == {"0": None, "1": None}

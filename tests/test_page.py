@@ -15,9 +15,9 @@ from test_results import CLASSES, DATASETS, MODELS, read, write_runs
 
 from sdaug.common.synthetic import read_synthetic
 from sdaug.verdict.closest import Pair
+from sdaug.verdict.conclusions import Conclusion
 from sdaug.verdict.decide import Verdict, decide
 from sdaug.verdict.exchange import Exchange
-from sdaug.verdict.findings import Finding
 from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
 from sdaug.verdict.render import render_markdown, render_text, render_verdict
@@ -177,11 +177,11 @@ def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Pa
     write_runs(tmp_path)
     decided = decide(inputs_of(read(tmp_path)))
     exchange = Exchange(arm="more", against=("true",), rate=0.25, interval=None, further={}, is_linear=True)
-    finding = Finding(subject="more against less", effect="harms", detail="By a lot.")
+    finding = Conclusion(subject="more against less", effect="harms", detail="By a lot.")
     table = Table(title="Decided", note="Once.", header=("a", "b"), rows=(("1", "2"),), num_names=1)
     verdict = replace(
         decided,
-        findings=(finding,),
+        conclusions=(finding,),
         exchange=exchange,
         limits=("Nobody looked.",),
         pooled=table,
@@ -194,7 +194,7 @@ def test_every_form_shows_the_verdict_that_was_decided_and_no_other(tmp_path: Pa
     assert render_text(verdict) == f"Decided. Once.\n\na  b\n1  2\n\n{finding.sentence}\n\n{exchange.sentence}\n"
     assert [form.count("Sound") for form in forms] == [0, 1, 1]
     for form in forms:
-        assert not any(other.effect in form for other in decided.findings) and decided.limits[0] not in form
+        assert not any(other.effect in form for other in decided.conclusions) and decided.limits[0] not in form
 
 
 class Structure(HTMLParser):

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from sdaug.check.study import ArmParams, StudyParams
 from sdaug.common.params import ConceptParams, merge_arm
 from sdaug.common.sections import read_params
-from sdaug.photos.layout import LabelTable
+from sdaug.photos.folder_layout import LabelTable
 from sdaug.pretrain.params import PretrainParams
 from sdaug.train.params import Recipe
 

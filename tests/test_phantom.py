@@ -13,7 +13,7 @@ from sdaug.common.images import read_png
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.photo import draw_photo
 from sdaug.phantom.photos import write_further, write_phantom
-from sdaug.phantom.teats import Teat, plan_teats
+from sdaug.phantom.udders import Teat, plan_teats
 
 
 def make_params(**changes: Any) -> PhantomParams:

@@ -11,7 +11,7 @@ from arms import arm_training
 from test_training import HELD_OUT, IMAGES, LABELS, SMALL, is_same, train
 
 from sdaug.train import loop
-from sdaug.train.examples import NO_TWIN, TrainingSet
+from sdaug.train.examples import NOT_RECONSTRUCTED, TrainingSet
 from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.phases import Phase, image_importance, plan_phases
 from sdaug.train.probe import RECIPE
@@ -22,8 +22,8 @@ BOTH = TrainingSet(
     images=IMAGES,
     labels=LABELS,
     is_synthetic=IS_SYNTHETIC,
-    twins=255 - IMAGES[:8],
-    twin_rows=np.where(IS_SYNTHETIC, NO_TWIN, np.arange(N)),
+    reconstructed=255 - IMAGES[:8],
+    reconstructed_rows=np.where(IS_SYNTHETIC, NOT_RECONSTRUCTED, np.arange(N)),
 )
 EVERY_WAY = [
     arm_training(synthetic_weight=0.25, mixup_alpha=0.4, class_weights="inverse_frequency"),
@@ -139,7 +139,11 @@ def test_pretraining_is_in_no_history_and_validates_nothing(monkeypatch: pytest.
 def test_the_phase_after_pretraining_is_the_usual_training() -> None:
     """Its images, settings and random streams are those of an arm that has the photos alone."""
     photos = replace(
-        BOTH, images=IMAGES[:8], labels=LABELS[:8], is_synthetic=IS_SYNTHETIC[:8], twin_rows=BOTH.twin_rows[:8]
+        BOTH,
+        images=IMAGES[:8],
+        labels=LABELS[:8],
+        is_synthetic=IS_SYNTHETIC[:8],
+        reconstructed_rows=BOTH.reconstructed_rows[:8],
     )
     *_, last = plan_phases(BOTH, recipe(), arm_training(pretrain_steps=2, soften=0.5), title="small")
     (alone,) = plan_phases(photos, recipe(), arm_training(soften=0.5), title="small")
@@ -156,13 +160,13 @@ def test_pretraining_has_a_cosine_schedule_of_its_own() -> None:
     assert first.seed(0, "order") != last.seed(0, "order")
 
 
-def test_photos_that_are_always_soft_are_their_twins() -> None:
-    as_twins = np.where(IS_SYNTHETIC[:, None, None, None], IMAGES, 255 - IMAGES)
+def test_photos_that_are_always_soft_are_their_reconstructions() -> None:
+    as_reconstructed = np.where(IS_SYNTHETIC[:, None, None, None], IMAGES, 255 - IMAGES)
     soft = train(data=BOTH, arm=arm_training(soften=1.0), epochs=2)
-    assert is_same(soft, train(data=replace(BOTH, images=as_twins), epochs=2))
+    assert is_same(soft, train(data=replace(BOTH, images=as_reconstructed), epochs=2))
 
 
-def test_twins_are_no_images_of_their_own() -> None:
+def test_reconstructed_photos_are_no_images_of_their_own() -> None:
     soft, plain = (train(data=BOTH, arm=arm_training(soften=p), epochs=2) for p in (0.5, 0.0))
     assert np.array_equal(soft.num_views, plain.num_views) and np.array_equal(soft.exposure, plain.exposure)
 
@@ -173,7 +177,11 @@ def test_twins_are_no_images_of_their_own() -> None:
         (replace(BOTH, is_synthetic=IS_SYNTHETIC & False), {"synthetic_share": 0.5}, r"needs a synthetic image"),
         (replace(BOTH, is_synthetic=IS_SYNTHETIC & False), {"pretrain_steps": 5}, r"needs a synthetic image"),
         (replace(BOTH, is_synthetic=IS_SYNTHETIC | True), {"pretrain_steps": 5}, r"images.real: small: .* real image"),
-        (replace(BOTH, twins=IMAGES[:0]), {"soften": 0.5}, r"images.reconstructed: small: training needs a reconstr"),
+        (
+            replace(BOTH, reconstructed=IMAGES[:0]),
+            {"soften": 0.5},
+            r"images.reconstructed: small: training needs a reconstr",
+        ),
     ],
 )
 def test_images_that_are_not_there_are_named(data: TrainingSet, arm: dict[str, Any], message: str) -> None:

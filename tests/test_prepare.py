@@ -21,7 +21,7 @@ from sdaug.photos import decode
 from sdaug.photos.params import PrepareParams
 from sdaug.photos.prepare import CopyLimits
 from sdaug.photos.prepare import prepare as prepare_within
-from sdaug.photos.summary import describe
+from sdaug.photos.prepare_summary import describe
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["score_1", "score_2"]

@@ -11,16 +11,16 @@ import torch
 from test_sampling import DRAWING
 
 from sdaug.common.device import prepare_device
+from sdaug.common.provenance import SEEN, read_seen
 from sdaug.common.sections import convert, read_params
-from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_pixels
 from sdaug.pretrain import card, loops
+from sdaug.pretrain.card import describe_world
 from sdaug.pretrain.collection import collect, count
 from sdaug.pretrain.networks import train_tokenizer
 from sdaug.pretrain.params import PretrainParams
 from sdaug.pretrain.pretraining import pretrain
-from sdaug.pretrain.seen import describe_world
 from sdaug.pretrain.worlds import draw_leaves, draw_object, draw_teat
 
 FILE = Path(__file__).parents[1] / "pretrained" / "params.yaml"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from studies import AUDIT, BASE, CHECK, fidelity, inputs_of, report, write_lette
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS
 
 from sdaug.common.files import read_csv, read_json, write_csv, write_json
-from sdaug.verdict.formats import p_value
+from sdaug.common.sections import read_params
 from sdaug.verdict.inputs import without_folders
+from sdaug.verdict.number_formats import p_value
 from sdaug.verdict.pictures import CAPTIONS
 from sdaug.verdict.published import shows_slides
 from sdaug.verdict.result_tables import comparison_table, result_tables
@@ -204,13 +206,24 @@ def test_limits_say_what_the_base_has_seen(study_dir: Path) -> None:
     [
         ("metrics/seen.json", "base"),
         ("metrics/fidelity.json", "fidelity"),
-        ("metrics/filter.json", "filter"),
         ("steps/steps.csv", "fidelity"),
     ],
 )
 def test_missing_file_names_the_stage_that_makes_it(own_study_dir: Path, file: str, stage: str) -> None:
     (own_study_dir / file).unlink()
     with pytest.raises(SystemExit, match=rf"{file}: missing; run `dvc repro {stage}`"):
+        report(own_study_dir)
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_opinions_are_read_where_an_arm_keeps_a_share(own_study_dir: Path, is_kept: bool) -> None:
+    (own_study_dir / "metrics" / "filter.json").unlink()
+    share = 0.5 if is_kept else 1.0
+    params = read_params(own_study_dir / "params.yaml")
+    params["datasets"]["augmented"]["images"]["keep_share"] = share
+    (own_study_dir / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    missing = pytest.raises(SystemExit, match=r"metrics/filter.json: missing; run `dvc repro filter`")
+    with missing if is_kept else nullcontext():
         report(own_study_dir)
 
 

@@ -13,8 +13,8 @@ from studies import PARAMS, PREPARED, inputs_of
 from test_results import CLASSES, LABELS, MODELS, predict, write_run
 
 from sdaug.common.sections import read_params
-from sdaug.verdict import findings
-from sdaug.verdict.findings import find_effect, find_findings
+from sdaug.verdict import conclusions
+from sdaug.verdict.conclusions import find_conclusions, find_effect
 from sdaug.verdict.limits import find_limits
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.statistics import Estimate, quantile
@@ -35,11 +35,11 @@ def three_seeds(metrics_dir: Path, leaning: float) -> Study:
 @pytest.fixture
 def _two_groups_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rarest class of these tests has four images in two groups."""
-    monkeypatch.setattr(findings, "MIN_GROUPS", 2)
+    monkeypatch.setattr(conclusions, "MIN_GROUPS", 2)
 
 
 def test_class_of_few_groups_leaves_the_verdict_open(tmp_path: Path) -> None:
-    finding, *_ = find_findings(three_seeds(tmp_path, 0.9))
+    finding, *_ = find_conclusions(three_seeds(tmp_path, 0.9))
     assert finding.effect == "undecided (score_3 has test photos of 2 groups, of 5 needed)"
     assert finding.sentence.startswith(f"remedy against original: {finding.effect}. Over 2 models")
 
@@ -47,7 +47,7 @@ def test_class_of_few_groups_leaves_the_verdict_open(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_two_groups_are_enough")
 @pytest.mark.parametrize(("leaning", "verdict"), [(0.9, "helps"), (-0.9, "harms"), (0.0, "undecided (an effect of ")])
 def test_verdict_on_an_arm_follows_its_interval(tmp_path: Path, leaning: float, verdict: str) -> None:
-    finding, *_ = find_findings(three_seeds(tmp_path, leaning))
+    finding, *_ = find_conclusions(three_seeds(tmp_path, leaning))
     assert finding.effect.startswith(verdict)
 
 

@@ -16,11 +16,10 @@ import torch
 import yaml
 from small import BASE, build_small
 
-from sdaug.base.seen import UNKNOWN
 from sdaug.base.source import Base, make_base
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
-from sdaug.common.seen import SEEN, read_seen
+from sdaug.common.provenance import SEEN, UNKNOWN, read_seen
 from sdaug.diffusion.pipelines import save_pipeline
 
 CPU = torch.device("cpu")

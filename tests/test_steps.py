@@ -9,7 +9,7 @@ from test_measures import TRAINING, images
 
 from sdaug.common.files import read_csv, write_csv
 from sdaug.common.images import read_png, save_png
-from sdaug.fidelity.steps import NUM_EXAMPLES, choose_images, write_examples
+from sdaug.fidelity.step_examples import NUM_EXAMPLES, choose_images, write_examples
 from sdaug.verdict.steps import TITLES, Example, Layout, draw_steps, read_examples, tile_pixels
 
 LIGHT = 1
@@ -30,14 +30,14 @@ def test_images_of_other_settings_are_not_chosen() -> None:
 
 
 def test_reconstructions_are_those_of_photos_of_the_class(tmp_path: Path) -> None:
-    decoded = replace(TRAINING, decoded=255 - TRAINING.pixels)
-    rows = write_examples(tmp_path, decoded, LIGHT, images(3, [0] * 3), DRAWN, seed=0)
+    reconstructed = replace(TRAINING, reconstructed=255 - TRAINING.pixels)
+    rows = write_examples(tmp_path, reconstructed, LIGHT, images(3, [0] * 3), DRAWN, seed=0)
     places = {photo.id: place for place, photo in enumerate(TRAINING.photos)}
     assert len({row["photo"] for row in rows}) == NUM_EXAMPLES
     for row in rows:
         place = places[row["photo"]]
         assert TRAINING.labels[place] == LIGHT
-        assert np.array_equal(read_png(tmp_path / row["reconstructed"]), decoded.decoded[place])
+        assert np.array_equal(read_png(tmp_path / row["reconstructed"]), reconstructed.reconstructed[place])
         assert (read_png(tmp_path / row["base"]) == 7).all()
 
 
@@ -49,7 +49,7 @@ def test_there_are_as_many_examples_as_photos_and_images(
     few = replace(
         TRAINING,
         photos=[TRAINING.photos[index] for index in kept],
-        decoded=TRAINING.decoded[kept],
+        reconstructed=TRAINING.reconstructed[kept],
         labels=TRAINING.labels[kept],
     )
     listed = images(num_images, [0] * num_images)

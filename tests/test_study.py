@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.common.params import read_arm, read_arms
 from sdaug.common.sections import read_params
@@ -272,11 +273,25 @@ def test_missing_section_is_refused(values: dict[str, Any]) -> None:
         check_study(values, Path("params.yaml"))
 
 
-def test_slow_stages_run_only_for_arms_that_use_them(values: dict[str, Any]) -> None:
-    study = check_study(values, PARAMS)
-    assert not study.uses_filter
-    assert not study.uses_reconstructions
+def test_stages_that_only_some_arms_use_are_named_with_the_setting_that_needs_them(values: dict[str, Any]) -> None:
+    assert check_study(values, PARAMS).further_stages() == {}
     arms = Path(__file__).parents[1] / "presets" / "arms.yaml"
-    study = check_study(read_params(arms), arms)
-    assert study.uses_filter
-    assert study.uses_reconstructions
+    further = check_study(read_params(arms), arms).further_stages()
+    assert further["filter"].endswith(".images.keep_share: 0.5")
+    assert further["reconstruct"].endswith(".images.reconstructed: true")
+
+
+def test_an_arm_without_its_stage_is_refused(values: dict[str, Any]) -> None:
+    graph = PARAMS.with_name("dvc.yaml")
+    require_stages(check_study(values, PARAMS), PARAMS, graph)
+    values["synthesize"]["multiple_of_missing"] = 2.0
+    values["datasets"]["augmented"]["images"]["keep_share"] = 0.5
+    message = r"augmented\.images\.keep_share: 0\.5; .* stage filter, which .* lacks; run `sdaug stages filter`"
+    with pytest.raises(ValueError, match=message):
+        require_stages(check_study(values, PARAMS), PARAMS, graph)
+
+
+def test_concepts_that_the_graph_does_not_list_are_refused(values: dict[str, Any]) -> None:
+    del values["concepts"]["score_3"]
+    with pytest.raises(ValueError, match=r"concepts: score_1, score_4; .* has score_1, score_3, score_4; run"):
+        require_stages(check_study(values, PARAMS), PARAMS, PARAMS.with_name("dvc.yaml"))

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdaug.audit.duplicates import check_copies, check_dropped, check_synthetic
+from sdaug.audit.file_names import check_names
 from sdaug.audit.findings import Check, verdict_as_json
-from sdaug.audit.names import check_names
+from sdaug.audit.generator_records import Records, check_seen, check_unknown
 from sdaug.audit.params import AuditParams
-from sdaug.audit.seen import Records, check_seen, check_unknown
 from sdaug.audit.sides import check_groups, side_of
-from sdaug.common.copies import PhotoCopy
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
+from sdaug.common.photo_copies import PhotoCopy
 
 Images = NDArray[np.uint8]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sdaug.audit.findings import Check, Finding
 from sdaug.audit.params import AuditParams
 from sdaug.audit.sides import held_out_photos, side_of
-from sdaug.common.copies import Look, PhotoCopy, find_copies, find_exact, look_at, shared_detail
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
+from sdaug.common.photo_copies import Look, PhotoCopy, find_copies, find_exact, look_at, shared_detail
 
 Images = NDArray[np.uint8]
 Pair = tuple[Photo, Photo, str]

@@ -9,6 +9,7 @@ import torch
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
+from sklearn.metrics import precision_score, recall_score
 
 from sdaug.audit.params import AuditParams
 from sdaug.classify.inference import predict
@@ -74,11 +75,10 @@ def out_of_fold(
 
 def score_doubts(doubted: Sequence[bool], wrong: Sequence[bool]) -> dict[str, Any]:
     """Precision and recall of doubted labels where the wrong ones are known, as on the phantom."""
-    hits = sum(one and other for one, other in zip(doubted, wrong, strict=True))
     return {
         "num_wrong": sum(wrong),
-        "precision": hits / sum(doubted) if any(doubted) else None,
-        "recall": hits / sum(wrong) if any(wrong) else None,
+        "precision": float(precision_score(wrong, doubted)) if any(doubted) else None,
+        "recall": float(recall_score(wrong, doubted)) if any(wrong) else None,
     }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from sdaug.common.provenance import SEEN, read_seen
 from sdaug.common.sections import Checked, FilePath, Text, require, section
-from sdaug.common.seen import SEEN, read_seen
 from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
 
 # What params files held while a base could also be trained on nothing but the study's photos.

@@ -63,15 +63,16 @@ class StudyParams(Checked):
     train: TrainParams
     phantom: PhantomParams | None = None
 
-    @property
-    def uses_filter(self) -> bool:
-        """Whether an arm keeps a share of the synthetic images."""
-        return any(arm.images.keep_share < 1 for arm in self.datasets.values())
-
-    @property
-    def uses_reconstructions(self) -> bool:
-        """Whether an arm has the photos as the base's VAE returns them."""
-        return any(arm.images.reconstructed for arm in self.datasets.values())
+    def further_stages(self) -> dict[str, str]:
+        """The stages that only some studies have and this one needs, each with the first setting that needs it."""
+        found = dict[str, str]()
+        for name, arm in self.datasets.items():
+            key = f"datasets.{name}.images"
+            if arm.images.keep_share < 1:
+                found.setdefault("filter", f"{key}.keep_share: {arm.images.keep_share}")
+            if arm.images.reconstructed:
+                found.setdefault("reconstruct", f"{key}.reconstructed: true")
+        return found
 
     def __post_init__(self) -> None:
         # Classes, seeds and names.

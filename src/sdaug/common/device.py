@@ -1,12 +1,13 @@
 """Device selection, deterministic setup and host-device copies."""
 
-import ctypes
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+
+from sdaug.common.cpu_speed import keep_freed_memory
 
 Tensors = Iterable[torch.Tensor]
 
@@ -18,23 +19,12 @@ def prepare_device(num_threads: int | None = None) -> torch.device:
     """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.use_deterministic_algorithms(True)
     # Filling only guards against reads of uninitialised memory, and it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False  # True would choose algorithms by timing, which differs from run to run
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory: if returned, the kernel would zero it again page by page in each training step."""
-    # A step of the tiny UNet: 212 and 320 ms as before, 181 and 245 with kept memory (docs/log-2026-11.md).
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
-    # None if the C library is not glibc.
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(mmap_threshold, 32 * 2**20)  # the largest value glibc accepts
-        mallopt(trim_threshold, 2**31 - 1)
 
 
 def announce(work: str, device: torch.device, precision: str, weights: Tensors, trained: Tensors = ()) -> None:

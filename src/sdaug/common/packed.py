@@ -14,13 +14,12 @@ from sdaug.common.images import read_png
 
 IMAGES, EXAMPLES = "images.npy", "examples.csv"
 COLUMNS = ("id", "group", "label", "origin", "part", "draw")
-TWIN: Final = (
-    "twin"  # the part of photos as the base's VAE returns them: they only stand in for photos of the training part
-)
+# The part of photos as the base's VAE returns them: they only stand in for photos of the training part.
+RECONSTRUCTED: Final = "reconstructed"
 
 
-def twin_id(photo_id: str) -> str:
-    """The id of a photo's twin."""
+def reconstructed_id(photo_id: str) -> str:
+    """The id of a photo that is reconstructed."""
     return f"reconstructed-{photo_id}"
 
 

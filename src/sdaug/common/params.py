@@ -88,6 +88,15 @@ class ConceptParams(Checked):
     instance_prompt: Text = Field(description="prompt with a token that means nothing yet")
 
 
+def concept_dirs(root: Path, params: Path) -> list[Path]:
+    """The folder of each concept below `root`, in the order of section `concepts`.
+
+    Raises:
+        ValueError: the section is missing or invalid.
+    """
+    return [root / label for label in read_section(params, "concepts", dict[str, ConceptParams])]
+
+
 def read_arm(path: Path, dataset: str, part: Literal["images", "training"], kind: type[T]) -> T:
     """What section `arm` says of `images` or `training`, with what the entry of one data set changes.
 

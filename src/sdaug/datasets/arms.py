@@ -13,7 +13,7 @@ from sdaug.common.seeding import derive_seed, numpy_stream
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.datasets.params import ArmImages
 
-Part = Literal["train", "validation", "test", "twin"]
+Part = Literal["train", "validation", "test", "reconstructed"]
 Origin = Literal["real", "synthetic", "oracle", "reconstructed"]
 
 

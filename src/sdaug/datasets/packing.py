@@ -5,17 +5,17 @@ from pathlib import Path
 
 from sdaug.common.files import fresh_dir
 from sdaug.common.manifest import Photo
-from sdaug.common.packed import twin_id, write_packed
+from sdaug.common.packed import reconstructed_id, write_packed
 from sdaug.datasets.arms import Example
 
 
 def pack_examples(examples: Sequence[Example], photos: Sequence[Photo], out: Path) -> None:
     """Write the array and its table to `out`.
 
-    A synthetic image is in the group of the photo that it started from, a twin or a repetition in that of its photo;
-    any other image that is not a prepared photo is a group of its own.
+    A synthetic image is in the group of the photo that it started from, a reconstructed or repeated photo in that of
+    the photo; any other image that is not a prepared photo is a group of its own.
     """
-    groups = {name: photo.group for photo in photos for name in (photo.id, twin_id(photo.id))}
+    groups = {name: photo.group for photo in photos for name in (photo.id, reconstructed_id(photo.id))}
     rows = [
         {
             "id": example.id,

@@ -68,12 +68,12 @@ def encode_images(vae: AutoencoderKL, images: NDArray[np.uint8], *, flip_horizon
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Images `(N, H, W, 3)` encoded and decoded by the VAE: an upper bound on the quality of synthetic images."""
-    decoded, size = np.empty_like(images), vae_batch_size(*images.shape[1:3])
+    reconstructed, size = np.empty_like(images), vae_batch_size(*images.shape[1:3])
     for start in range(0, len(images), size):
         batch = to_pixels(images[start : start + size]).to(vae.device)
         pixels = vae.decode(vae.encode(batch).latent_dist.mean).sample.add(1.0).mul(127.5).round().clamp(0, 255)
-        decoded[start : start + size] = pixels.byte().permute(0, 2, 3, 1).cpu().numpy()
-    return decoded
+        reconstructed[start : start + size] = pixels.byte().permute(0, 2, 3, 1).cpu().numpy()
+    return reconstructed
 
 
 def vae_batch_size(height: int, width: int) -> int:

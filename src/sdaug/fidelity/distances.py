@@ -23,7 +23,7 @@ PHOTOS_PER_NEIGHBOUR = 10
 
 
 @dataclass(frozen=True)
-class Interval:
+class KernelDistance:
     """An estimate with its 95 % interval."""
 
     value: float
@@ -48,7 +48,7 @@ def distance_measures(
     return measured
 
 
-def kernel_distance(photos: Vectors, images: Vectors, stream: np.random.Generator) -> Interval:
+def kernel_distance(photos: Vectors, images: Vectors, stream: np.random.Generator) -> KernelDistance:
     """The unbiased squared maximum mean discrepancy (Gretton et al., JMLR 2012), with kernel (x.y + 1)^3.
 
     Its form is that of the kernel inception distance (Binkowski et al., arXiv 1801.01401), but its features are not
@@ -74,7 +74,7 @@ def kernel_distance(photos: Vectors, images: Vectors, stream: np.random.Generato
     value = _distance(own, between, [np.ones((1, len(x))) for x in (photos, images)])
     weights = [_resample(len(x), stream) for x in (photos, images)]
     low, high = np.percentile(_distance(own, between, weights), [2.5, 97.5])
-    return Interval(float(value[0]), float(low), float(high))
+    return KernelDistance(float(value[0]), float(low), float(high))
 
 
 def neighbour_scores(photos: Vectors, images: Vectors, *, k: int) -> dict[str, float]:

@@ -13,10 +13,10 @@ from sdaug.common.seeding import numpy_stream
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.latents import reconstruct
 from sdaug.fidelity.copies import CopyDetector, plant_copies
+from sdaug.fidelity.cross_fitted_judge import Judgement, Judges
 from sdaug.fidelity.distances import distance_measures
-from sdaug.fidelity.judge import Judges, Verdict
 from sdaug.fidelity.params import FidelityParams
-from sdaug.fidelity.photos import PhotoPart
+from sdaug.fidelity.photo_parts import PhotoPart
 
 NUM_PAIRS = 10  # closest pairs of a class that are listed
 NUM_PLANTED = 32  # training photos of a class that are altered and planted as copies
@@ -37,19 +37,19 @@ class Yardsticks:
         self.params, self.classes, self.training, self.held_out = params, list(classes), training, held_out
         self.network = FeatureNetwork(training.pixels.shape[1])
         self.sharp = self.network.features(held_out.pixels)
-        self.soft = self.network.features(held_out.decoded)
-        self.seen = self.network.features(training.decoded)
-        mirrored = self.network.features(training.decoded[:, :, ::-1])
+        self.reconstructed = self.network.features(held_out.reconstructed)
+        self.seen = self.network.features(training.reconstructed)
+        mirrored = self.network.features(training.reconstructed[:, :, ::-1])
         self.judges = Judges(
             self.sharp,
-            self.soft,
+            self.reconstructed,
             held_out.labels,
             held_out.groups,
             classes,
             num_folds=params.judge_folds,
             seed=params.seed,
         )
-        self.detector = CopyDetector(self.seen, mirrored, self.soft)
+        self.detector = CopyDetector(self.seen, mirrored, self.reconstructed)
 
         chosen = choose_planted(training.labels, seed=params.seed)
         self.planted_labels = training.labels[chosen]
@@ -74,7 +74,7 @@ def measure_class(
     features = {"before": yardsticks.network.features(before), "after": yardsticks.network.features(after)}
     verdicts = {
         "photos": yardsticks.judges.of_photos(yardsticks.sharp, label),
-        "soft": yardsticks.judges.of_photos(yardsticks.soft, label),
+        "reconstructed": yardsticks.judges.of_photos(yardsticks.reconstructed, label),
         **{kind: yardsticks.judges.of_images(vectors, label) for kind, vectors in features.items()},
     }
     measures = {
@@ -87,7 +87,7 @@ def measure_class(
     return measures, closest_pairs(yardsticks.detector, features["after"], images, yardsticks.training.photos)
 
 
-def judge_measures(verdicts: Mapping[str, Verdict], draws: Sequence[int]) -> dict[str, Any]:
+def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int]) -> dict[str, Any]:
     """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth.
 
     None where no judge can tell.
@@ -144,14 +144,14 @@ def _distances(yardsticks: Yardsticks, k: int, features: Mapping[str, Vectors]) 
         "after": features["after"],
     }
     return distance_measures(
-        yardsticks.soft[own], others, nearest_k=yardsticks.params.nearest_k, seed=yardsticks.params.seed
+        yardsticks.reconstructed[own], others, nearest_k=yardsticks.params.nearest_k, seed=yardsticks.params.seed
     )
 
 
 def _copies(yardsticks: Yardsticks, k: int, features: Vectors) -> dict[str, Any]:
     """The share of class `k`'s images that count as copies, and the same of its held-out photos and planted copies."""
     is_copy = {
-        "photos": yardsticks.detector.copies(yardsticks.soft[yardsticks.held_out.labels == k]),
+        "photos": yardsticks.detector.copies(yardsticks.reconstructed[yardsticks.held_out.labels == k]),
         "planted": np.concatenate([found[yardsticks.planted_labels == k] for found in yardsticks.is_found.values()]),
         "after": yardsticks.detector.copies(features),
     }

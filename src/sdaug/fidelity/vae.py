@@ -18,23 +18,25 @@ HELD_OUT_FRACTION = 0.3
 
 def measure_vae(
     photos: NDArray[np.uint8],
-    decoded: NDArray[np.uint8],
+    reconstructed: NDArray[np.uint8],
     labels: NDArray[np.int64],
     groups: Sequence[str],
     classes: Sequence[str],
     *,
     seed: int,
 ) -> dict[str, float | None]:
-    """The error of photos `(N, H, W, 3)` decoded by the VAE, and a photo classifier's accuracy on them.
+    """The error of photos `(N, H, W, 3)` reconstructed by the VAE, and a photo classifier's accuracy on them.
 
     The accuracies are None where all photos are of one group: none can be held out.
     """
     train, held_out = split_by_group(groups, seed=seed)
     of_photos, of_reconstructions = (
-        probe_accuracies(photos, decoded, labels, train, held_out, classes, seed=seed) if len(train) else (None, None)
+        probe_accuracies(photos, reconstructed, labels, train, held_out, classes, seed=seed)
+        if len(train)
+        else (None, None)
     )
     return {
-        "squared_error": squared_error(photos, decoded),
+        "squared_error": squared_error(photos, reconstructed),
         "accuracy_on_photos": of_photos,
         "accuracy_on_reconstructions": of_reconstructions,
     }
@@ -61,7 +63,7 @@ def split_by_group(groups: Sequence[str], *, seed: int) -> tuple[NDArray[np.int6
 
 def probe_accuracies(
     photos: NDArray[np.uint8],
-    changed: NDArray[np.uint8],
+    reconstructed: NDArray[np.uint8],
     labels: NDArray[np.int64],
     train: NDArray[np.int64],
     held_out: NDArray[np.int64],
@@ -69,7 +71,7 @@ def probe_accuracies(
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """Accuracy of a classifier trained on the photos `train`, on those `held_out` and on their changed versions."""
+    """Accuracy of a classifier trained on the photos `train`, on those `held_out` and on their reconstructions."""
     trained = train_classifier(
         photos_alone(photos[train], labels[train]),
         (photos[held_out], labels[held_out]),
@@ -82,8 +84,8 @@ def probe_accuracies(
         title="probe",
     )
     model = trained.build()
-    of_photos, of_changed = (
-        score(predict(model, images[held_out], trained.card), labels[held_out]) for images in (photos, changed)
+    of_photos, of_reconstructed = (
+        score(predict(model, images[held_out], trained.card), labels[held_out]) for images in (photos, reconstructed)
     )
     # Plain accuracies: on the teats, the largest class alone gives 0.89, so there they say little (git show bb20a37).
-    return of_photos["accuracy"], of_changed["accuracy"]
+    return of_photos["accuracy"], of_reconstructed["accuracy"]

@@ -22,7 +22,7 @@ class TrainingPhotos:
     """Photos `(N, H, W, 3)` that generators may see, the same as the VAE returns them, and class indices `(N,)`."""
 
     pixels: Images
-    decoded: Images
+    reconstructed: Images
     labels: NDArray[np.int64]
 
 
@@ -32,7 +32,7 @@ class Filter:
     def __init__(self, photos: TrainingPhotos, classes: Sequence[str]) -> None:
         self._network, self._classes = FeatureNetwork(photos.pixels.shape[1]), list(classes)
         # Soft photos too, or the judge would take the softness of all generated images for a class.
-        both = np.concatenate([photos.pixels, photos.decoded])
+        both = np.concatenate([photos.pixels, photos.reconstructed])
         self._judge = train_judge(self._network.features(both), np.tile(photos.labels, 2))
 
     def probabilities(self, images: Images) -> Vectors:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from sdaug.common.seeding import numpy_stream
 from sdaug.phantom.params import PhantomParams
-from sdaug.phantom.teats import Teat
+from sdaug.phantom.udders import Teat
 
 Field = NDArray[np.float64]
 # Neighbouring scores overlap slightly, as with human raters: one photo in ten looks closer to a neighbouring score.

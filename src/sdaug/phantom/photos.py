@@ -8,7 +8,7 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import plan_teats
+from sdaug.phantom.udders import plan_teats
 
 
 def write_phantom(params: PhantomParams, out_dir: Path) -> None:

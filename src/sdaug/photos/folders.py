@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sdaug.common.sections import NAME
+from sdaug.photos.folder_layout import Layout
 from sdaug.photos.formats import is_photo, is_picture, unread_suffixes
 from sdaug.photos.label_table import Labelled, match_rows
-from sdaug.photos.layout import Layout
 from sdaug.photos.tree import Part, Place, Tree, is_followed, is_hidden, is_utf8, part_of, read_tree, walk
 
 

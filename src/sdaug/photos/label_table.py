@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath, PurePosixPath
 from typing import NamedTuple
 
-from sdaug.photos.layout import LabelTable
+from sdaug.photos.folder_layout import LabelTable
 
 NUM_NAMED = 3  # in messages that could list hundreds
 DELIMITERS = ",;\t"

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sdaug.common.copies import Look, look_at_one
 from sdaug.common.images import save_png
+from sdaug.common.photo_copies import Look, look_at_one
 from sdaug.common.progress import progress
-from sdaug.photos.checks import Broken
 from sdaug.photos.decode import open_photo, to_square
 from sdaug.photos.folders import Source
 from sdaug.photos.formats import UnreadablePhotoError
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.photo_rules import Broken
 from sdaug.photos.tree import Part
 
 NUM_DECODERS = 2  # threads, because Pillow decodes without holding the GIL

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sdaug.common.params import Square
 from sdaug.common.sections import Checked, FilePath, require, section
-from sdaug.photos.layout import LabelTable, Layout
+from sdaug.photos.folder_layout import LabelTable, Layout
 
 
 @section

@@ -7,22 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sdaug.common.copies import Copy, PhotoCopy, find_copies, join_looks, shared_detail, write_copies
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.manifest import Photo, count_labels, write_manifest
-from sdaug.photos.checks import (
-    check_given_split,
-    check_paths,
-    check_split,
-    check_training,
-)
+from sdaug.common.photo_copies import Copy, PhotoCopy, find_copies, join_looks, shared_detail, write_copies
 from sdaug.photos.folders import Source, count_ignored, find_photos, find_unread, find_unused
 from sdaug.photos.folds import TEST, choose_seed, fill_parts, place_groups
 from sdaug.photos.formats import describe_unread
 from sdaug.photos.groups import find_groups, group_sizes, join_groups
 from sdaug.photos.loading import Loaded, file_id, find_same, load_photos
-from sdaug.photos.losses import check_depth, check_losses
+from sdaug.photos.lost_photos import check_depth, check_losses
 from sdaug.photos.params import PrepareParams
+from sdaug.photos.photo_rules import (
+    check_given_split,
+    check_paths,
+    check_split,
+    check_training,
+)
 
 
 class CopyLimits(NamedTuple):

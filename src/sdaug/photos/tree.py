@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+from sdaug.photos.folder_layout import Layout
 from sdaug.photos.formats import is_picture
-from sdaug.photos.layout import Layout
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # Windows and macOS write them beside photos
 

@@ -28,7 +28,7 @@ REPORT_STEPS = 100
 KL_WEIGHT = 1.0e-6
 
 
-class Loop(Protocol):
+class ResumableLoop(Protocol):
     """A training: one step at a time, with all that changes in `state`."""
 
     monitor: LossMonitor
@@ -41,7 +41,7 @@ class Loop(Protocol):
 
 
 def run_loop(
-    loop: Loop, num_steps: int, path: Path, *, key: str, every_seconds: float, title: str
+    loop: ResumableLoop, num_steps: int, path: Path, *, key: str, every_seconds: float, title: str
 ) -> list[dict[str, Any]]:
     """Run all steps that are left, and return the mean losses of all; a checkpoint with another key is not taken.
 

@@ -9,15 +9,14 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.common.files import fresh_dir, write_csv
-from sdaug.common.seen import SEEN, write_seen
+from sdaug.common.provenance import SEEN, write_seen
 from sdaug.diffusion.latents import encode_images
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
-from sdaug.pretrain.card import write_card
+from sdaug.pretrain.card import describe_world, write_card
 from sdaug.pretrain.collection import collect
 from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
 from sdaug.pretrain.networks import build_network
 from sdaug.pretrain.params import PretrainParams, key_of
-from sdaug.pretrain.seen import describe_world
 from sdaug.pretrain.whitening import whiten_latents
 
 

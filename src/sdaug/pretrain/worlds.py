@@ -14,7 +14,7 @@ from scipy import ndimage
 from sdaug.common.seeding import derive_seed, numpy_stream
 from sdaug.phantom.params import CLASSES, PhantomParams
 from sdaug.phantom.photo import draw_photo
-from sdaug.phantom.teats import Teat
+from sdaug.phantom.udders import Teat
 
 Field = NDArray[np.float64]
 Picture = tuple[NDArray[np.uint8], str]

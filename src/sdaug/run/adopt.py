@@ -1,9 +1,5 @@
-"""`sdaug adopt`: turns the checkout into a study of the user's own photos by rewriting params.yaml and dvc.yaml.
+"""`sdaug adopt`: turns the checkout into a study of the user's own photos by rewriting params.yaml and dvc.yaml."""
 
-DVC cannot build a list of dependencies from params, so the rare classes appear in both files and are written together.
-"""
-
-import io
 import re
 import shutil
 import subprocess
@@ -20,15 +16,13 @@ from sdaug.common.params import Arm, merge_arm
 from sdaug.photos.archives import archive_stem, is_archive, unpack_photos
 from sdaug.photos.folders import only_folder
 from sdaug.photos.teats import GROUP_PATTERN, read_labels
+from sdaug.run.graph import GRAPH, PARAMS, fill_list, yaml_text
 from sdaug.run.survey import Survey
 from sdaug.run.words import photo_of, token_of
 
-PARAMS, GRAPH, TEATS = Path("params.yaml"), Path("dvc.yaml"), "teats"
 PHANTOM_DIR, TEATS_DIR, RAW_DIR = Path("data/phantom"), Path("data/teats"), Path("data/raw")
 IGNORED = Path(".gitignore")
 RARE_BELOW = 0.8  # a class with fewer photos than this share of the largest is rare
-# A stage that no other study has; `adopt` copies it to dvc.yaml.
-TEATS_STAGE = Path("presets/stages/teats.yaml")
 
 
 @contextmanager
@@ -130,7 +124,7 @@ def adopted_params(
     # Classes and layout of the folder. The slides' own test set is not used: 371 of its 380 photos share an udder photo
     # with a training photo (docs/slides-photos.md).
     is_given = survey.has_test and survey.folder != TEATS_DIR
-    _fill(params["classes"], list(survey.counts))
+    fill_list(params["classes"], list(survey.counts))
     params["prepare"]["raw"] = survey.folder.as_posix()
     params["prepare"]["group_pattern"] = group_pattern
     params["prepare"]["groups"] = groups.as_posix() if groups else None
@@ -189,31 +183,6 @@ def _turn_off_flips(params: MutableMapping[str, Any]) -> None:
         arm["training"].pop("flip_horizontal", None)
 
 
-def adopted_graph(
-    graph: Path, rare: Sequence[str], *, is_phantom: bool, is_teats: bool, tables: Sequence[Path] = ()
-) -> str:
-    """The text of dvc.yaml for these rare classes and this source of photos; `tables` are read beside the photos."""
-    yaml = _graph_yaml()
-    whole = yaml.load(graph.read_text(encoding="utf-8"))
-    stages = whole["stages"]
-    # Folders of synthetic images and generators, at the place of those of the old rare classes.
-    for name in ("filter", "audit_images", "split", "fidelity", "report"):
-        _list_folders(stages[name], "data/synthetic", rare, option="--synthetic")
-    _list_folders(stages["audit_images"], "models/dreambooth", rare, option="--generators")
-    # Tables of labels and groups, after the photos.
-    own = [dep for dep in stages["prepare"]["deps"] if dep.startswith(("${", "metrics/", "stages/", "src/"))]
-    _fill(stages["prepare"]["deps"], [own[0], *(table.as_posix() for table in tables), *own[1:]])
-    # Without the phantom, `split` has no oracle photos to draw, and `audit` knows no true scores.
-    if not is_phantom:
-        stages.pop("phantom", None)
-        for name in ("audit", "split"):
-            _fill(stages[name]["params"], [key for key in stages[name]["params"] if key != "phantom"])
-    # Right after `check`, since dvc.yaml is read from top to bottom.
-    if is_teats and TEATS not in stages:
-        stages.insert(1, TEATS, yaml.load(TEATS_STAGE.read_text(encoding="utf-8"))[TEATS])
-    return _text(yaml, whole)
-
-
 def refuse_unsaved(files: Sequence[Path]) -> None:
     """Refuse to overwrite uncommitted changes.
 
@@ -256,41 +225,8 @@ def keep_out_of_git(folder: Path) -> str | None:
 def write_adopted(params: Mapping[str, Any], graph: str) -> None:
     """Write params.yaml and dvc.yaml."""
     # params.yaml is formatted as DVC does it, so that `dvc exp run -S` changes only the lines it sets.
-    write_text(PARAMS, _text(YAML(), params))
+    write_text(PARAMS, yaml_text(YAML(), params))
     write_text(GRAPH, graph)
-
-
-def _list_folders(stage: MutableMapping[str, Any], root: str, rare: Sequence[str], *, option: str) -> None:
-    """Replace a stage's folders of rare classes below `root`: its dependencies, and what follows `option`."""
-    folders = [f"{root}/{label}" for label in rare]
-    deps = stage["deps"]
-    first = next(index for index, dep in enumerate(deps) if dep.startswith(f"{root}/"))
-    _fill(deps, [*deps[:first], *folders, *(dep for dep in deps[first:] if not dep.startswith(f"{root}/"))])
-    words = [word for word in stage["cmd"].split() if not word.startswith(f"{root}/")]
-    words[words.index(option) + 1 : words.index(option) + 1] = folders
-    stage["cmd"] = " ".join(words)
-
-
-def _fill(items: Any, values: Sequence[Any]) -> None:
-    """Replace a list's items; a comment that ruamel attached to the last item stays last."""
-    trailing = items.ca.items.pop(len(items) - 1, None)
-    items[:] = list(values)
-    if trailing is not None:
-        items.ca.items[len(items) - 1] = trailing
-
-
-def _graph_yaml() -> YAML:
-    """A YAML writer that keeps the formatting of the handwritten dvc.yaml."""
-    yaml = YAML()
-    yaml.width = 110
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def _text(yaml: YAML, value: Mapping[str, Any]) -> str:
-    stream = io.StringIO()
-    yaml.dump(value, stream)
-    return stream.getvalue()
 
 
 def default_group_pattern(survey: Survey) -> str | None:

@@ -6,18 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdaug.check.batches import lower_batches, num_training
+from sdaug.check.batch_sizes import lower_batches, num_training
 from sdaug.check.study import check_study
-from sdaug.photos.layout import LabelTable, Layout
+from sdaug.photos.folder_layout import LabelTable, Layout
 from sdaug.photos.prepare import suggest_seed
 from sdaug.run.adopt import (
-    GRAPH,
-    PARAMS,
     PHANTOM_DIR,
     RARE_BELOW,
-    TEATS,
     TEATS_DIR,
-    adopted_graph,
     adopted_params,
     default_group_pattern,
     keep_out_of_git,
@@ -26,6 +22,7 @@ from sdaug.run.adopt import (
     unpacked,
     write_adopted,
 )
+from sdaug.run.graph import GRAPH, PARAMS, TEATS, adopted_graph
 from sdaug.run.survey import Survey, describe_groups, describe_survey, refuse_masks, survey_folder
 from sdaug.run.words import clean_subject, find_mirrored, prompts_of
 
@@ -120,6 +117,7 @@ def _run_adopt(args: argparse.Namespace) -> None:
             is_phantom=survey.folder == PHANTOM_DIR,
             is_teats=args.preset == TEATS,
             tables=tables,
+            further=study.further_stages(),
         )
         write_adopted(params, graph)
         said = keep_out_of_git(survey.folder) if own else None

@@ -15,12 +15,12 @@ from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
 from sdaug.photos.decode import decode_photo
 from sdaug.photos.formats import NAMES, UnreadablePhotoError
-from sdaug.run.adopt import PARAMS
 from sdaug.run.adopt_command import add_adopt
 from sdaug.run.compare import compare
+from sdaug.run.graph import PARAMS, add_stages
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
-from sdaug.run.plan import add_plan
+from sdaug.run.plan_command import add_plan
 
 if TYPE_CHECKING:  # imports torch
     from sdaug.classify.models import ModelCard
@@ -34,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sdaug", description=__doc__)
     commands = parser.add_subparsers(required=True)
     add_adopt(commands)
+    add_stages(commands)
     # Running it.
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
     grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")

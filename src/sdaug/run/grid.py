@@ -22,12 +22,13 @@ from queue import Queue
 from typing import TypeVar
 
 from sdaug.check.disk import read_sizes, require_space
+from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.warm import warm_starts
 
-PARAMS, SIZES = Path("params.yaml"), Path("metrics/sizes.json")
+PARAMS, GRAPH, SIZES = Path("params.yaml"), Path("dvc.yaml"), Path("metrics/sizes.json")
 
 # Where DVC puts the copies of queued experiments, and of those with `--temp`.
 COPIES = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
@@ -87,6 +88,7 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
         return
     # The stage `check` does this as well, but in a clone with its results it need not run.
     study = check_study(read_params(PARAMS), PARAMS)
+    require_stages(study, PARAMS, GRAPH)
     require_space(study, read_sizes(SIZES), Path())
     gpus = list_gpus()
     missing = ["--allow-missing"] if is_without_photos() else []

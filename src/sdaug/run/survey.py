@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sdaug.photos.folder_layout import Layout
 from sdaug.photos.folders import (
     Source,
     Unused,
@@ -19,7 +20,6 @@ from sdaug.photos.folders import (
 from sdaug.photos.formats import describe_unread, is_picture
 from sdaug.photos.groups import find_groups, group_sizes
 from sdaug.photos.label_table import match_rows
-from sdaug.photos.layout import Layout
 from sdaug.photos.levels import choose_class_level, find_masks, name_deeper_folders
 from sdaug.photos.params import PrepareParams
 from sdaug.photos.tree import Tree, read_tree

@@ -186,7 +186,7 @@ class Loop:
         return loss
 
     def _draw_soft(self, num_images: int) -> torch.Tensor | None:
-        """Which images of a batch are replaced by their twins `(B,)`, None if no image is."""
+        """Which images of a batch are replaced by their reconstructions `(B,)`, None if no image is."""
         if not self._arm.soften:
             return None
         return torch.rand(num_images, generator=self._softening) < self._arm.soften

@@ -26,21 +26,17 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]
     `layer_decay`, the learning rate of each layer is that factor times the rate of the layer after it (Clark et al.,
     arXiv 2003.10555), in timm's layer order.
     """
-    if recipe.layer_decay < 1:
-        from timm.optim import param_groups_layer_decay
+    from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
+    if recipe.layer_decay < 1:
         groups = param_groups_layer_decay(
             model, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay, verbose=False
         )
         scales = [group.pop("lr_scale") for group in groups]
         return [{**group, "lr": recipe.learning_rate * scale} for group, scale in zip(groups, scales, strict=True)]
     spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
-    decaying, others = list[nn.Parameter](), list[nn.Parameter]()
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            (decaying if weight.ndim > 1 and name not in spared else others).append(weight)
-    kinds = ((decaying, recipe.weight_decay), (others, 0.0))
-    return [{"params": weights, "weight_decay": decay} for weights, decay in kinds if weights]
+    found: list[dict[str, object]] = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=spared)
+    return found
 
 
 def build_schedule(

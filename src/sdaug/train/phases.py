@@ -73,12 +73,12 @@ def plan_phases(training: TrainingSet, recipe: Recipe, arm: ArmTraining, *, titl
 
 
 def _require_images(training: TrainingSet, arm: ArmTraining, title: str) -> None:
-    """Check what `check` cannot know: whether there are synthetic images, real ones and twins."""
+    """Check what `check` cannot know: whether there are synthetic images, real ones and reconstructed ones."""
     need_both = arm.synthetic_share is not None or arm.pretrain_steps > 0
     for is_met, what, key in (
         (training.is_synthetic.any() or not need_both, "synthetic image", "images.synthetic"),
         (not training.is_synthetic.all() or not need_both, "real image", "images.real"),
-        (len(training.twins) > 0 or not arm.soften, "reconstruction of a photo", "images.reconstructed"),
+        (len(training.reconstructed) > 0 or not arm.soften, "reconstruction of a photo", "images.reconstructed"),
     ):
         if not is_met:
             raise ValueError(f"params.yaml: datasets: {key}: {title}: training needs a {what}, and there is none")

@@ -10,12 +10,12 @@ from torch import nn
 from sdaug.classify.models import build_model
 from sdaug.classify.scores import score
 from sdaug.common.checkpoint import Checkpoint, State
+from sdaug.common.cpu_speed import use_matrix_products
 from sdaug.common.params import Square
 from sdaug.common.seeding import derive_seed
 from sdaug.train.examples import BatchReader, Images, Labels, TrainingSet
 from sdaug.train.head import retrain_head
 from sdaug.train.loop import Loop
-from sdaug.train.matrix_conv import use_matrix_products
 from sdaug.train.params import ArmTraining, Recipe, TrainParams
 from sdaug.train.phases import plan_phases
 from sdaug.train.selection import Selection, Trained

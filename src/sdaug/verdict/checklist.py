@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sdaug.common.manifest import Photo
-from sdaug.verdict.formats import plural
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import Check
+from sdaug.verdict.number_formats import plural
 from sdaug.verdict.results import BASELINE, PRIMARY, Study
 from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdaug.verdict.checklist import Item, build_checklist
+from sdaug.verdict.conclusions import Conclusion, find_conclusions
 from sdaug.verdict.exchange import Exchange, find_exchange
-from sdaug.verdict.findings import Finding, find_findings
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.limits import find_limits
 from sdaug.verdict.mistakes import Mistakes, find_mistakes
@@ -23,12 +23,12 @@ from sdaug.verdict.table import Table
 class Verdict:
     """What a study says, in the names of classes that readers see.
 
-    `pooled` are the differences that the findings rest on, if there are any; `tables` all results, the comparison
+    `pooled` are the differences that the conclusions rest on, if there are any; `tables` all results, the comparison
     first, and what other stages found. `summary` is for programs and has the ids of classes.
     """
 
     study: Study
-    findings: tuple[Finding, ...]
+    conclusions: tuple[Conclusion, ...]
     exchange: Exchange | None
     limits: tuple[str, ...]
     pooled: Table | None
@@ -40,9 +40,9 @@ class Verdict:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """A sentence for each finding, and one on what a generated image is worth if that was asked."""
+        """A sentence for each conclusion, and one on what a generated image is worth if that was asked."""
         worth = (self.exchange.sentence,) if self.exchange else ()
-        return *(finding.sentence for finding in self.findings), *worth
+        return *(conclusion.sentence for conclusion in self.conclusions), *worth
 
 
 def decide(inputs: Inputs) -> Verdict:
@@ -52,7 +52,7 @@ def decide(inputs: Inputs) -> Verdict:
     results = result_tables(shown, siblings)
     return Verdict(
         study=study,
-        findings=find_findings(study),
+        conclusions=find_conclusions(study),
         exchange=find_exchange(study, shown.arms),
         limits=find_limits(shown, siblings),
         pooled=pooled_table(study) if study.contrasts else None,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdaug.verdict.drawing import STYLES, save, tidy
-from sdaug.verdict.formats import signed
+from sdaug.verdict.number_formats import signed
 from sdaug.verdict.results import PRIMARY, Contrast, Study
 from sdaug.verdict.statistics import Estimate
 

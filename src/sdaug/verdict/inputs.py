@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
-from sdaug.common.params import SplitParams, read_arms, read_seeds
+from sdaug.common.params import SplitParams, concept_dirs, read_arms, read_seeds
+from sdaug.common.provenance import SEEN, Seen, read_seen
 from sdaug.common.sections import read_params, read_section
-from sdaug.common.seen import SEEN, Seen, read_seen
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.verdict.closest import Pair, read_pairs
 from sdaug.verdict.letters import Audit, Check, Fidelity, Filter, ImageAudit, Prepared
@@ -22,11 +22,11 @@ ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with no
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files and folders that the report is made from; `synthetic` has a folder per class."""
+    """The files and folders that the report is made from; `synthetic` has a folder per concept."""
 
     params: Path
     prepared: Path
-    synthetic: list[Path]
+    synthetic: Path
     steps: Path
     metrics: Path
     closest_pairs: Path | None
@@ -86,16 +86,18 @@ def read_inputs(sources: Sources) -> Inputs:
         ValueError: what the stages wrote does not belong together.
     """
     classes = read_section(sources.params, "classes", list[str])
-    synthetic = _list_generated(sources.synthetic, classes)
+    synthetic = _list_generated(concept_dirs(sources.synthetic, sources.params), classes)
     files = {image.id: path for image, path in synthetic}
     photos = read_manifest(sources.prepared)
     photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
     pairs = sources.closest_pairs
+    arms = read_arms(sources.params)
+    is_filtered = any(arm["images"]["keep_share"] < 1 for arm in arms.values())
     return Inputs(
         params=without_folders(read_params(sources.params)),
         split=read_section(sources.params, "split", SplitParams),
         selection=read_section(sources.params, "train.selection", str),
-        arms=read_arms(sources.params),
+        arms=arms,
         study=read_results(sources.params, sources.metrics, classes),
         photos=photos,
         test_set=name_test_set(photos),
@@ -108,7 +110,7 @@ def read_inputs(sources: Sources) -> Inputs:
         audit=Audit.read(sources.metrics),
         audit_images=ImageAudit.read(sources.metrics),
         fidelity=Fidelity.read(sources.metrics),
-        filter=Filter.read(sources.metrics),
+        filter=Filter.read(sources.metrics) if is_filtered else Filter(classes={}),
     )
 
 

@@ -146,10 +146,10 @@ class ImageAudit(Letter):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeFigures(Checked):
-    """A figure for each kind of images, `soft` for photos as the VAE returns them; None where no judge can tell."""
+    """A figure for each kind of images, photos as the VAE returns them among them; None where no judge can tell."""
 
     photos: float | None
-    soft: float | None
+    reconstructed: float | None
     before: float | None
     after: float | None
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from sdaug.common.manifest import count_labels, validation_photos
 from sdaug.common.params import Protocol
-from sdaug.verdict.formats import percent, plural
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import Check, Prepared
+from sdaug.verdict.number_formats import percent, plural
 from sdaug.verdict.results import BASELINE, PRIMARY, Study
 from sdaug.verdict.stage_tables import CHECKS
 from sdaug.verdict.statistics import MIN_RUNS

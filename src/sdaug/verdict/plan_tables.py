@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sdaug.verdict.components import LIMIT, Pilot
-from sdaug.verdict.formats import plural
+from sdaug.verdict.number_formats import plural
 from sdaug.verdict.plan import Planned, find_cheapest
 from sdaug.verdict.statistics import POWER
 from sdaug.verdict.table import Table

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sdaug.classify.params import PRIOR_CORRECTED
-from sdaug.verdict.formats import number, p_value, percent, percent_within, signed
 from sdaug.verdict.inputs import Inputs
+from sdaug.verdict.number_formats import number, p_value, percent, percent_within, signed
 from sdaug.verdict.published import ROWS, find_published, shows_slides
 from sdaug.verdict.results import BASELINE, ESTIMATED, PRIMARY, Contrast, Result, Study
 from sdaug.verdict.runs import AT_PRIOR, FURTHER_METRICS, TEST_METRICS, VALIDATION_METRICS

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sdaug.verdict.formats import number, percent
 from sdaug.verdict.letters import Check, Distance, Doubts, Fidelity, Filter, Filtered, JudgeFigures, Likeness
+from sdaug.verdict.number_formats import number, percent
 from sdaug.verdict.table import Table
 
 NUM_IDS = 5  # shown of each check; the files of metrics have all

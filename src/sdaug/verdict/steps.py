@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sdaug.common import images
 from sdaug.common.files import read_csv
 from sdaug.verdict.fonts import Font, pillow_font
-from sdaug.verdict.formats import plural
+from sdaug.verdict.number_formats import plural
 
 FILE, TABLE = "steps.png", "steps.csv"
 CAPTION = (

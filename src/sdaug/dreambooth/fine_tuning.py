@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sdaug.common.checkpoint import Checkpoint, Progress, State
+from sdaug.common.cpu_speed import flatten
 from sdaug.common.device import announce, torch_stream
 from sdaug.common.loss_monitor import LossMonitor
 from sdaug.common.params import ConceptParams
@@ -24,7 +25,6 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
-from sdaug.dreambooth.flat_parameter import FlatParameter
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
 
@@ -60,7 +60,7 @@ def train_dreambooth(
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
-    loop = Loop(pipeline, halves, params, seed=seed)
+    loop = FineTuningLoop(pipeline, halves, params, seed=seed)
 
     # Go on from the last checkpoint, if any.
     done, history = 0, list[dict[str, float]]()
@@ -88,7 +88,7 @@ def train_dreambooth(
     return history
 
 
-class Loop:
+class FineTuningLoop:
     """The state of one fine-tuning run: trainable weights, optimizer, moving average, random stream and prompts."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Loop:
 
         # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
         weights = adapt(pipeline, params, self._dtype, seed=derive_seed(seed, "adapter"))
-        self._flat = FlatParameter(weights) if device.type == "cpu" else None
+        self._flat = flatten(weights, device)
         self._weights = [self._flat.tensor] if self._flat else weights
 
         # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.

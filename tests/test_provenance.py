@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 from small import BASE, build_small
 
-from sdaug.base.seen import OTHER, UNKNOWN, find_seen
 from sdaug.common.manifest import Photo
-from sdaug.common.record import SeenPhoto, write_record
-from sdaug.common.seen import SEEN, Seen, read_seen, write_seen
+from sdaug.common.provenance import (
+    OTHER,
+    SEEN,
+    UNKNOWN,
+    Seen,
+    SeenPhoto,
+    find_seen,
+    read_seen,
+    write_record,
+    write_seen,
+)
 from sdaug.diffusion.pipelines import save_pipeline
 
 KNOWN = Seen(summary="9 drawings; none of this study", counts={"drawings": 9}, num_adapted=0)

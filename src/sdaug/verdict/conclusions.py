@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sdaug.verdict.formats import plural, signed
+from sdaug.verdict.number_formats import plural, signed
 from sdaug.verdict.results import BASELINE, PRIMARY, Contrast, Study
 from sdaug.verdict.statistics import MIN_RUNS
 
@@ -11,7 +11,7 @@ MIN_GROUPS = 5  # of each class's test photos: with three, bf16 took a standard 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Conclusion:
     """The verdict on one arm: on what, in a few words, and with its numbers; `detail` may be empty."""
 
     subject: str
@@ -23,17 +23,17 @@ class Finding:
         return f"{self.subject}: {self.effect}. {self.detail}".strip()
 
 
-def find_findings(study: Study) -> tuple[Finding, ...]:
+def find_conclusions(study: Study) -> tuple[Conclusion, ...]:
     """The finding on each arm by balanced accuracy on the test set, or the reason why there is none."""
     if not study.contrasts:
         why = f"it needs the data set {BASELINE} and another; this study has {', '.join(study.datasets)}"
-        return (Finding(subject="No verdict", effect=why, detail=""),)
+        return (Conclusion(subject="No verdict", effect=why, detail=""),)
     return tuple(_find(contrast, study) for contrast in study.answers)
 
 
-def _find(contrast: Contrast, study: Study) -> Finding:
+def _find(contrast: Contrast, study: Study) -> Conclusion:
     over = plural(len(study.pooled), "model")
-    return Finding(
+    return Conclusion(
         subject=f"{contrast.arm} against {contrast.against}",
         effect=find_effect(contrast, study),
         detail=f"Over {over} ({', '.join(study.pooled)}), balanced accuracy on the test set changed by "

@@ -6,7 +6,7 @@ from sdaug.audit.findings import Check, Finding
 from sdaug.audit.sides import held_out_photos, side_of
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
-from sdaug.common.record import SeenPhoto
+from sdaug.common.provenance import SeenPhoto
 
 Records = Mapping[str, Sequence[SeenPhoto]]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdaug.common.images import save_png
 from sdaug.common.seeding import numpy_stream
 from sdaug.common.synthetic import SyntheticImage
-from sdaug.fidelity.photos import PhotoPart
+from sdaug.fidelity.photo_parts import PhotoPart
 
 NUM_EXAMPLES = 3  # per class
 
@@ -56,7 +56,7 @@ def write_examples(
             "base": f"base_{image.id}.png",
             "synthetic": image.id,
         }
-        save_png(folder / row["reconstructed"], training.decoded[index])
+        save_png(folder / row["reconstructed"], training.reconstructed[index])
         save_png(folder / row["base"], pixels)
         rows.append(row)
     return rows

@@ -14,11 +14,11 @@ from sdaug.diffusion.latents import reconstruct
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoPart:
-    """Some photos of a study: pixels `(N, H, W, 3)`, the same decoded by the VAE, and class indices `(N,)`."""
+    """Some photos of a study: pixels `(N, H, W, 3)`, the same reconstructed by the VAE, and class indices `(N,)`."""
 
     photos: list[Photo]
     pixels: NDArray[np.uint8]
-    decoded: NDArray[np.uint8]
+    reconstructed: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     @property
@@ -30,5 +30,8 @@ def read_part(prepared_dir: Path, photos: Sequence[Photo], classes: Sequence[str
     """Read prepared photos and pass them through the VAE."""
     pixels = read_photos(prepared_dir, photos)
     return PhotoPart(
-        photos=list(photos), pixels=pixels, decoded=reconstruct(vae, pixels), labels=label_indices(photos, classes)
+        photos=list(photos),
+        pixels=pixels,
+        reconstructed=reconstruct(vae, pixels),
+        labels=label_indices(photos, classes),
     )

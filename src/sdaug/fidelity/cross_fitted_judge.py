@@ -20,7 +20,7 @@ Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """Of each image, the share of its judges that name a certain class, and the mean probability they give it, `(N,)`.
 
     Only judges that know the class count; both are empty if there are none.
@@ -45,7 +45,7 @@ class Judges:
     def __init__(
         self,
         sharp: Vectors,
-        soft: Vectors,
+        reconstructed: Vectors,
         labels: Labels,
         groups: Sequence[str],
         classes: Sequence[str],
@@ -65,19 +65,21 @@ class Judges:
             rest = self._folds != fold
             # A judge of sharp photos alone takes the softness of all generated images for a class: one knew 83 % of the
             # photos of score 3, but only 11 % of their reconstructions (git show 6c2e805).
-            self._judges.append(train_judge(np.concatenate([sharp[rest], soft[rest]]), np.tile(labels[rest], 2)))
+            self._judges.append(
+                train_judge(np.concatenate([sharp[rest], reconstructed[rest]]), np.tile(labels[rest], 2))
+            )
 
-    def of_images(self, images: Vectors, label: str) -> Verdict:
+    def of_images(self, images: Vectors, label: str) -> Judgement:
         """What all judges that know the class say of synthetic images, given by their features `(M, D)`."""
         k = self._classes.index(label)
         able = [judge for judge in self._judges if k in judge.classes_]
         if not able:
-            return Verdict(recognized=np.empty(0), probability=np.empty(0))
+            return Judgement(recognized=np.empty(0), probability=np.empty(0))
         said = np.stack([class_probabilities(judge, images, len(self._classes)) for judge in able])
         is_named = said.argmax(axis=2) == k
-        return Verdict(recognized=is_named.mean(axis=0), probability=said[:, :, k].mean(axis=0))
+        return Judgement(recognized=is_named.mean(axis=0), probability=said[:, :, k].mean(axis=0))
 
-    def of_photos(self, photos: Vectors, label: str) -> Verdict:
+    def of_photos(self, photos: Vectors, label: str) -> Judgement:
         """What judges that never saw them say of the photos of a class; `photos` are features of all, `(N, D)`.
 
         Nothing where these photos are all in one fold, as those of a single group are: no judge that has not seen them
@@ -92,7 +94,7 @@ class Judges:
                 is_judged |= own
         of_class = said[is_judged]
         is_named = of_class.argmax(axis=1) == k
-        return Verdict(recognized=is_named.astype(np.float64), probability=of_class[:, k])
+        return Judgement(recognized=is_named.astype(np.float64), probability=of_class[:, k])
 
 
 def assign_folds(labels: Labels, groups: Sequence[str], *, num_folds: int, seed: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import make_pipeline
@@ -100,6 +101,4 @@ def _natural_key(name: str) -> list[tuple[int, str]]:
 
 def _skill(actual: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Balanced accuracy, scaled so that chance is 0."""
-    recalls = np.bincount(actual, weights=actual == predicted) / np.bincount(actual)
-    chance = 1 / len(recalls)
-    return float((recalls.mean() - chance) / (1 - chance))
+    return float(balanced_accuracy_score(actual, predicted, adjusted=True))

@@ -1,15 +1,15 @@
-"""The twins of an arm's training photos: the same photos as the base's VAE returns them."""
+"""An arm's training photos reconstructed: the same photos as the base's VAE returns them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdaug.common.packed import TWIN, twin_id
+from sdaug.common.packed import RECONSTRUCTED, reconstructed_id
 from sdaug.datasets.arms import Example
 
 
-def find_twins(examples: Sequence[Example], reconstructed_dir: Path) -> list[Example]:
-    """The twins of the real training photos, in their order; a part of their own, so that none trains by itself.
+def find_reconstructed(examples: Sequence[Example], reconstructed_dir: Path) -> list[Example]:
+    """The real training photos reconstructed, in their order; a part of their own, so that none trains by itself.
 
     Raises:
         FileNotFoundError: a photo has not been reconstructed.
@@ -21,9 +21,9 @@ def find_twins(examples: Sequence[Example], reconstructed_dir: Path) -> list[Exa
     return [
         replace(
             photo,
-            id=twin_id(photo.id),
+            id=reconstructed_id(photo.id),
             origin="reconstructed",
-            part=TWIN,
+            part=RECONSTRUCTED,
             source=reconstructed_dir / photo.source.name,
         )
         for photo in photos
