@@ -275,7 +275,6 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
     over_white = np.rint(pixels * (128 / 255) + 255 * (127 / 255))
     four = np.dstack([pixels, ramp().astype(np.uint8)])
     quantized = image.quantize(64)
-    ycc = image.convert("YCbCr")
     return {
         "jpeg": lambda: Case(saved(image, "JPEG", quality=100, subsampling=0), pixels, 3),
         "mpo, first": lambda: Case(
@@ -298,9 +297,6 @@ def _format_cases() -> dict[str, Callable[[], Case]]:
         "avif": lambda: Case(saved(image, "AVIF", quality=100, subsampling="4:4:4"), pixels, 4),
         "heic": lambda: Case(heif(image), pixels, 2),
         "heic, grey": lambda: Case(saved(grey, "HEIF", quality=-1), ramp(), 2),
-        "tiff ycbcr": lambda: Case(
-            tiff(np.asarray(ycc), photometric=6, tags={530: (1, 1)}), np.asarray(ycc.convert("RGB")), 1
-        ),
         "tiff cmyk": lambda: Case(saved(image.convert("CMYK"), "TIFF"), pixels),
         "tiff lzw": lambda: Case(saved(image, "TIFF", compression="tiff_lzw"), pixels),
         "tiff four bands": lambda: Case(tiff(four, photometric=2), pixels),

@@ -60,6 +60,10 @@ REFUSED = {
         tiff(np.zeros((SIDE, SIDE, 3), np.uint16), photometric=2, tags={284: 2, 273: (8,) * 3, 279: (2048,) * 3}),
         "TIFF with 16 bits in separate planes",
     ),
+    "tiff ycbcr": (
+        tiff(np.zeros((SIDE, SIDE, 3), np.uint8), photometric=6, tags={530: (1, 1)}),
+        "TIFF with uncompressed YCbCr; save it as RGB",
+    ),
     "svg": (b"<svg/>", "not a JPEG, PNG, .* or DICOM image"),
     "dicom without pixels": (
         dicom(TWELVE.astype(np.uint16), bits=12)[:300],

@@ -34,6 +34,7 @@ DECODER_ERRORS = (
 )
 # Tags of TIFF.
 EXTRA_SAMPLES, NEW_SUBFILE_TYPE, OLD_SUBFILE_TYPE = 338, 254, 255
+COMPRESSION, PHOTOMETRIC, UNCOMPRESSED, YCBCR = 259, 262, 1, 6
 REDUCED, MASK, OLD_REDUCED = 1, 4, 2
 
 
@@ -113,6 +114,9 @@ def _read(image: Image.Image, content: bytes, sixteen_bit_maximum: int | None) -
     profile, tags = image.info.get("icc_profile"), getattr(image, "tag_v2", {})
     if image.mode == "F":
         raise UnreadablePhotoError("floating-point pixels have no fixed range; save the photo with 8 or 16 bits")
+    # Pillow 12 reads four bytes per pixel where there are three.
+    if image.format == "TIFF" and (tags.get(PHOTOMETRIC), tags.get(COMPRESSION)) == (YCBCR, UNCOMPRESSED):
+        raise UnreadablePhotoError("TIFF with uncompressed YCbCr; save it as RGB")
     peak = None
     if is_deep(image):
         upright, peak = narrow(image, content, sixteen_bit_maximum=sixteen_bit_maximum)
