@@ -25,6 +25,7 @@ from sdaug.dreambooth.training import Preview, train_dreambooth
 KNOBS = DreamBoothParams(
     method="full",
     lora_rank=2,
+    lora_alpha=None,
     lora_targets=["to_q", "to_k", "to_v", "to_out.0"],
     train_text_encoder=False,
     prior_preservation=True,

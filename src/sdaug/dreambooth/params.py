@@ -25,6 +25,7 @@ class DreamBoothParams(Checked):
 
     method: Literal["full", "lora"] = Field(description="full trains the whole UNet, lora low-rank adapters")
     lora_rank: int = Field(ge=1, description="rank of adapters")
+    lora_alpha: float | None = Field(gt=0, description="adapters count alpha / rank; empty for alpha = rank")
     lora_targets: list[str] = Field(min_length=1, description="layers that get adapters, such as to_q, to_k, to_v")
     train_text_encoder: bool = Field(description="whether the text encoder is trained as well")
     prior_preservation: bool = Field(description="whether images of `class_images` are shown, too")
@@ -55,3 +56,8 @@ class DreamBoothParams(Checked):
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
         rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
+
+    @property
+    def alpha(self) -> float:
+        """The alpha of adapters."""
+        return self.lora_rank if self.lora_alpha is None else self.lora_alpha
