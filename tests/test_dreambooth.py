@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
+from numpy.typing import NDArray
 from small import build_small
 from torch import nn
 
@@ -48,6 +49,8 @@ KNOBS = DreamBoothParams(
     preview_steps=0,
     preview_guidance_scale=1.0,
     num_preview_images=0,
+    validation_loss_steps=None,
+    selection="last",
 )
 CONCEPT = ConceptParams(instance_prompt="a photo of a zwa")
 PHOTOS, CLASS_IMAGES = (np.random.default_rng(seed).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8) for seed in (0, 1))
@@ -70,6 +73,7 @@ def tune(
     pipeline: StableDiffusionPipeline | None = None,
     *,
     seed: int = 0,
+    validation: NDArray[np.uint8] | None = None,
 ) -> tuple[StableDiffusionPipeline, Rows]:
     pipeline = pipeline or build_small()
     rows: Rows = []
@@ -83,6 +87,7 @@ def tune(
         seed=seed,
         report=lambda step, values: rows.append((step, dict(values))),
         preview=preview,
+        validation_images=validation,
     )
     return pipeline, rows
 

@@ -50,12 +50,17 @@ class DreamBoothParams(Checked):
     preview_steps: int = Field(ge=0, description="steps between previews in MLflow; 0 for the last one only")
     preview_guidance_scale: float = Field(ge=1, description="guidance of previews; 1 for none")
     num_preview_images: int = Field(ge=0, description="images of a preview")
+    validation_loss_steps: int | None = Field(ge=1, description="steps between validation losses; empty for none")
+    selection: Literal["last", "validation_loss"] = Field(description="the step that is kept")
 
     def __post_init__(self) -> None:
         # Asked here, before any stage runs; `find_spec` imports nothing.
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
         rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
+        has_loss = self.selection == "last" or self.validation_loss_steps is not None
+        rule = "needs a validation loss; set validation_loss_steps, or use last"
+        require(has_loss, "selection", self.selection, rule)
 
     @property
     def alpha(self) -> float:
