@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
-from sdaug.common.device import prepare_device
+from sdaug.common.device import find_device, prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos, validation_photos
 from sdaug.common.params import ConceptParams, SplitParams
+from sdaug.common.precision import precision_warning, resolve_precision
 from sdaug.common.record import CHOOSERS, write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
@@ -25,7 +26,7 @@ from sdaug.common.tracking import track
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_previews
 from sdaug.dreambooth.adapters import save_generator
-from sdaug.dreambooth.checks import check_prompts, learning_rate_warning
+from sdaug.dreambooth.checks import check_prompts, check_targets, learning_rate_warning
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import train_dreambooth
@@ -171,12 +172,15 @@ def held_out_photos(prepared_dir: Path, label: str, settings: Settings) -> list[
 
 
 def check_settings(args: argparse.Namespace, settings: Settings) -> None:
-    """Check the prompts and the learning rate, before anything slow."""
+    """Check prompts, LoRA targets, precision and learning rate, before anything slow."""
     # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
     concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
     check_prompts(args.base, concepts, settings.class_prompt if settings.params.prior_preservation else None)
-    warning = learning_rate_warning(settings.params)
-    if warning:
+    check_targets(args.base, settings.params)
+    precision, device = settings.params.precision, find_device()
+    resolve_precision(precision, device)  # refuses float16 on a CPU
+    warnings = (learning_rate_warning(settings.params), precision_warning(precision, device))
+    for warning in filter(None, warnings):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
