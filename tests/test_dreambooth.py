@@ -22,6 +22,7 @@ from sdaug.dreambooth import training
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.training import Preview, train_dreambooth
+from sdaug.dreambooth.validation import prepare_validation
 
 KNOBS = DreamBoothParams(
     method="full",
@@ -193,6 +194,35 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
         ValueError, match=r"dreambooth: step 1: the loss is not finite; no weight has changed yet.*precision"
     ):
         tune(pipeline=pipeline)
+
+
+@pytest.mark.parametrize("trains_text", [False, True])
+def test_steps_need_neither_the_vae_nor_a_frozen_text_encoder(
+    monkeypatch: pytest.MonkeyPatch, trains_text: bool
+) -> None:
+    """Off the device, to a place that holds no values at all."""
+    monkeypatch.setattr(training, "SPARE", torch.device("meta"))
+    pipeline, knobs = build_small(), replace(KNOBS, train_text_encoder=trains_text)
+    halves = [Half("instance", encode_set(pipeline, PHOTOS, knobs), CONCEPT.instance_prompt, 1.0)]
+    validation = prepare_validation(pipeline, CLASS_IMAGES, noise_schedule(pipeline))
+    loop = training.Loop(pipeline, halves, knobs, seed=0, validation=validation)
+    for step in (1, 2):
+        loop.step(step)
+    assert np.isfinite([*loop.report().values(), *loop.validate(2).values()]).all()
+    places = {name: getattr(pipeline, name).device.type for name in ("vae", "text_encoder", "unet")}
+    assert places == {"vae": "meta", "text_encoder": "cpu" if trains_text else "meta", "unet": "cpu"}
+
+
+def test_vae_and_text_encoder_come_back_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, events = build_small(), list[str]()
+    spare = torch.device("cpu", 0)  # another name of the same memory
+    monkeypatch.setattr(training, "SPARE", spare)
+    for name in ("vae", "text_encoder"):
+        note = lambda place, name=name: events.append(f"{name} {'leaves' if place is spare else 'returns'}")  # noqa: E731
+        monkeypatch.setattr(getattr(pipeline, name), "to", note)
+    tune(replace(KNOBS, training_steps=3, preview_steps=2), lambda step: events.append(f"preview {step}"), pipeline)
+    leave, back = (["vae " + word, "text_encoder " + word] for word in ("leaves", "returns"))
+    assert events == [*leave, *back, "preview 2", *leave, *back]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")

@@ -31,6 +31,7 @@ from sdaug.dreambooth.params import DreamBoothParams
 from sdaug.dreambooth.validation import BestStep, Validation, prepare_validation
 
 REPORT_STEPS = 10  # reading the losses makes the host wait for a GPU
+SPARE = torch.device("cpu")  # where parts wait that no step needs
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -112,7 +113,7 @@ class Loop:
         self._validation, self.best = validation, BestStep()
         self._pipeline, self._halves, self._params = pipeline, halves, params
         self._stream = torch_stream(derive_seed(seed, halves[0].prompt))
-        device = pipeline.device
+        device = self._device = pipeline.device
         self._dtype = resolve_precision(params.precision, device)
 
         # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
@@ -147,6 +148,7 @@ class Loop:
             monitor=self.monitor,
         )
         self._set_training(is_on=True)
+        self._set_aside(is_on=True)
 
     def step(self, step: int) -> None:
         """One optimizer step, with gradient accumulation."""
@@ -197,7 +199,7 @@ class Loop:
         """The validation loss of the weights that would be kept now; empty without validation photos."""
         if not self._validation:
             return {}
-        with self.ready_to_draw(), torch.no_grad():
+        with self._kept_weights(), torch.no_grad():
             prompt = self._prompts()[:1]  # that of the instance half
             loss = self._validation.loss(self._pipeline.unet, self._noise_levels, prompt, self._dtype)
             if self._params.selection == "validation_loss":
@@ -206,7 +208,17 @@ class Loop:
 
     @contextmanager
     def ready_to_draw(self) -> Iterator[None]:
-        """Swap in the weights that would be kept now (the moving average, if any) for sampling, then restore them."""
+        """The whole pipeline on its device, with the weights that would be kept now, for sampling."""
+        self._set_aside(is_on=False)
+        try:
+            with self._kept_weights():
+                yield
+        finally:
+            self._set_aside(is_on=True)
+
+    @contextmanager
+    def _kept_weights(self) -> Iterator[None]:
+        """Swap in the weights that would be kept now (the moving average, if any), then restore them."""
         if self._average:
             self._average.store(self._weights)
             self._average.copy_to(self._weights)
@@ -246,6 +258,15 @@ class Loop:
         elif self._average:
             self._average.copy_to(self._weights)
         self._set_training(is_on=False)
+        self._set_aside(is_on=False)
+
+    def _set_aside(self, *, is_on: bool) -> None:
+        """Move the VAE, and a text encoder that is not trained, off the device or back: their outputs are cached."""
+        trains_text = self._params.train_text_encoder
+        for part in (self._pipeline.vae, *([] if trains_text else [self._pipeline.text_encoder])):
+            part.to(SPARE if is_on else self._device)
+        if is_on and self._device.type == "cuda":
+            torch.cuda.empty_cache()  # or what they had would stay with torch
 
     def _set_training(self, *, is_on: bool) -> None:
         self._pipeline.unet.train(is_on)
