@@ -14,7 +14,7 @@ from sdaug.common.files import write_json
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest, read_names, read_photos
 from sdaug.common.params import SplitParams, concept_dirs
-from sdaug.common.provenance import RECORD, read_record
+from sdaug.common.provenance import CHOOSERS, RECORD, read_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import read_synthetic
@@ -66,6 +66,11 @@ def read_evidence(args: argparse.Namespace) -> ImageEvidence:
         synthetic_ids=[image.id for _, image in generated],
         synthetic=np.stack(pixels) if pixels else images[:0],
         records={folder.as_posix(): read_record(folder) for folder in (args.base, *generators)},
+        choosers={
+            folder.as_posix(): read_record(folder, name=CHOOSERS)
+            for folder in (args.base, *generators)
+            if (folder / CHOOSERS).is_file()
+        },
     )
 
 

@@ -22,7 +22,7 @@ from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import grid
 from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
 from sdaug.common.params import SplitParams
-from sdaug.common.provenance import RECORD, SEEN, SeenPhoto, find_seen, read_record, write_record, write_seen
+from sdaug.common.provenance import CHOOSERS, RECORD, SEEN, SeenPhoto, find_seen, read_record, write_record, write_seen
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
@@ -66,6 +66,8 @@ def main() -> None:
         if base.source:
             write_json(out_dir / "source.json", base.source)
         write_record(out_dir, record_of(params, photos))
+        if (Path(params.model) / CHOOSERS).is_file():  # a generator of another study
+            write_record(out_dir, read_record(Path(params.model), name=CHOOSERS), name=CHOOSERS)
         seen = find_seen(params.model, photos, read_record(out_dir))
         write_seen(out_dir / SEEN, seen)
         # Photos, reconstructions and drawings in rows: blur of the VAE and faults of the UNet show apart.

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
-from sdaug.common.device import prepare_device
+from sdaug.common.device import find_device, prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.images import grid
-from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos
+from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos, validation_photos
 from sdaug.common.params import ConceptParams, SplitParams
-from sdaug.common.provenance import write_record
+from sdaug.common.precision import precision_warning, resolve_precision
+from sdaug.common.provenance import CHOOSERS, write_record
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
@@ -28,7 +29,7 @@ from sdaug.dreambooth.adapters import save_generator
 from sdaug.dreambooth.class_images import read_class_images
 from sdaug.dreambooth.fine_tuning import train_dreambooth
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.dreambooth.training_checks import check_prompts, learning_rate_warning
+from sdaug.dreambooth.training_checks import check_prompts, check_targets, learning_rate_warning
 
 Images = NDArray[np.uint8]
 
@@ -46,6 +47,7 @@ def main() -> None:
     check_settings(args, settings)
     seen = class_photos(args.prepared, args.label, settings.split)
     photos = read_photos(args.prepared, seen)
+    held_out = held_out_photos(args.prepared, args.label, settings)
     class_images = read_class_images(args.class_images)
     # A folder for each draw; plots of one draw are one file. Draws that a stopped run has finished are there already.
     prepare_device()
@@ -54,7 +56,7 @@ def main() -> None:
         for draw in read_section(args.params, "generator_seeds", list[int]):
             history_file = out_dir / f".{draw}.json"
             if not (out_dir / str(draw)).is_dir():
-                train_generator(args.label, draw, settings, photos, class_images, seen, out_dir)
+                train_generator(args.label, draw, settings, photos, class_images, seen, held_out, out_dir)
             write_csv(history_dir / f"{draw}.csv", read_json(history_file)["rows"])
 
 
@@ -77,6 +79,7 @@ def train_generator(
     photos: Images,
     class_images: Images,
     seen: Sequence[Photo],
+    held_out: Sequence[Photo],
     out_dir: Path,
 ) -> None:
     """Train one generator, log it, and write it to a folder of `out_dir`; photos and images are `(N, H, W, 3)`."""
@@ -113,6 +116,7 @@ def train_generator(
             class_prompt=settings.class_prompt,
             seed=draw,
             report=log.metrics,
+            validation_images=read_photos(settings.prepared_dir, held_out) if held_out else None,
             preview=preview,
             checkpoint=checkpoint,
         )
@@ -123,6 +127,8 @@ def train_generator(
         scratch.mkdir()
         save_generator(pipeline, settings.base_dir, scratch, params)
         write_record(scratch, seen)  # in place of the base's, if that was copied along
+        if params.selection == "validation_loss":
+            write_record(scratch, held_out, name=CHOOSERS)
         scratch.replace(out_dir / str(draw))
         checkpoint.clear()
         # The pipeline now has the weights that are kept, the moving average if there is one.
@@ -147,13 +153,34 @@ def class_photos(prepared_dir: Path, label: str, split: SplitParams) -> list[Pho
     return [photo for photo in training_photos(read_manifest(prepared_dir), split) if photo.label == label]
 
 
+def held_out_photos(prepared_dir: Path, label: str, settings: Settings) -> list[Photo]:
+    """The photos of the class for the validation loss; none if there shall be no such loss.
+
+    Raises:
+        ValueError: the class has no photo in the validation fold.
+    """
+    steps, split = settings.params.validation_loss_steps, settings.split
+    if steps is None:
+        return []
+    found = [photo for photo in validation_photos(read_manifest(prepared_dir), fold=split.fold) if photo.label == label]
+    if not found:
+        raise ValueError(
+            f"params.yaml: dreambooth.validation_loss_steps: {steps}; {label} has no photo in the validation fold "
+            f"{split.fold}; leave it empty, or choose another split.fold"
+        )
+    return found
+
+
 def check_settings(args: argparse.Namespace, settings: Settings) -> None:
-    """Check the prompts and the learning rate, before anything slow."""
+    """Check prompts, LoRA targets, precision and learning rate, before anything slow."""
     # Of the other classes' prompts only this check depends: the class whose prompt changes runs it.
     concepts = read_section(args.params, "concepts", dict[str, ConceptParams])
     check_prompts(args.base, concepts, settings.class_prompt if settings.params.prior_preservation else None)
-    warning = learning_rate_warning(settings.params)
-    if warning:
+    check_targets(args.base, settings.params)
+    precision, device = settings.params.precision, find_device()
+    resolve_precision(precision, device)  # refuses float16 on a CPU
+    warnings = (learning_rate_warning(settings.params), precision_warning(precision, device))
+    for warning in filter(None, warnings):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Evidence:
     synthetic_ids: list[str]
     synthetic: Pixels
     records: Records
+    choosers: Records = field(default_factory=dict, kw_only=True)
     prepared: dict[str, Any]
     flips: Sequence[str] = FLIPS
 
@@ -77,6 +78,7 @@ class Evidence:
             synthetic_ids=self.synthetic_ids,
             synthetic=self.synthetic,
             records=self.records,
+            choosers=self.choosers,
         )
 
 
@@ -235,6 +237,14 @@ def test_a_generator_that_saw_a_held_out_photo_is_a_leak(sound: Evidence, where:
 def test_a_photo_that_the_study_does_not_have_is_a_warning(sound: Evidence) -> None:
     check = audit(replace(sound, records={"models/base": [SeenPhoto("gone", "gone")]}))["unknown_photos"]
     assert check.verdict == "warning" and check.ids == ["gone"]
+
+
+def test_held_out_photos_that_chose_a_step_are_a_warning(sound: Evidence) -> None:
+    hidden, seen = (sound.photos[find(sound, fold=fold)] for fold in (CLEAN.fold, 1))
+    record = [SeenPhoto(photo.id, photo.sha256) for photo in (hidden, seen)]
+    assert "choosing_photos" not in audit(sound)
+    check = audit(replace(sound, choosers={"models/rare": record}))["choosing_photos"]
+    assert check.verdict == "warning" and check.ids == [hidden.id] and "models/rare" in check.findings[0].note
 
 
 @pytest.mark.parametrize("change", [halved, mirrored])

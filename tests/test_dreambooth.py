@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
+from numpy.typing import NDArray
 from small import build_small
 from torch import nn
 
@@ -21,10 +22,12 @@ from sdaug.dreambooth import fine_tuning
 from sdaug.dreambooth.fine_tuning import Preview, train_dreambooth
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.dreambooth.validation import prepare_validation
 
 KNOBS = DreamBoothParams(
     method="full",
     lora_rank=2,
+    lora_alpha=None,
     lora_targets=["to_q", "to_k", "to_v", "to_out.0"],
     train_text_encoder=False,
     prior_preservation=True,
@@ -47,6 +50,8 @@ KNOBS = DreamBoothParams(
     preview_steps=0,
     preview_guidance_scale=1.0,
     num_preview_images=0,
+    validation_loss_steps=None,
+    selection="last",
 )
 CONCEPT = ConceptParams(instance_prompt="a photo of a zwa")
 PHOTOS, CLASS_IMAGES = (np.random.default_rng(seed).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8) for seed in (0, 1))
@@ -69,6 +74,7 @@ def tune(
     pipeline: StableDiffusionPipeline | None = None,
     *,
     seed: int = 0,
+    validation: NDArray[np.uint8] | None = None,
 ) -> tuple[StableDiffusionPipeline, Rows]:
     pipeline = pipeline or build_small()
     rows: Rows = []
@@ -82,6 +88,7 @@ def tune(
         seed=seed,
         report=lambda step, values: rows.append((step, dict(values))),
         preview=preview,
+        validation_images=validation,
     )
     return pipeline, rows
 
@@ -183,8 +190,39 @@ def test_previews_come_in_between_and_change_nothing() -> None:
 def test_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
     pipeline = build_small()
     pipeline.unet.conv_out.bias.data.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"dreambooth: step 1: the loss is not finite; lower dreambooth.learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"dreambooth: step 1: the loss is not finite; no weight has changed yet.*precision"
+    ):
         tune(pipeline=pipeline)
+
+
+@pytest.mark.parametrize("trains_text", [False, True])
+def test_steps_need_neither_the_vae_nor_a_frozen_text_encoder(
+    monkeypatch: pytest.MonkeyPatch, trains_text: bool
+) -> None:
+    """Off the device, to a place that holds no values at all."""
+    monkeypatch.setattr(fine_tuning, "SPARE", torch.device("meta"))
+    pipeline, knobs = build_small(), replace(KNOBS, train_text_encoder=trains_text)
+    halves = [Half("instance", encode_set(pipeline, PHOTOS, knobs), CONCEPT.instance_prompt, 1.0)]
+    validation = prepare_validation(pipeline, CLASS_IMAGES, noise_schedule(pipeline))
+    loop = fine_tuning.FineTuningLoop(pipeline, halves, knobs, seed=0, validation=validation)
+    for step in (1, 2):
+        loop.step(step)
+    assert np.isfinite([*loop.report().values(), *loop.validate(2).values()]).all()
+    places = {name: getattr(pipeline, name).device.type for name in ("vae", "text_encoder", "unet")}
+    assert places == {"vae": "meta", "text_encoder": "cpu" if trains_text else "meta", "unet": "cpu"}
+
+
+def test_vae_and_text_encoder_come_back_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, events = build_small(), list[str]()
+    spare = torch.device("cpu", 0)  # another name of the same memory
+    monkeypatch.setattr(fine_tuning, "SPARE", spare)
+    for name in ("vae", "text_encoder"):
+        note = lambda place, name=name: events.append(f"{name} {'leaves' if place is spare else 'returns'}")  # noqa: E731
+        monkeypatch.setattr(getattr(pipeline, name), "to", note)
+    tune(replace(KNOBS, training_steps=3, preview_steps=2), lambda step: events.append(f"preview {step}"), pipeline)
+    leave, back = (["vae " + word, "text_encoder " + word] for word in ("leaves", "returns"))
+    assert events == [*leave, *back, "preview 2", *leave, *back]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")

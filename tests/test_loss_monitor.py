@@ -16,6 +16,18 @@ def test_the_first_bad_step_is_named() -> None:
         watch.means(where="here", way_out="do less")
 
 
+def test_a_first_loss_that_is_bad_is_not_the_learning_rates_fault() -> None:
+    watch = LossMonitor(["loss"], CPU)
+    watch.add(1, [torch.tensor(float("nan"))])
+    with pytest.raises(
+        ValueError, match="here: step 1: .*learning rate is not to blame but the precision.*fp32"
+    ) as error:
+        watch.means(where="here", way_out="do less")
+    assert "do less" not in str(error.value)
+    with pytest.raises(ValueError, match="step 1: the loss is not finite; do less"):
+        watch.means(where="here", way_out="do less", is_start=False)
+
+
 def test_means_are_since_the_last_time() -> None:
     watch = LossMonitor(["instance", "prior"], CPU)
     for value in (1.0, 3.0):

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small import BASE, build_small
 
-from sdaug.diffusion.pipelines import load_checkpoint, load_pipeline, save_pipeline
+from sdaug.diffusion.pipelines import load_checkpoint, load_pipeline, save_part, save_pipeline
 
 CPU = torch.device("cpu")
 
@@ -51,6 +51,33 @@ def test_tokenizer_comes_back(folder: Path) -> None:
 def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     save_pipeline(build_small(), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["built", "loaded"])
+def test_names_of_text_weights_are_those_of_stable_diffusion_1_5(folder: Path, tmp_path: Path, is_loaded: bool) -> None:
+    pipeline = load_pipeline(folder, CPU) if is_loaded else build_small()
+    save_pipeline(pipeline, tmp_path / "whole")
+    save_part(pipeline.text_encoder, tmp_path / "part")
+    for path in (tmp_path / "whole" / "text_encoder", tmp_path / "part"):
+        names = set(load_file(path / "model.safetensors"))
+        assert {name.split(".")[0] for name in names} == {"text_model"}
+        assert "text_model.encoder.layers.0.self_attn.q_proj.weight" in names
+
+
+def test_text_weights_without_the_prefix_are_read_as_well(folder: Path, tmp_path: Path) -> None:
+    """As transformers 5 writes them for a model that it has built."""
+    build_small().text_encoder.save_pretrained(copied(folder, tmp_path / "base") / "text_encoder")
+    loaded = load_pipeline(tmp_path / "base", CPU).text_encoder.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in build_small().text_encoder.state_dict().items())
+
+
+def test_tokenizer_has_the_files_of_clip(folder: Path) -> None:
+    """transformers 4 reads no other ones."""
+    tokenizer = build_small().tokenizer
+    assert json.loads((folder / "tokenizer" / "vocab.json").read_text()) == tokenizer.get_vocab()
+    merges = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["merges"]
+    lines = (folder / "tokenizer" / "merges.txt").read_text().splitlines()[1:]
+    assert lines == [" ".join(pair) for pair in merges]
 
 
 def test_saving_what_was_loaded_gives_the_same_weights_and_scheduler(folder: Path, tmp_path: Path) -> None:

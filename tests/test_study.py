@@ -94,6 +94,11 @@ def put_oracle_of_another_size(values: dict[str, Any]) -> None:
     values["datasets"]["original"]["images"]["oracle"] = 1.0
 
 
+def ask_for_validation_loss_without_a_fold(values: dict[str, Any]) -> None:
+    values["dreambooth"]["validation_loss_steps"] = 5
+    values["split"]["fold"] = "none"
+
+
 def repeat_prompt(values: dict[str, Any]) -> None:
     first, second = list(values["concepts"])[:2]
     values["concepts"][first] = values["concepts"][second]
@@ -220,6 +225,10 @@ def put(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (
             put("datasets", "original", "training", value=3),
             r"datasets\.original\.training: 3 is a whole number, need",
+        ),
+        (
+            ask_for_validation_loss_without_a_fold,
+            r"dreambooth\.validation_loss_steps: 5; needs photos that no generator sees: split\.protocol: clean",
         ),
         (rename_class, r"classes\.score-1: 'score-1'; need a name of a-z, 0-9 and _ only"),
         (repeat_prompt, r"concepts: .*need a different instance prompt"),

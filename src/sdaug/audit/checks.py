@@ -1,7 +1,7 @@
 """All checks of the audit in order, and what is written about them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdaug.audit.duplicates import check_copies, check_dropped, check_synthetic
 from sdaug.audit.file_names import check_names
 from sdaug.audit.findings import Check, verdict_as_json
-from sdaug.audit.generator_records import Records, check_seen, check_unknown
+from sdaug.audit.generator_records import Records, check_choosers, check_seen, check_unknown
 from sdaug.audit.params import AuditParams
 from sdaug.audit.sides import check_groups, side_of
 from sdaug.common.manifest import Photo
@@ -38,13 +38,17 @@ class PhotoEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEvidence:
-    """What the audit of images looks at: synthetic images, what their generators saw, and all photos."""
+    """What the audit of images looks at: synthetic images, what their generators saw, and all photos.
+
+    `choosers` are the photos that chose the step of a generator, for those that have such.
+    """
 
     photos: Sequence[Photo]
     images: Images
     synthetic_ids: Sequence[str]
     synthetic: Images
     records: Records
+    choosers: Records = field(default_factory=dict)
 
 
 def check_photos(evidence: PhotoEvidence, *, split: SplitParams, params: AuditParams) -> list[Check]:
@@ -67,6 +71,7 @@ def check_images(evidence: ImageEvidence, *, split: SplitParams, params: AuditPa
             evidence.synthetic_ids, evidence.synthetic, photos, evidence.images, split=split, params=params
         ),
         check_unknown(evidence.records, photos),
+        *([check_choosers(evidence.choosers, photos, split)] if evidence.choosers else []),
     ]
 
 

@@ -47,5 +47,21 @@ def check_unknown(records: Records, photos: Sequence[Photo]) -> Check:
     )
 
 
+def check_choosers(records: Records, photos: Sequence[Photo], split: SplitParams) -> Check:
+    """Held-out photos that chose the step of a generator; `records` has those of each such generator."""
+    hidden = {photo.id for photo in held_out_photos(photos, split)}
+    findings = [
+        Finding(tuple(sorted(found)), f"{name} is the step that photos which it did not learn from liked best")
+        for name, record in records.items()
+        if (found := {seen.id for seen in record} & hidden)
+    ]
+    return Check(
+        name="choosing_photos",
+        compared=f"{_count(records)} photos that chose the step of {len(records)} generators",
+        severity="warning",
+        findings=tuple(findings),
+    )
+
+
 def _count(records: Records) -> int:
     return sum(len(record) for record in records.values())

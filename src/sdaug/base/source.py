@@ -1,5 +1,6 @@
 """Getting the base: it is loaded from a single file, a folder or the hub, and may then adapt to the study's photos."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdaug.base.adapting import Report, adapt_base
 from sdaug.base.params import BaseParams
+from sdaug.base.prediction import prediction_warning
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
 
 
@@ -45,6 +47,9 @@ def make_base(
         pipeline, commit = download_pipeline(params.model, params.revision, params.variant)
         source = {"model": params.model, "commit": commit, "variant": params.variant}
     pipeline = pipeline.to(device)
+    warning = prediction_warning(pipeline, images, params.caption) if len(images) else None
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     if params.adapt_steps:
         adapt_base(pipeline, images, params, report=report, work_dir=work_dir)
     return Base(pipeline=pipeline, source=source)

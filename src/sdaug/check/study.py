@@ -100,6 +100,9 @@ class StudyParams(Checked):
         fold, num_folds = self.split.fold, self.prepare.num_folds
         require(fold == "none" or fold < num_folds, "split.fold", fold, "need less than prepare.num_folds, or none")
         self._check_folds()
+        steps, is_clean = self.dreambooth.validation_loss_steps, self.split.protocol == "clean" and fold != "none"
+        rule = "needs photos that no generator sees: split.protocol: clean and a split.fold, or leave it empty"
+        require(steps is None or is_clean, "dreambooth.validation_loss_steps", steps, rule)
         # Arms and recipes; a recipe is checked as it is built.
         self._check_arms()
         for model, entry in self.classifiers.items():

@@ -24,6 +24,11 @@ def prepare_device(num_threads: int | None = None) -> torch.device:
     # Filling only guards against reads of uninitialised memory, and it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False  # True would choose algorithms by timing, which differs from run to run
+    return find_device()
+
+
+def find_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

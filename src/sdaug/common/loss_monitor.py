@@ -5,6 +5,12 @@ from typing import Any
 
 import torch
 
+# The learning rate has not had its turn: the first loss is that of the weights as they were loaded.
+AT_ONCE = (
+    "no weight has changed yet, so the learning rate is not to blame but the precision, or the weights or photos "
+    "themselves; use precision fp32 or bf16, and if it is fp32 already, another base"
+)
+
 
 class LossMonitor:
     """Loss sums and the first step with a non-finite loss, kept on the device until `means` is called."""
@@ -32,13 +38,15 @@ class LossMonitor:
         self._sums, self._bad_step = state["sums"].to(device), state["bad_step"].to(device)
         self._count = state["count"]
 
-    def means(self, *, where: str, way_out: str) -> dict[str, float]:
-        """The mean of each loss since the last call.
+    def means(self, *, where: str, way_out: str, is_start: bool = True) -> dict[str, float]:
+        """The mean of each loss since the last call; `is_start` unless steps are counted anew in a later epoch.
 
         Raises:
-            ValueError: a loss was not finite; the message names the first such step.
+            ValueError: a loss was not finite; the message names the first such step, and `way_out` unless it is step 1.
         """
         bad_step = int(self._bad_step)
+        if bad_step == 1 and is_start:
+            way_out = AT_ONCE
         if bad_step:
             raise ValueError(f"{where}: step {bad_step}: the loss is not finite; {way_out}")
         means = (self._sums / self._count).tolist()

@@ -4,6 +4,8 @@ import torch
 
 from sdaug.common.params import PrecisionName
 
+TENSOR_CORES = (7, 0)  # the compute capability of Volta, the first NVIDIA GPUs that have them
+
 
 def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
     """The dtype of a precision name on this device; `auto` is bfloat16 if the hardware supports it, else float32.
@@ -16,6 +18,18 @@ def resolve_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
     if name == "fp16" and device.type == "cpu":
         raise ValueError("precision: 'fp16' needs a GPU; on a CPU use fp32, bf16 or auto")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def precision_warning(name: PrecisionName, device: torch.device) -> str | None:
+    """What the device lacks for a precision that it can only emulate or run slowly, or None."""
+    if device.type == "cuda" and name == "fp16" and torch.cuda.get_device_capability(device) < TENSOR_CORES:
+        lack = "has no tensor cores, so float16 saves memory but little time"
+    elif name == "bf16" and not has_bfloat16(device):
+        lack = "only emulates bfloat16, which is slower than fp32"
+    else:
+        return None
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "this CPU"
+    return f"precision: {name!r}; {card} {lack}; auto chooses what the hardware has"
 
 
 def name_precision(dtype: torch.dtype) -> PrecisionName:

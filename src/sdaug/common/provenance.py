@@ -13,6 +13,7 @@ from sdaug.common.files import read_csv, read_json, write_json, write_text
 from sdaug.common.sections import Checked, convert
 
 SEEN, RECORD = "seen.json", "photos.csv"
+CHOOSERS = "chosen_by.csv"  # photos that it did not learn from, but that chose its step
 OTHER = "photos of another study or another split, listed in its photos.csv"
 
 
@@ -71,21 +72,21 @@ class SeenPhoto(NamedTuple):
     sha256: str
 
 
-def write_record(folder: Path, photos: Iterable[KnownPhoto]) -> None:
+def write_record(folder: Path, photos: Iterable[KnownPhoto], *, name: str = RECORD) -> None:
     """Write the photos that the generator in `folder` was trained on, sorted by id; there may be none."""
     rows = sorted({f"{photo.id},{photo.sha256}\n" for photo in photos})  # a base may adapt to photos it has seen
     # Not `write_csv`: a base from the hub saw none of the photos, and its table is a header.
-    write_text(folder / RECORD, "".join(["id,sha256\n", *rows]))
+    write_text(folder / name, "".join(["id,sha256\n", *rows]))
 
 
-def read_record(folder: Path) -> list[SeenPhoto]:
+def read_record(folder: Path, *, name: str = RECORD) -> list[SeenPhoto]:
     """The photos that the generator in `folder` was trained on.
 
     Raises:
         FileNotFoundError: the folder has no record.
         ValueError: the record is damaged.
     """
-    path = folder / RECORD
+    path = folder / name
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing, so nobody knows what this generator saw; run `dvc repro -f` on it")
     rows = read_csv(path, columns=SeenPhoto._fields)

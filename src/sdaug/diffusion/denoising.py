@@ -33,12 +33,29 @@ def denoising_loss(
         noise = noise + noise_offset * draw_normal((*latents.shape[:2], 1, 1), stream, latents.device)
     timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=stream)
     timesteps = to_device(timesteps, latents.device)
+    losses = loss_at(unet, scheduler, latents, prompts, noise, timesteps)
+    return losses if min_snr_gamma is None else losses * snr_weights(scheduler, timesteps, min_snr_gamma)
+
+
+def loss_at(
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    latents: torch.Tensor,
+    prompts: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+) -> torch.Tensor:
+    """The mean squared error per sample `(B,)` for given noise `(B, C, h, w)` and timesteps `(B,)`.
+
+    Raises:
+        ValueError: the scheduler's prediction type is not supported.
+    """
     noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
     # Predict, and compare in float32 at any precision.
     predicted = unet(noisy, timesteps, encoder_hidden_states=prompts).sample
     target = denoising_target(scheduler, latents, noise, timesteps)
     losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
-    return losses if min_snr_gamma is None else losses * snr_weights(scheduler, timesteps, min_snr_gamma)
+    return losses
 
 
 def denoising_target(

@@ -7,7 +7,8 @@ from diffusers import StableDiffusionPipeline
 
 from sdaug.diffusion.pipelines import load_pipeline
 
-LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"  # of these two files, the one that diffusers takes from a folder
+KOHYA_WEIGHTS = "kohya_lora_weights.safetensors"
 
 
 def load_generator(folder: Path, base_dir: Path, device: torch.device) -> StableDiffusionPipeline:

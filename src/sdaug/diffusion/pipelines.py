@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from transformers import CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
+from sdaug.diffusion.exchange import rename_text_weights, write_vocabulary
 from sdaug.diffusion.layout import SCHEDULER, SUPPORTED, check_layout, check_pipeline_class, read_scheduler
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
@@ -135,6 +137,8 @@ def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save a pipeline in the diffusers layout; equal pipelines give equal bytes, wherever they are saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    rename_text_weights(folder / "text_encoder")
+    write_vocabulary(folder / "tokenizer")
     _forget_defaults(pipeline, folder)
     _forget_origin(folder)
 
@@ -143,6 +147,8 @@ def save_part(part: Any, folder: Path) -> None:
     """Save one model of a pipeline in the same way as `save_pipeline`."""
     _hush()
     part.save_pretrained(folder, safe_serialization=True)
+    if isinstance(part, CLIPTextModel):
+        rename_text_weights(folder)
     _forget_origin(folder)
 
 

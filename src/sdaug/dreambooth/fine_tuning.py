@@ -4,6 +4,7 @@ Images are encoded once and their posteriors sampled at each step; prompts are e
 encoder is trained. Trainable weights are float32 at any precision.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -27,8 +28,10 @@ from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
+from sdaug.dreambooth.validation import BestStep, Validation, prepare_validation
 
 REPORT_STEPS = 10  # reading the losses makes the host wait for a GPU
+SPARE = torch.device("cpu")  # where parts wait that no step needs
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # diffusers' names
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -45,13 +48,15 @@ def train_dreambooth(
     class_prompt: str,
     seed: int,
     report: Report,
+    validation_images: NDArray[np.uint8] | None = None,
     preview: Preview | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
     """Fine-tune in place on photos `(N, H, W, 3)` of one class; `class_images` are for prior preservation.
 
-    `seed` is that of the draw. Returns the mean loss of each term by step, and `report` receives each of these rows,
-    also those from before a checkpoint; `preview` is called with the step every `preview_steps`.
+    `seed` is that of the draw; with `validation_loss_steps`, `validation_images` are photos of the class that it does
+    not learn from. Returns the mean loss of each term by step, with the validation loss, and `report` receives each of
+    these rows, also those from before a checkpoint; `preview` is called with the step every `preview_steps`.
 
     Raises:
         ValueError: a loss is not finite; the message names the first such step.
@@ -60,7 +65,11 @@ def train_dreambooth(
     halves = [Half("instance", encode_set(pipeline, instance_images, params), concept.instance_prompt, 1.0)]
     if class_images is not None:
         halves.append(Half("prior", encode_set(pipeline, class_images, params), class_prompt, params.prior_loss_weight))
-    loop = FineTuningLoop(pipeline, halves, params, seed=seed)
+    every = params.validation_loss_steps
+    validation = None
+    if every and validation_images is not None:
+        validation = prepare_validation(pipeline, validation_images, noise_schedule(pipeline))
+    loop = FineTuningLoop(pipeline, halves, params, seed=seed, validation=validation)
 
     # Go on from the last checkpoint, if any.
     done, history = 0, list[dict[str, float]]()
@@ -74,8 +83,9 @@ def train_dreambooth(
     last = params.training_steps
     for step in progress(range(done + 1, last + 1), title="DreamBooth", total=last - done):
         loop.step(step)
-        if step % REPORT_STEPS == 0 or step == last:
-            means = loop.report()
+        # One row has all columns, so with a validation loss its steps are those of the rows.
+        if step % (every or REPORT_STEPS) == 0 or step == last:
+            means = loop.report() | loop.validate(step)
             history.append({"step": step, **means})
             report(step, means)
         # Previews before the first and after the last step are drawn by the stage itself.
@@ -98,10 +108,12 @@ class FineTuningLoop:
         params: DreamBoothParams,
         *,
         seed: int,
+        validation: Validation | None = None,
     ) -> None:
+        self._validation, self.best = validation, BestStep()
         self._pipeline, self._halves, self._params = pipeline, halves, params
         self._stream = torch_stream(derive_seed(seed, halves[0].prompt))
-        device = pipeline.device
+        device = self._device = pipeline.device
         self._dtype = resolve_precision(params.precision, device)
 
         # Trainable weights; one tensor on a CPU, where per-tensor overhead exceeds the arithmetic for hundreds of them.
@@ -136,6 +148,7 @@ class FineTuningLoop:
             monitor=self.monitor,
         )
         self._set_training(is_on=True)
+        self._set_aside(is_on=True)
 
     def step(self, step: int) -> None:
         """One optimizer step, with gradient accumulation."""
@@ -182,9 +195,30 @@ class FineTuningLoop:
         means = self.monitor.means(where="dreambooth", way_out="lower dreambooth.learning_rate")
         return means | ({"skipped_steps": self._num_skipped_steps} if self._scaler.is_enabled() else {})
 
+    def validate(self, step: int) -> dict[str, float]:
+        """The validation loss of the weights that would be kept now; empty without validation photos."""
+        if not self._validation:
+            return {}
+        with self._kept_weights(), torch.no_grad():
+            prompt = self._prompts()[:1]  # that of the instance half
+            loss = self._validation.loss(self._pipeline.unet, self._noise_levels, prompt, self._dtype)
+            if self._params.selection == "validation_loss":
+                self.best.offer(step, loss, self._weights)
+        return {"validation_loss": loss}
+
     @contextmanager
     def ready_to_draw(self) -> Iterator[None]:
-        """Swap in the weights that would be kept now (the moving average, if any) for sampling, then restore them."""
+        """The whole pipeline on its device, with the weights that would be kept now, for sampling."""
+        self._set_aside(is_on=False)
+        try:
+            with self._kept_weights():
+                yield
+        finally:
+            self._set_aside(is_on=True)
+
+    @contextmanager
+    def _kept_weights(self) -> Iterator[None]:
+        """Swap in the weights that would be kept now (the moving average, if any), then restore them."""
         if self._average:
             self._average.store(self._weights)
             self._average.copy_to(self._weights)
@@ -202,6 +236,7 @@ class FineTuningLoop:
             **self._progress.state(),
             "scaler": self._scaler.state_dict(),
             "num_skipped_steps": self._num_skipped_steps,
+            "best": self.best.state(),
             "random": torch.get_rng_state(),  # of the text encoder's dropout, if it has any
         }
 
@@ -210,13 +245,28 @@ class FineTuningLoop:
         self._progress.restore(state)
         self._scaler.load_state_dict(state["scaler"])
         self._num_skipped_steps = state["num_skipped_steps"]
+        self.best.restore(state["best"])
         torch.set_rng_state(state["random"])
 
     def finish(self) -> None:
-        """Leave the final weights in the pipeline: the moving average, if there is one."""
-        if self._average:
+        """Leave the final weights in the pipeline: those of the best step, or the moving average, if there is one."""
+        if self.best.weights:
+            print(f"DreamBooth: keeps step {self.best.step}, validation loss {self.best.loss:.4f}", file=sys.stderr)
+            with torch.no_grad():
+                for weight, value in zip(self._weights, self.best.weights, strict=True):
+                    weight.copy_(value)
+        elif self._average:
             self._average.copy_to(self._weights)
         self._set_training(is_on=False)
+        self._set_aside(is_on=False)
+
+    def _set_aside(self, *, is_on: bool) -> None:
+        """Move the VAE, and a text encoder that is not trained, off the device or back: their outputs are cached."""
+        trains_text = self._params.train_text_encoder
+        for part in (self._pipeline.vae, *([] if trains_text else [self._pipeline.text_encoder])):
+            part.to(SPARE if is_on else self._device)
+        if is_on and self._device.type == "cuda":
+            torch.cuda.empty_cache()  # or what they had would stay with torch
 
     def _set_training(self, *, is_on: bool) -> None:
         self._pipeline.unet.train(is_on)

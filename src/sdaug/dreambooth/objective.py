@@ -65,15 +65,16 @@ class Prompts:
         self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
     ) -> None:
         texts = [half.prompt for half in halves]
-        self._pipeline, self._dtype = pipeline, dtype
+        # Not `pipeline.device` later on, which is that of any part, and the VAE leaves the device.
+        self._pipeline, self._dtype, self._device = pipeline, dtype, pipeline.device
         self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
-        tokens = prompt_tokens(pipeline.tokenizer, texts).to(pipeline.device)
+        tokens = prompt_tokens(pipeline.tokenizer, texts).to(self._device)
         has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
         self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
 
     def __call__(self) -> torch.Tensor:
         if self._fixed is not None:
             return self._fixed
-        with autocast(self._pipeline.device, self._dtype):
+        with autocast(self._device, self._dtype):
             embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
         return embeddings

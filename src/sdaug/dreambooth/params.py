@@ -1,5 +1,6 @@
 """Sections `class_images` and `dreambooth` of params.yaml."""
 
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Literal
 
@@ -7,6 +8,13 @@ from pydantic import Field
 
 from sdaug.common.params import Drawing, PrecisionName
 from sdaug.common.sections import Checked, Text, require, section
+
+# The linear and convolutional layers of Stable Diffusion's UNet, by the ends of their names.
+LORA_LAYERS = (
+    "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "net.0.proj", "proj", "ff.net.2", "net.2", "proj_in",
+    "proj_out", "conv1", "conv2", "conv_shortcut", "time_emb_proj", "conv_in", "conv_out", "linear_1", "linear_2",
+    "conv",
+)  # fmt: skip
 
 
 @section
@@ -25,6 +33,7 @@ class DreamBoothParams(Checked):
 
     method: Literal["full", "lora"] = Field(description="full trains the whole UNet, lora low-rank adapters")
     lora_rank: int = Field(ge=1, description="rank of adapters")
+    lora_alpha: float | None = Field(gt=0, description="adapters count alpha / rank; empty for alpha = rank")
     lora_targets: list[str] = Field(min_length=1, description="layers that get adapters, such as to_q, to_k, to_v")
     train_text_encoder: bool = Field(description="whether the text encoder is trained as well")
     prior_preservation: bool = Field(description="whether images of `class_images` are shown, too")
@@ -49,9 +58,23 @@ class DreamBoothParams(Checked):
     preview_steps: int = Field(ge=0, description="steps between previews in MLflow; 0 for the last one only")
     preview_guidance_scale: float = Field(ge=1, description="guidance of previews; 1 for none")
     num_preview_images: int = Field(ge=0, description="images of a preview")
+    validation_loss_steps: int | None = Field(ge=1, description="steps between validation losses; empty for none")
+    selection: Literal["last", "validation_loss"] = Field(description="the step that is kept")
 
     def __post_init__(self) -> None:
         # Asked here, before any stage runs; `find_spec` imports nothing.
         has_optimizer = self.optimizer == "adamw" or find_spec("bitsandbytes") is not None
         rule = "needs bitsandbytes, which is not installed: `uv pip install bitsandbytes`, or use adamw"
         require(has_optimizer, "optimizer", self.optimizer, rule)
+        for target in self.lora_targets:
+            is_known = any(f".{target}".endswith(f".{name}") for name in LORA_LAYERS)
+            near = get_close_matches(target.split(".")[-1], LORA_LAYERS, n=3, cutoff=0.5) or LORA_LAYERS
+            require(is_known, "lora_targets", target, f"no layer of the UNet; near names: {', '.join(near)}")
+        has_loss = self.selection == "last" or self.validation_loss_steps is not None
+        rule = "needs a validation loss; set validation_loss_steps, or use last"
+        require(has_loss, "selection", self.selection, rule)
+
+    @property
+    def alpha(self) -> float:
+        """The alpha of adapters."""
+        return self.lora_rank if self.lora_alpha is None else self.lora_alpha

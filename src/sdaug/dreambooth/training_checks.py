@@ -1,8 +1,12 @@
 """Checks before training: prompts that the base can tell apart, and a learning rate that suits the method."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTokenizer
 
 from sdaug.common.params import ConceptParams
@@ -32,6 +36,25 @@ def check_prompts(base_dir: Path, concepts: Mapping[str, ConceptParams], class_p
             raise ValueError(
                 f"params.yaml: {other}: {prompts[other]!r} and {key}: {prompts[key]!r} are the same to the base, which "
                 f"ignores case and reads {tokenizer.model_max_length} tokens; write prompts that differ within them"
+            )
+
+
+def check_targets(base_dir: Path, params: DreamBoothParams) -> None:
+    """Check that each LoRA target names a layer of the base's UNet: peft passes over those that do not, if one does.
+
+    Raises:
+        ValueError: a target names no layer, or one that takes no adapter.
+    """
+    if params.method != "lora":
+        return
+    with torch.device("meta"):  # no weights are read
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(base_dir / "unet"))
+    names = [name for name, layer in unet.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for target in params.lora_targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            near = ", ".join(get_close_matches(target, names, n=3, cutoff=0.0))
+            raise ValueError(
+                f"params.yaml: dreambooth.lora_targets: {target!r}; the base's UNet has no such layer; near: {near}"
             )
 
 

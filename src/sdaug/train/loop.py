@@ -115,7 +115,8 @@ class Loop:
             tick()
         self._step += len(batches)
         self.num_epoch_steps, self._batches = len(batches), None
-        return self._monitor.means(where=f"{self._title}: epoch {epoch}", way_out="lower the learning rate")["loss"]
+        where, is_start = f"{self._title}: epoch {epoch}", epoch == 1
+        return self._monitor.means(where=where, way_out="lower the learning rate", is_start=is_start)["loss"]
 
     def state(self) -> State:
         """All that changes from step to step; batches and the monitor are those of the epoch that is under way."""

@@ -20,6 +20,7 @@ CHECKS = {
     "labels_in_ids": "labels in ids and groups",
     "labels_in_file_names": "labels in file names",
     "unknown_photos": "photos of generators that the study does not have",
+    "choosing_photos": "held-out photos that chose the step of a generator",
     "dropped_copies": "training copies of test photos, dropped",
 }
 KINDS = ("photos", "base", "generators")  # as `photos`, `before` and `after` are called here
