@@ -10,6 +10,7 @@ import numpy as np
 from sdaug.audit.checks import ImageEvidence, check_images
 from sdaug.audit.findings import leak_message, verdict_as_json
 from sdaug.audit.params import AuditParams
+from sdaug.common.external_images import ExternalImage, read_external
 from sdaug.common.files import write_json
 from sdaug.common.images import read_png
 from sdaug.common.manifest import read_manifest, read_names, read_photos
@@ -28,11 +29,16 @@ def main() -> None:
     evidence = read_evidence(args)
     checks = check_images(evidence, split=split, params=params)
     # Written before a leak stops the run, which it explains.
-    files = read_names(args.names)
+    files = read_names(args.names) | {image.id: describe_file(image) for image in read_external(args.external)}
     report = verdict_as_json(checks, files, params.on_leak)
     write_json(args.metrics, {**report, "num_synthetic": len(evidence.synthetic_ids)})
     if report["verdict"] == "leak" and params.on_leak == "fail":
         raise ValueError(leak_message(checks, files, listed_in=args.metrics.as_posix()))
+
+
+def describe_file(image: ExternalImage) -> str:
+    """The file of an image from elsewhere, as the folder has it."""
+    return f"{image.original} (external {image.source})"
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--generators", type=Path, required=True, help="folder with the generators of each concept")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--external", type=Path, required=True, help="imported images")
     parser.add_argument("--metrics", type=Path, required=True)
     return parser.parse_args()
 
@@ -52,8 +59,9 @@ def read_evidence(args: argparse.Namespace) -> ImageEvidence:
     photos = read_manifest(args.prepared)
     images = read_photos(args.prepared, photos)
     folders = concept_dirs(args.synthetic, args.params)
-    generated = [(folder, image) for folder in folders for image in read_synthetic(folder)]
-    pixels = [read_png(folder / image.file_name) for folder, image in generated]
+    generated = [(image.id, folder / image.file_name) for folder in folders for image in read_synthetic(folder)]
+    generated += [(image.id, args.external / image.file_name) for image in read_external(args.external)]
+    pixels = [read_png(path) for _, path in generated]
     # A class may have several generators, each in a folder of its own.
     roots = concept_dirs(args.generators, args.params)
     generators = [path.parent for root in roots for path in sorted(root.rglob(RECORD))]
@@ -63,7 +71,7 @@ def read_evidence(args: argparse.Namespace) -> ImageEvidence:
     return ImageEvidence(
         photos=photos,
         images=images,
-        synthetic_ids=[image.id for _, image in generated],
+        synthetic_ids=[image_id for image_id, _ in generated],
         synthetic=np.stack(pixels) if pixels else images[:0],
         records={folder.as_posix(): read_record(folder) for folder in (args.base, *generators)},
         choosers={

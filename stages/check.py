@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdaug.check.batch_sizes import require_batches
 from sdaug.check.disk import require_space, write_sizes
+from sdaug.check.external_folders import require_external
 from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
@@ -27,6 +28,7 @@ def main() -> None:
     study = check_study(read_params(args.params), args.params)
     require_stages(study, args.params, args.graph)
     require_batches(study, Path())
+    require_external(study, args.graph)
     # Each model is built: only that shows an unknown option, or an image size that it does not take.
     prepare_device()
     sizes = {

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
+from sdaug.common.external_images import read_external
 from sdaug.common.files import fresh_dir, write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import read_manifest, training_photos
@@ -13,6 +14,7 @@ from sdaug.common.params import SplitParams, concept_dirs
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import by_variant, read_synthetic
+from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.redraw import redraw
 from sdaug.fidelity.measures import Yardsticks, measure_class
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--external", type=Path, required=True, help="imported images")
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True, help="CSV file for images nearest to a training photo")
     parser.add_argument("--steps", type=Path, required=True, help="folder for examples of each step to an image")
@@ -60,6 +63,11 @@ def main() -> None:
             after = read_pngs([folder / image.file_name for image in images])
             by_class[name], closest = measure_class(yardsticks, images, before, after)
             pairs += closest
+    # Those from elsewhere as the VAE returns them, like the photos that they are compared with.
+    for name, imported in by_variant(read_external(args.external)).items():
+        after = reconstruct(pipeline.vae, read_pngs([args.external / image.file_name for image in imported]))
+        by_class[name], closest = measure_class(yardsticks, imported, None, after)
+        pairs += closest
     write_json(args.metrics, {"vae": vae, "copies": yardsticks.copy_detection, "classes": by_class})
     write_csv(args.pairs, pairs)
 

@@ -3,9 +3,12 @@
 import _source  # noqa: F401
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdaug.common.device import prepare_device
+from sdaug.common.drawn import Drawn
+from sdaug.common.external_images import read_external
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import read_pngs
 from sdaug.common.manifest import label_indices, read_manifest, read_photos, training_photos
@@ -24,6 +27,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--external", type=Path, required=True, help="imported images")
     parser.add_argument("--out", type=Path, required=True, help="CSV file with a row per image")
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
@@ -38,8 +42,11 @@ def main() -> None:
 
     # Its opinion of all images.
     rows, summaries = [], {}
-    for folder in concept_dirs(args.synthetic, args.params):
-        for name, images in by_variant(read_synthetic(folder)).items():
+    folders = concept_dirs(args.synthetic, args.params)
+    every: list[tuple[Path, Sequence[Drawn]]] = [(folder, read_synthetic(folder)) for folder in folders]
+    every.append((args.external, read_external(args.external)))
+    for folder, drawn in every:
+        for name, images in by_variant(drawn).items():
             pixels = read_pngs([folder / image.file_name for image in images])
             opinions = opinion_rows(images, judge.probabilities(pixels), classes)
             summaries[name] = summarize(opinions)

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True, help="prepared photos")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--external", type=Path, required=True, help="imported images")
     parser.add_argument("--steps", type=Path, required=True, help="folder of examples of each step to an image")
     parser.add_argument("--metrics", type=Path, required=True, help="folder of all stages' metrics")
     parser.add_argument("--closest-pairs", type=Path, help="CSV file of generated images and their nearest photos")
@@ -31,6 +32,7 @@ def main() -> None:
             params=args.params,
             prepared=args.prepared,
             synthetic=args.synthetic,
+            imported=args.external,
             steps=args.steps,
             metrics=args.metrics,
             closest_pairs=args.closest_pairs,

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdaug.common.external_images import read_external
 from sdaug.common.manifest import Photo, read_manifest, training_photos
 from sdaug.common.params import SplitParams, concept_dirs, read_arm
 from sdaug.common.sections import Checked, read_params, read_section
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--reconstructed", type=Path, required=True, help="of photos, if the arm has them")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder with synthetic images of each concept")
+    parser.add_argument("--external", type=Path, required=True, help="imported images")
     parser.add_argument("--filter", type=Path, required=True, help="CSV file of opinions, if the arm keeps a share")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -44,8 +46,12 @@ def main() -> None:
     arm = read_arm(args.params, args.dataset, "images", ArmImages)
     split = read_section(args.params, "split", SplitParams)
     photos = read_manifest(args.prepared)
-    folders = concept_dirs(args.synthetic, args.params)
-    generated = [example for folder in folders for example in read_examples(folder, arm.variant)]
+    if arm.external is None:
+        folders = concept_dirs(args.synthetic, args.params)
+        generated = [example for folder in folders for example in read_examples(folder, arm.variant)]
+    else:
+        chosen = [image for image in read_external(args.external) if image.source == arm.external]
+        generated = synthetic_examples(chosen, args.external)
     if arm.keep_share < 1:
         opinions = {opinion.id: opinion.probability for opinion in read_table(args.filter, Opinion)}
         generated = keep_best(generated, opinions, arm.keep_share)

@@ -13,6 +13,7 @@ import yaml
 from test_results import CLASSES, DATASETS, LABELS, MODELS, SEEDS, write_runs
 from test_sampling import FROM_NOISE
 
+from sdaug.common.external_images import write_external
 from sdaug.common.files import write_csv, write_json
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
@@ -20,6 +21,7 @@ from sdaug.common.params import SplitParams
 from sdaug.common.provenance import Seen, write_seen
 from sdaug.common.sections import read_params
 from sdaug.common.synthetic import PLAIN, SyntheticImage, read_synthetic, write_synthetic
+from sdaug.verdict.external_summary import External
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import (
     Audit,
@@ -80,6 +82,7 @@ AUDIT = Audit(
         details=[],
     ),
 )
+EXTERNAL = External(sources={}, used={})
 IMAGE_AUDIT = ImageAudit(verdict="ok", on_leak="report", checks={}, num_synthetic=7)
 
 
@@ -193,6 +196,7 @@ def inputs_of(study: Study, **changes: Any) -> Inputs:
         test_set="01234567",
         photo_files={},
         generated={},
+        imported=[],
         examples={},
         closest={},
         base=BASE,
@@ -201,6 +205,7 @@ def inputs_of(study: Study, **changes: Any) -> Inputs:
         audit_images=IMAGE_AUDIT,
         fidelity=fidelity(),
         filter=filtered(),
+        external=EXTERNAL,
     )
     return replace(found, **changes)
 
@@ -212,11 +217,13 @@ def write_letter(metrics_dir: Path, letter: Letter) -> None:
 
 def write_study(root: Path) -> None:
     write_runs(root / "metrics")
-    for letter in (PREPARED, AUDIT, IMAGE_AUDIT, fidelity(), filtered()):
+    for letter in (PREPARED, AUDIT, IMAGE_AUDIT, EXTERNAL, fidelity(), filtered()):
         write_letter(root / "metrics", letter)
     write_seen(root / "metrics" / "seen.json", BASE)
     write_photos(root / "prepared")
     write_generated(root / "synthetic")
+    (root / "imported").mkdir()
+    write_external(root / "imported", [])
     write_steps(root / "steps", root / "synthetic")
     params = {
         "arm": read_params(PARAMS)["arm"],
@@ -247,6 +254,7 @@ def write_pairs(root: Path, **changes: str) -> None:
 def report(root: Path, *options: str, out: str = "report") -> str:
     """Run the stage in the study's folder; return what it printed."""
     inputs = ["--params", "params.yaml", "--prepared", "prepared", "--synthetic", "synthetic"]
+    inputs += ["--external", "imported"]
     inputs += ["--steps", "steps", "--metrics", "metrics"]
     outputs = ["--out", out, "--summary", f"metrics/{out}.json"]
     printed = io.StringIO()

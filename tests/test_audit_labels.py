@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sdaug.audit.label_errors import doubt_labels, out_of_fold, score_doubts
 from sdaug.audit.params import AuditParams
+from sdaug.common.external_images import write_external
 from sdaug.common.files import write_csv, write_json, write_text
 from sdaug.common.images import save_png
 from sdaug.common.manifest import Photo, write_manifest
@@ -85,6 +86,8 @@ def write_study(root: Path, *, on_leak: str) -> None:
     write_copies(root / "prepared", [])
     write_csv(root / "names.csv", [{"id": photo.id, "file": f"{photo.label}/{photo.id}.jpg"} for photo in photos])
     write_json(root / "prepare.json", {"duplicates": {}, "num_training_copies_of_test_photos": 0})
+    (root / "imported").mkdir()
+    write_external(root / "imported", [])
     write_record(root / "base", [])
     write_record(root / "generators" / "dark" / "0", photos[2:4])
     write_text(root / "synthetic" / "dark" / "manifest.csv", "id\n")
@@ -102,7 +105,7 @@ def write_study(root: Path, *, on_leak: str) -> None:
 
 
 PHOTOS = "--report prepare.json --metrics audit.json"
-IMAGES = "--base base --generators generators --synthetic synthetic --metrics audit_images.json"
+IMAGES = "--base base --generators generators --synthetic synthetic --external imported --metrics audit_images.json"
 
 
 def run_stage(root: Path, name: str = "audit", options: str = PHOTOS) -> None:

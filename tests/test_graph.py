@@ -83,6 +83,7 @@ WINGS = {
     "dreambooth": {"common", "diffusion"},
     "synthesize": {"common", "diffusion"},
     "datasets": {"common"},
+    "external": {"common", "photos", "datasets"},
     "filter": {"common", "classify"},
     "train": {"common", "classify"},
     "fidelity": {"common", "diffusion", "classify", "train"},
@@ -161,6 +162,7 @@ def test_what_all_arms_are_runs_again_what_it_can_change() -> None:
     found = {name: [key for key in entries(stage, "params") if key.startswith("arm")] for name, stage in STAGES.items()}
     assert {name: set(keys) for name, keys in found.items() if keys} == {
         "audit": {"arm.training.flip_horizontal"},
+        "external": {"arm.images"},
         "split": {"arm.images"},
         "train": {"arm.training"},
     }

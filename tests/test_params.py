@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from sdaug.check.study import ArmParams, StudyParams
 from sdaug.common.params import ConceptParams, merge_arm
 from sdaug.common.sections import read_params
+from sdaug.external.params import ExternalParams
 from sdaug.photos.folder_layout import LabelTable
 from sdaug.pretrain.params import PretrainParams
 from sdaug.train.params import Recipe
@@ -19,7 +20,7 @@ from sdaug.train.params import Recipe
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 DOCS = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
-ENTRIES: dict[str, Any] = {"datasets": ArmParams, "concepts": ConceptParams}
+ENTRIES: dict[str, Any] = {"datasets": ArmParams, "concepts": ConceptParams, "external": ExternalParams}
 
 
 def section_of(kind: Any) -> Any:

@@ -13,6 +13,7 @@ from small import build_small
 from test_sampling import FROM_NOISE as DRAWING
 from test_sampling import PROMPT
 
+from sdaug.common.faults import find_fault
 from sdaug.common.images import read_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -22,7 +23,7 @@ from sdaug.diffusion.redraw import redraw
 from sdaug.diffusion.sampling import DrawnImage
 from sdaug.run import cli
 from sdaug.synthesize import synthesis
-from sdaug.synthesize.synthesis import Order, find_fault, image_seed, synthesize
+from sdaug.synthesize.synthesis import Order, image_seed, synthesize
 
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 NO_PHOTOS = Path("nowhere")  # for images that start from noise
@@ -88,13 +89,12 @@ def fake_images(monkeypatch: pytest.MonkeyPatch, images: dict[int, DrawnImage]) 
     ],
 )
 def test_fault_of_an_image(pixels: NDArray[np.uint8], is_finite: bool, fault: str | None) -> None:
-    assert find_fault(DrawnImage(0, pixels, is_finite), set()) == fault
+    assert find_fault(pixels, set(), is_finite=is_finite) == fault
 
 
 def test_second_image_of_the_same_bytes_is_a_duplicate() -> None:
     seen: set[bytes] = set()
-    images = [DrawnImage(0, pixels, True) for pixels in (NOISE, 255 - NOISE, NOISE)]
-    assert [find_fault(image, seen) for image in images] == [None, None, "duplicate"]
+    assert [find_fault(pixels, seen) for pixels in (NOISE, 255 - NOISE, NOISE)] == [None, None, "duplicate"]
 
 
 def test_rejected_images_are_counted_and_drawn_with_their_next_seed(

@@ -138,8 +138,8 @@ def check_synthetic(
         compared=f"{len(synthetic)} synthetic images with {len(hidden)} held-out photos",
         severity="leak",
         findings=tuple(findings),
-        way_out="draw others with another number in generator_seeds; if they only look alike, raise "
-        "audit.copy_correlation",
+        way_out="draw others with another number in generator_seeds, or delete them where they come from elsewhere; if "
+        "they only look alike, raise audit.copy_correlation",
     )
 
 

@@ -24,6 +24,7 @@ from sdaug.cross_validate.params import CrossValidateParams
 from sdaug.datasets.params import ArmImages
 from sdaug.diffusion.layout import PNDM_RULE
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
+from sdaug.external.params import ExternalParams
 from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
@@ -52,6 +53,7 @@ class StudyParams(Checked):
     class_images: ClassImagesParams
     dreambooth: DreamBoothParams
     synthesize: SynthesizeParams
+    external: dict[str, ExternalParams] = Field(description="folders of images that other tools drew, by name")
     fidelity: FidelityParams
     audit: AuditParams
     split: SplitParams
@@ -104,6 +106,7 @@ class StudyParams(Checked):
         rule = "needs photos that no generator sees: split.protocol: clean and a split.fold, or leave it empty"
         require(steps is None or is_clean, "dreambooth.validation_loss_steps", steps, rule)
         # Arms and recipes; a recipe is checked as it is built.
+        self._check_external()
         self._check_arms()
         for model, entry in self.classifiers.items():
             self._check_seeds(model, entry)
@@ -149,6 +152,16 @@ class StudyParams(Checked):
                     of_model.append(recipe)
         return found
 
+    def _check_external(self) -> None:
+        """Names that tables can tell apart, and no fold that validates on photos which a tool has seen."""
+        for name, source in self.external.items():
+            check_name(name, where="external")
+            rule = "images of this name are drawn by `synthesize`; give the folder another"
+            require(name not in self.synthesize.drawings(), f"external.{name}", name, rule)
+            is_alone = source.seen != "training" or not self.cross_validate.folds
+            rule = "the tool has seen photos that validate in other folds; leave cross_validate.folds empty"
+            require(is_alone, f"external.{name}.seen", source.seen, rule)
+
     def _check_arms(self) -> None:
         for name, arm in self.datasets.items():
             key = f"datasets.{name}"
@@ -168,6 +181,13 @@ class StudyParams(Checked):
 
     def _check_synthetic(self, key: str, images: ArmImages) -> None:
         """The synthetic images of an arm are drawn."""
+        if images.external is not None:
+            known = ", ".join(self.external) or "none"
+            rule = f"not an entry of section external, which has {known}; `sdaug external FOLDER` adds one"
+            require(images.external in self.external, f"{key}.external", images.external, rule)
+            rule = "images from elsewhere have no variants; leave variant or external out"
+            require(images.variant == PLAIN, f"{key}.variant", images.variant, rule)
+            return  # the stage `external` holds its numbers against the photos
         drawn = self.synthesize
         # A fixed `num_images` is held against what the class lacks in the stage `split`, which knows the photos.
         most = drawn.multiple_of_missing * images.keep_share
@@ -193,7 +213,7 @@ def _check_images_of_training(key: str, arm: ArmParams) -> None:
     }
     for name in (name for name, is_used in used.items() if is_used):
         where, value = f"{key}.training.{name}", getattr(training, name)
-        rule = "the arm has no synthetic images; set images.synthetic or images.per_class"
+        rule = "the arm has no synthetic images; set images.synthetic, images.per_class or images.external"
         require(images.has_synthetic, where, value, rule)
         require(images.real, where, value, "the arm has no photos beside synthetic images; leave images.real out")
     rule = "the arm has no reconstructions of photos; set images.reconstructed: true"
@@ -224,6 +244,9 @@ def check_study(values: Mapping[str, Any], path: Path, *, made_dirs: tuple[Path,
         refuse_former_keys(values["base"], f"{path}: base")
     study: StudyParams = convert(_with_whole_arms(values, path), StudyParams, f"{path}:")
     raw = study.prepare.raw
+    for name, source in study.external.items():
+        if source.folder.resolve() == raw.resolve():
+            raise ValueError(f"{path}: external.{name}.folder: {raw}: the photos of the study; give another folder")
     if not raw.is_dir() and raw not in made_dirs:
         raise FileNotFoundError(f"{path}: prepare.raw: {raw}: no such folder; give a folder of class folders")
     return study

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from sdaug.common.drawn import Drawn
 from sdaug.common.files import read_csv, write_csv
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.sections import Checked
 from sdaug.common.tables import parse_row, typed_cells
 
+D = TypeVar("D", bound=Drawn)
 MANIFEST = "manifest.csv"
 PLAIN = "plain"  # the variant that is `synthesize.drawing` itself
 
@@ -65,9 +68,9 @@ def read_synthetic(folder: Path) -> list[SyntheticImage]:
     return images
 
 
-def by_variant(images: Sequence[SyntheticImage]) -> dict[str, list[SyntheticImage]]:
-    """The images of one class by the name of what they show: the class, with the variant if that is not `plain`."""
-    found: dict[str, list[SyntheticImage]] = {}
+def by_variant(images: Sequence[D]) -> dict[str, list[D]]:
+    """The images by the name of what they show: their class, with the variant if that is not `plain`."""
+    found: dict[str, list[D]] = {}
     for image in images:
         name = image.label if image.variant == PLAIN else f"{image.label} ({image.variant})"
         found.setdefault(name, []).append(image)

@@ -83,8 +83,13 @@ def set_fold(params: Path, fold: int) -> None:
 
 
 def link_photos(study: Path, work: Path) -> None:
-    """Let the copy find raw photos that are given by a relative path, unless DVC brings them."""
-    raw = Path(YAML(typ="safe").load((work / PARAMS).read_text(encoding="utf-8"))["prepare"]["raw"])
+    """Let the copy find photos and images from elsewhere that are given by a relative path, unless DVC brings them."""
+    params = YAML(typ="safe").load((work / PARAMS).read_text(encoding="utf-8"))
+    for given in (params["prepare"]["raw"], *(source["folder"] for source in params.get("external", {}).values())):
+        _link_folder(study, work, Path(given))
+
+
+def _link_folder(study: Path, work: Path, raw: Path) -> None:
     is_tracked = raw in MADE_DIRS or any(study.joinpath(f"{folder}.dvc").is_file() for folder in (raw, *raw.parents))
     link = work / raw
     if raw.is_absolute() or is_tracked or link.is_symlink() or link.exists() or not (study / raw).is_dir():

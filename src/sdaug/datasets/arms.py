@@ -7,10 +7,10 @@ from typing import Literal
 
 from sklearn.model_selection import train_test_split
 
+from sdaug.common.drawn import Drawn
 from sdaug.common.manifest import Photo, count_labels, missing_counts, training_photos, validation_photos
 from sdaug.common.params import SplitParams
 from sdaug.common.seeding import derive_seed, numpy_stream
-from sdaug.common.synthetic import SyntheticImage
 from sdaug.datasets.params import ArmImages
 
 Part = Literal["train", "validation", "test", "reconstructed"]
@@ -26,7 +26,7 @@ class Example:
     origin: Origin
     part: Part
     source: Path
-    draw: int | None = None  # of a synthetic image: the seed of its generator
+    draw: int | None = None  # of a synthetic image: the seed of its generator; None if it comes from elsewhere
     photo: str = ""  # the photo that a synthetic image started from, if any, or that is repeated: it has its group
 
 
@@ -44,6 +44,7 @@ def compose_arm(
     Photos are repeated in the training part alone, whatever the protocol: no photo validates beside its repetition.
 
     An arm with synthetic images has those of every draw: a training run uses the photos and the images of one draw.
+    Images from elsewhere have no draw: all training runs use the same ones.
 
     `clean`: validation is the held-out fold of real photos; synthetic images are for training only. `published`: as in
     the slides, all images are pooled and split at random, so synthetic relatives of training photos leak into
@@ -116,7 +117,7 @@ def count_missing(seen: Sequence[Photo], *, times: float) -> dict[str, int]:
 
 def count_synthetic(seen: Sequence[Photo], arm: ArmImages) -> dict[str, int]:
     """The number of synthetic images that the arm has of each class with a generator."""
-    return {label: arm.per_class or count for label, count in count_missing(seen, times=arm.synthetic).items()}
+    return {label: arm.per_class or count for label, count in count_missing(seen, times=arm.multiple).items()}
 
 
 def choose_synthetic(generated: Sequence[Example], wanted: dict[str, int], *, seed: int) -> list[Example]:
@@ -191,8 +192,8 @@ def as_examples(photos: Sequence[Photo], images_dir: Path, *, part: Part) -> lis
     ]
 
 
-def synthetic_examples(images: Sequence[SyntheticImage], folder: Path) -> list[Example]:
-    """The synthetic images in a class's folder as training examples."""
+def synthetic_examples(images: Sequence[Drawn], folder: Path) -> list[Example]:
+    """The synthetic images in a folder as training examples."""
     return [
         Example(
             id=image.id,

@@ -14,7 +14,8 @@ class ArmImages(Checked):
 
     `per_class` is a number of synthetic images instead, the same for every class that has a generator, so that the
     class cannot be told from how often it is synthetic. Synthetic images are those of one `variant`; of these, only the
-    share is used that the stage `filter` thinks best of, separately for each class and draw.
+    share is used that the stage `filter` thinks best of, separately for each class and draw. `external` takes images
+    from elsewhere in place of them; how many is said in the same ways, and is 1 times what is missing if nothing is.
     """
 
     real: bool = Field(description="whether the arm has the real photos")
@@ -24,6 +25,7 @@ class ArmImages(Checked):
     duplicated: float = Field(ge=0, le=100, description="photos repeated, as such a multiple")
     per_class: int = Field(ge=0, description="synthetic images of every class with a generator; 0 for none")
     variant: str = Field(description="how synthetic images are drawn: plain, or a variant of synthesize")
+    external: str | None = Field(description="images that another tool drew: an entry of external; empty for none")
     keep_share: float = Field(gt=0, le=1, description="share of them that the filter keeps; 1 for all")
     shuffle_labels: bool = Field(description="whether they have each other's labels, a control")
     # 1.0 took ResNet-18 from 50.5 to 70.1 % balanced accuracy (docs/log-2026-11.md).
@@ -35,7 +37,12 @@ class ArmImages(Checked):
     @property
     def has_synthetic(self) -> bool:
         """Whether the arm has synthetic images."""
-        return self.synthetic > 0 or self.per_class > 0
+        return self.multiple > 0 or self.per_class > 0
+
+    @property
+    def multiple(self) -> float:
+        """Synthetic images as a multiple of what each class lacks: 1 where images from elsewhere are named alone."""
+        return 1.0 if self.external and not (self.synthetic or self.per_class) else self.synthetic
 
     @property
     def has_further(self) -> bool:

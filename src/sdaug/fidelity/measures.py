@@ -8,9 +8,9 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from sdaug.classify.features import FeatureNetwork, Images, Vectors
+from sdaug.common.drawn import Drawn
 from sdaug.common.manifest import Photo
 from sdaug.common.seeding import numpy_stream
-from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.latents import reconstruct
 from sdaug.fidelity.copies import CopyDetector, plant_copies
 from sdaug.fidelity.cross_fitted_judge import Judgement, Judges
@@ -66,16 +66,22 @@ class Yardsticks:
 
 
 def measure_class(
-    yardsticks: Yardsticks, images: Sequence[SyntheticImage], before: Images, after: Images
+    yardsticks: Yardsticks, images: Sequence[Drawn], before: Images | None, after: Images
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The measures of one class's images, drawn by the base and by its generators, and its closest pairs."""
+    """The measures of one class's images, drawn by the base and by its generators, and its closest pairs.
+
+    `before` is None for images from elsewhere, which the base cannot draw.
+    """
     label = images[0].label
     k = yardsticks.classes.index(label)
-    features = {"before": yardsticks.network.features(before), "after": yardsticks.network.features(after)}
+    features = {"after": yardsticks.network.features(after)}
+    features["before"] = features["after"][:0] if before is None else yardsticks.network.features(before)
     verdicts = {
         "photos": yardsticks.judges.of_photos(yardsticks.sharp, label),
         "reconstructed": yardsticks.judges.of_photos(yardsticks.reconstructed, label),
-        **{kind: yardsticks.judges.of_images(vectors, label) for kind, vectors in features.items()},
+        # Judges refuse to look at no images.
+        "before": Judgement(recognized=np.empty(0), probability=np.empty(0)),
+        **{kind: yardsticks.judges.of_images(vectors, label) for kind, vectors in features.items() if len(vectors)},
     }
     measures = {
         "num_photos": int((yardsticks.held_out.labels == k).sum()),
@@ -87,7 +93,7 @@ def measure_class(
     return measures, closest_pairs(yardsticks.detector, features["after"], images, yardsticks.training.photos)
 
 
-def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int]) -> dict[str, Any]:
+def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int | None]) -> dict[str, Any]:
     """The judges' share and probability by kind of image, and the share of each draw among those `after` DreamBooth.
 
     None where no judge can tell.
@@ -95,7 +101,8 @@ def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int]) -> d
     means = {kind: verdict.means() for kind, verdict in verdicts.items()}
     after = verdicts["after"].recognized
     of_draws = {
-        str(draw): float(after[np.array(draws) == draw].mean()) if len(after) else None for draw in sorted(set(draws))
+        str(draw): float(after[[one == draw for one in draws]].mean()) if len(after) else None
+        for draw in sorted({draw for draw in draws if draw is not None})
     }
     return {
         "share": {kind: share for kind, (share, _) in means.items()},
@@ -105,7 +112,7 @@ def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int]) -> d
 
 
 def closest_pairs(
-    detector: CopyDetector, features: Vectors, images: Sequence[SyntheticImage], training: Sequence[Photo]
+    detector: CopyDetector, features: Vectors, images: Sequence[Drawn], training: Sequence[Photo]
 ) -> list[dict[str, Any]]:
     """A class's images that are nearest to one training photo compared with others, the most suspect first."""
     nearest = detector.nearest(features)
@@ -113,7 +120,7 @@ def closest_pairs(
     return [
         {
             "label": images[i].label,
-            "draw": images[i].draw,
+            "draw": images[i].variant if images[i].draw is None else images[i].draw,
             "synthetic": images[i].id,
             "photo": training[nearest.index[i]].id,
             "photo_label": training[nearest.index[i]].label,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sdaug.classify.features import FeatureNetwork, Images, Vectors
 from sdaug.classify.judge import class_probabilities, train_judge
-from sdaug.common.synthetic import SyntheticImage
+from sdaug.common.drawn import Drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +40,16 @@ class Filter:
         return class_probabilities(self._judge, self._network.features(images), len(self._classes))
 
 
-def opinion_rows(
-    images: Sequence[SyntheticImage], probabilities: Vectors, classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One row per image: its class and draw, what the judge takes it for, and the probability of its own class."""
+def opinion_rows(images: Sequence[Drawn], probabilities: Vectors, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per image: its class and draw, what the judge takes it for, and the probability of its own class.
+
+    The draw is empty for images from elsewhere.
+    """
     return [
         {
             "id": image.id,
             "label": image.label,
-            "draw": image.draw,
+            "draw": "" if image.draw is None else image.draw,
             "variant": image.variant,
             "named": classes[int(row.argmax())],
             "probability": round(float(row[classes.index(image.label)]), 6),

@@ -38,12 +38,12 @@ class Loaded(NamedTuple):
 
 
 def load_photos(
-    params: PrepareParams, sources: Sequence[Source], images_dir: Path
+    params: PrepareParams, sources: Sequence[Source], images_dir: Path, *, title: str = "prepare"
 ) -> tuple[list[Loaded], list[Broken]]:
-    """Decode every photo and write its pixels; results are in the order of `sources`."""
+    """Decode every photo and write its pixels; results are in the order of `sources`, `title` is that of progress."""
     load = partial(_load_photo, params, images_dir)
     with ThreadPoolExecutor(NUM_DECODERS) as pool:
-        results = list(progress(pool.map(load, sources), title="prepare", total=len(sources), unit="photo"))
+        results = list(progress(pool.map(load, sources), title=title, total=len(sources), unit="photo"))
     loaded = [result for result in results if isinstance(result, Loaded)]
     return loaded, [result for result in results if isinstance(result, Broken)]
 

@@ -118,6 +118,7 @@ def _run_adopt(args: argparse.Namespace) -> None:
             is_teats=args.preset == TEATS,
             tables=tables,
             further=study.further_stages(),
+            external=list(study.external),
         )
         write_adopted(params, graph)
         said = keep_out_of_git(survey.folder) if own else None

@@ -17,6 +17,7 @@ from sdaug.photos.decode import decode_photo
 from sdaug.photos.formats import NAMES, UnreadablePhotoError
 from sdaug.run.adopt_command import add_adopt
 from sdaug.run.compare import compare
+from sdaug.run.external_command import add_external
 from sdaug.run.graph import PARAMS, add_stages
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
@@ -34,6 +35,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sdaug", description=__doc__)
     commands = parser.add_subparsers(required=True)
     add_adopt(commands)
+    add_external(commands)
     add_stages(commands)
     # Running it.
     grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")

@@ -14,6 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from sdaug.check.external_folders import EXTERNAL, folder_key, is_folder_key
 from sdaug.check.graph_match import SYNTHETIC
 from sdaug.check.study import check_study
 from sdaug.common.files import write_text
@@ -46,7 +47,9 @@ FURTHER = {
 
 def add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command `stages` to the subparsers of the command line."""
-    stages = commands.add_parser("stages", help="write dvc.yaml anew for the arms and concepts of params.yaml")
+    stages = commands.add_parser(
+        "stages", help="write dvc.yaml anew for the arms, concepts and external images of params.yaml"
+    )
     stages.add_argument("name", nargs="*", help=f"of {', '.join(FURTHER)}: to have even if no arm uses it yet")
     stages.set_defaults(run=_run_stages)
 
@@ -60,7 +63,7 @@ def _run_stages(args: argparse.Namespace) -> None:
     names = [name for name in FURTHER if name in {*args.name, *study.further_stages()}]
     yaml = _graph_yaml()
     whole = yaml.load(GRAPH.read_text(encoding="utf-8"))
-    _fit_stages(whole["stages"], names, list(study.concepts))
+    _fit_stages(whole["stages"], names, list(study.concepts), list(study.external))
     write_text(GRAPH, yaml_text(yaml, whole))
     print(f"{GRAPH}: with {' and '.join(names) or 'no further stage'}, for {', '.join(study.concepts)}")
 
@@ -73,15 +76,17 @@ def adopted_graph(
     is_teats: bool,
     tables: Sequence[Path] = (),
     further: Collection[str] = (),
+    external: Sequence[str] = (),
 ) -> str:
     """The text of dvc.yaml for these concepts and this source of photos.
 
-    `tables` are read beside the photos; `further` names the stages that only some arms use, and these do.
+    `tables` are read beside the photos; `further` names the stages that only some arms use, and these do; `external`
+    names the folders of images from elsewhere.
     """
     yaml = _graph_yaml()
     whole = yaml.load(graph.read_text(encoding="utf-8"))
     stages = whole["stages"]
-    _fit_stages(stages, further, concepts)
+    _fit_stages(stages, further, concepts, external)
     # Tables of labels and groups, after the photos.
     own = [dep for dep in stages["prepare"]["deps"] if dep.startswith(("${", "metrics/", "stages/", "src/"))]
     fill_list(stages["prepare"]["deps"], [own[0], *(table.as_posix() for table in tables), *own[1:]])
@@ -95,8 +100,16 @@ def adopted_graph(
     return yaml_text(yaml, whole)
 
 
-def _fit_stages(stages: Any, further: Collection[str], concepts: Sequence[str]) -> None:
-    """Have the `further` stages, no others of these, and dependencies on folders of all concepts."""
+def graph_with_external(graph: Path, names: Sequence[str]) -> str:
+    """The text of dvc.yaml with a stage `external` that reads the folders of these entries of section `external`."""
+    yaml = _graph_yaml()
+    whole = yaml.load(graph.read_text(encoding="utf-8"))
+    _list_external(whole["stages"], names)
+    return yaml_text(yaml, whole)
+
+
+def _fit_stages(stages: Any, further: Collection[str], concepts: Sequence[str], external: Sequence[str]) -> None:
+    """Have the `further` stages, no others of these, and dependencies on all concepts and `external` folders."""
     for name, stage in FURTHER.items():
         for reader, path in stage.read_by.items():
             deps = stages[reader]["deps"]
@@ -109,6 +122,7 @@ def _fit_stages(stages: Any, further: Collection[str], concepts: Sequence[str]) 
         if name in further and name not in stages:
             _put_stage(stages, name, before=stage.before)
     _list_concepts(stages, concepts)
+    _list_external(stages, external)
 
 
 def _put_stage(stages: Any, name: str, *, before: str) -> None:
@@ -140,6 +154,12 @@ def _list_concepts(stages: Mapping[str, MutableMapping[str, Any]], concepts: Seq
             first = next(index for index, dep in enumerate(deps) if dep.startswith(f"{root}/"))
             others = [dep for dep in deps if not dep.startswith(f"{root}/")]
             fill_list(deps, [*others[:first], *(f"{root}/{label}" for label in concepts), *others[first:]])
+
+
+def _list_external(stages: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Have the stage `external` depend on the folder of each entry of that section, and on no other."""
+    deps = stages[EXTERNAL]["deps"]
+    fill_list(deps, [*map(folder_key, names), *(dep for dep in deps if not is_folder_key(dep))])
 
 
 def _graph_yaml() -> YAML:

@@ -82,7 +82,8 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
         raise ValueError(f"grid: --jobs-per-gpu {jobs_per_gpu}; need 1 or more")
     # To be stopped at once: the server then stops the stages.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    link_photos(Path(read_section(PARAMS, "prepare.raw", str)))
+    for folder in given_folders():
+        link_photos(folder)
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
@@ -107,6 +108,14 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
     _run(["dvc", "repro", *missing], os.environ | {"SDAUG_JOBS": str(num_jobs)})
 
 
+def given_folders() -> list[Path]:
+    """The folders that the study is given: of photos, and of images from elsewhere."""
+    sources = read_params(PARAMS).get("external") or {}
+    # They are not checked yet.
+    folders = [source["folder"] for source in sources.values() if isinstance(source, dict) and "folder" in source]
+    return [Path(read_section(PARAMS, "prepare.raw", str)), *map(Path, folders)]
+
+
 def link_photos(raw: Path) -> None:
     """Let experiments that run in a copy of the repository find photos beside the checkout, such as `../photos`."""
     match raw.parts:
@@ -119,10 +128,9 @@ def link_photos(raw: Path) -> None:
 
 
 def is_without_photos() -> bool:
-    """Whether this machine lacks the raw photos, and DVC cannot make or fetch them: then what was pulled has to do."""
-    raw = Path(read_section(PARAMS, "prepare.raw", str))
-    is_tracked = any(Path(f"{folder}.dvc").is_file() for folder in (raw, *raw.parents))
-    return not raw.exists() and raw not in MADE_DIRS and not is_tracked
+    """Whether this machine lacks a given folder, and DVC cannot make or fetch it: then what was pulled has to do."""
+    lacking = [raw for raw in given_folders() if not raw.exists() and raw not in MADE_DIRS]
+    return not all(any(Path(f"{folder}.dvc").is_file() for folder in (raw, *raw.parents)) for raw in lacking)
 
 
 def count_seats(phase: Phase, num_jobs: int, gpus: Sequence[str], jobs_per_gpu: int) -> int:

@@ -1,15 +1,14 @@
 """Generating the synthetic images of one class; faulty images are rejected and resampled with another seed."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from diffusers import StableDiffusionPipeline
 
 from sdaug.common.device import announce
+from sdaug.common.faults import REASONS, find_fault
 from sdaug.common.images import read_png, save_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -18,10 +17,7 @@ from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
 from sdaug.synthesize.starts import Sources
 
-MIN_LEVELS = 8  # distinct grey levels an image needs; a constant one has 1, a photo dozens
 MAX_ATTEMPTS = 10  # seeds tried per image before giving up on the generator
-
-REASONS = ("not_finite", "constant", "few_levels", "duplicate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +79,7 @@ def synthesize(
         for attempt in range(MAX_ATTEMPTS):
             again = []
             for index, image in zip(open_indices, _draw(pipeline, order, open_indices, attempt, out_dir), strict=True):
-                reason = find_fault(image, seen)
+                reason = find_fault(image.pixels, seen, is_finite=image.is_finite)
                 if reason:
                     rejected[reason] += 1
                     again.append(index)
@@ -136,20 +132,3 @@ def image_seed(draw: int, label: str, index: int, attempt: int) -> int:
     """The seed of an image; each further attempt after a rejection has its own."""
     purpose = (label, index) if attempt == 0 else (label, index, attempt)
     return derive_seed(draw, *purpose) >> 31  # 32 bits: the ten digits of a file name
-
-
-def find_fault(image: DrawnImage, seen: set[bytes]) -> str | None:
-    """The reason to reject an image, or None; the hash of an accepted image is added to `seen`."""
-    if not image.is_finite:
-        return "not_finite"
-    levels = np.bincount(image.pixels.mean(axis=2).round().astype(np.int64).ravel(), minlength=256)
-    num_levels = np.count_nonzero(levels)
-    if num_levels <= 1:
-        return "constant"
-    if num_levels < MIN_LEVELS:
-        return "few_levels"
-    digest = hashlib.sha256(image.pixels.tobytes()).digest()
-    if digest in seen:
-        return "duplicate"
-    seen.add(digest)
-    return None

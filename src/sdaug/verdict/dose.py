@@ -28,7 +28,9 @@ def find_doses(datasets: Mapping[str, Mapping[str, Any]]) -> dict[float, str]:
     for arm, settings in datasets.items():
         images = {key: value for key, value in settings["images"].items() if key != "synthetic"}
         family = families.setdefault(repr((sorted(images.items()), sorted(settings["training"].items()))), {})
-        family.setdefault(float(settings["images"]["synthetic"]), arm)
+        # An arm that names images from elsewhere, and no number, has as many as each class lacks.
+        is_plain = images.get("external") and not (settings["images"]["synthetic"] or images["per_class"])
+        family.setdefault(1.0 if is_plain else float(settings["images"]["synthetic"]), arm)
     largest = max(families.values(), key=len, default={})
     return dict(sorted(largest.items())) if len(largest) >= MIN_DOSES else {}
 

@@ -5,28 +5,35 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from sdaug.common.external_images import ExternalImage, read_external
 from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
 from sdaug.common.params import SplitParams, concept_dirs, read_arms, read_seeds
 from sdaug.common.provenance import SEEN, Seen, read_seen
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.verdict.closest import Pair, read_pairs
+from sdaug.verdict.external_summary import External
 from sdaug.verdict.letters import Audit, Check, Fidelity, Filter, ImageAudit, Prepared
 from sdaug.verdict.results import Study, read_study
 from sdaug.verdict.steps import Example, read_examples
 
 PATHS = (PurePosixPath, PureWindowsPath)
 FOLDS = "cross_validate"  # where that stage has written its metrics
-ADDED = ("synthetic", "per_class", "oracle")  # keys of `images`: an arm with none of them is a simple remedy
+# Keys of `images`: an arm with none of them is a simple remedy.
+ADDED = ("synthetic", "per_class", "external", "oracle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files and folders that the report is made from; `synthetic` has a folder per concept."""
+    """The files and folders that the report is made from; `synthetic` has a folder per concept.
+
+    `imported` is the folder of images from elsewhere.
+    """
 
     params: Path
     prepared: Path
     synthetic: Path
+    imported: Path
     steps: Path
     metrics: Path
     closest_pairs: Path | None
@@ -38,7 +45,8 @@ class Inputs:
 
     `params` are those of the study, but for the folders in which absolute paths lie: they tell whose machine it was.
     `test_set` names the test photos. `photo_files` are those of all photos by id, `generated` the images of each
-    class's first draw. `base` is what the base has seen; the last ones are the letters of these stages.
+    class's first draw, `imported` those from elsewhere. `base` is what the base has seen; the last ones are the letters
+    of these stages.
     """
 
     params: Mapping[str, Any]
@@ -50,6 +58,7 @@ class Inputs:
     test_set: str
     photo_files: Mapping[str, Path]
     generated: Mapping[str, Sequence[Path]]
+    imported: Sequence[tuple[ExternalImage, Path]]
     examples: Mapping[str, Sequence[Example]]
     closest: Mapping[str, Sequence[Pair]]
     base: Seen
@@ -58,6 +67,7 @@ class Inputs:
     audit_images: ImageAudit
     fidelity: Fidelity
     filter: Filter
+    external: External
 
     def setting(self, section: str, key: str) -> Any:
         """A setting of params.yaml, None if it is empty or missing."""
@@ -87,7 +97,8 @@ def read_inputs(sources: Sources) -> Inputs:
     """
     classes = read_section(sources.params, "classes", list[str])
     synthetic = _list_generated(concept_dirs(sources.synthetic, sources.params), classes)
-    files = {image.id: path for image, path in synthetic}
+    imported = [(image, sources.imported / image.file_name) for image in read_external(sources.imported)]
+    files = {image.id: path for image, path in synthetic} | {image.id: path for image, path in imported}
     photos = read_manifest(sources.prepared)
     photo_files = {photo.id: sources.prepared / "images" / photo.file_name for photo in photos}
     pairs = sources.closest_pairs
@@ -103,6 +114,7 @@ def read_inputs(sources: Sources) -> Inputs:
         test_set=name_test_set(photos),
         photo_files=photo_files,
         generated=_first_draws(synthetic),
+        imported=imported,
         examples=read_examples(sources.steps, classes=classes, synthetic=files, photos=photo_files),
         closest=read_pairs(pairs, classes=classes, synthetic=files, photos=photo_files) if pairs else {},
         base=read_seen(sources.metrics / SEEN),
@@ -111,6 +123,7 @@ def read_inputs(sources: Sources) -> Inputs:
         audit_images=ImageAudit.read(sources.metrics),
         fidelity=Fidelity.read(sources.metrics),
         filter=Filter.read(sources.metrics) if is_filtered else Filter(classes={}),
+        external=External.read(sources.metrics),
     )
 
 

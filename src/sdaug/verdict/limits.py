@@ -5,6 +5,7 @@ from typing import Any
 
 from sdaug.common.manifest import count_labels, validation_photos
 from sdaug.common.params import Protocol
+from sdaug.verdict.external_summary import limits_of_external
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import Check, Prepared
 from sdaug.verdict.number_formats import percent, plural
@@ -24,6 +25,7 @@ def find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> tuple[s
         _limit_of_split(study),
         *_limits_of_test_photos(study),
         inputs.base.sentence,
+        *limits_of_external(inputs.external),
         *_limits_of_runs(study),
         *_limits_of_comparisons(study),
         *_limits_of_selection(inputs.selection, count_labels(validating, study.classes)),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from sdaug.verdict.external_summary import External
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.letters import Check, Prepared
 from sdaug.verdict.results import Result, Study
@@ -23,11 +24,13 @@ def with_names(inputs: Inputs, *, is_shown: Callable[[str], bool] = lambda _: Tr
         study=_named_study(inputs.study, names),
         photos=[replace(photo, label=names.get(photo.label, photo.label)) for photo in inputs.photos],
         generated=_by_name(inputs.generated, names),
+        imported=[(replace(i, label=names.get(i.label, i.label)), path) for i, path in inputs.imported],
         examples=_by_name(inputs.examples, names),
         closest=_by_name(inputs.closest, names),
         prepare=_named_counts(inputs.prepare, names),
         audit=replace(inputs.audit, checks=_named_checks(inputs.audit.checks, names)),
         fidelity=replace(inputs.fidelity, classes=_by_name(inputs.fidelity.classes, names)),
+        external=_named_external(inputs.external, names),
         filter=replace(inputs.filter, classes=_by_name(inputs.filter.classes, names)),
     )
 
@@ -61,6 +64,17 @@ def _named_counts(prepared: Prepared, names: Mapping[str, str]) -> Prepared:
         duplicates=named(prepared.duplicates),
         broken_of_class=named(prepared.broken_of_class),
         unread=[names.get(label, label) + colon + rest for label, colon, rest in lines],
+    )
+
+
+def _named_external(external: External, names: Mapping[str, str]) -> External:
+    return replace(
+        external,
+        sources={
+            name: replace(found, num_images=_by_name(found.num_images, names))
+            for name, found in external.sources.items()
+        },
+        used={arm: replace(use, num_images=_by_name(use.num_images, names)) for arm, use in external.used.items()},
     )
 
 

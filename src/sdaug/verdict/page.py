@@ -12,6 +12,7 @@ from sdaug.common.params import Protocol
 from sdaug.common.tracking import flatten
 from sdaug.verdict.closest import Pair
 from sdaug.verdict.decide import Verdict
+from sdaug.verdict.external_summary import Strip, build_strips
 from sdaug.verdict.inputs import Inputs
 from sdaug.verdict.thumbnails import Gallery, build_galleries, thumbnail
 
@@ -30,14 +31,16 @@ class Picture:
 class Page:
     """What the page shows: the verdict, and what is for the eye alone.
 
-    `pictures` are looked up by file name. `photos` are the thumbnails of mistakes by id; `closest` is left out if it is
-    empty. `settings` is params.yaml, `metrics` the figures of earlier stages by name.
+    `pictures` are looked up by file name, `imported` are images from elsewhere by class. `photos` are the thumbnails of
+    mistakes by id; `closest` is left out if it is empty. `settings` is params.yaml, `metrics` the figures of earlier
+    stages by name.
     """
 
     verdict: Verdict
     protocol: str
     pictures: Mapping[str, Picture]
     galleries: Sequence[Gallery]
+    imported: Mapping[str, Sequence[Strip]]
     photos: Mapping[str, str]
     closest: Mapping[str, Sequence[Pair]]
     settings: str
@@ -74,6 +77,7 @@ def build_page(verdict: Verdict, inputs: Inputs, pictures: Mapping[str, Picture]
         protocol=describe_protocol(inputs.split.protocol),
         pictures=pictures,
         galleries=build_galleries(inputs.training, inputs.generated),
+        imported=build_strips(inputs.imported),
         photos=_thumbnails(inputs.photo_files, verdict.mistakes.ids),
         closest=inputs.closest,
         settings=yaml.safe_dump(inputs.params, sort_keys=False, allow_unicode=True),
