@@ -13,6 +13,7 @@ from sdaug.check.study import check_study
 from sdaug.classify.models import check_model
 from sdaug.common.device import prepare_device
 from sdaug.common.files import write_json
+from sdaug.common.params import read_methods
 from sdaug.common.sections import read_params
 from sdaug.common.stage import run_stage
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=Path, required=True, help="JSON file for the sizes of classifiers")
+    parser.add_argument("--methods", type=Path, required=True, help="JSON file for how each classifier learns")
     parser.add_argument("--graph", type=Path, default=Path("dvc.yaml"), help="which has to have the stages of all arms")
     args = parser.parse_args()
     # The file by itself, and beside dvc.yaml.
@@ -37,6 +39,7 @@ def main() -> None:
     }
     require_space(study, sizes, Path())
     write_sizes(args.sizes, sizes)
+    write_json(args.methods, read_methods(args.params))
     # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})
 

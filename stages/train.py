@@ -16,15 +16,16 @@ from sdaug.classify.scores import correct_prior, score
 from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
-from sdaug.common.packed import Packed, read_packed
+from sdaug.common.packed import IMAGES, Packed, read_packed, read_pixels
 from sdaug.common.params import Square, read_arm, read_seeds
 from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.tracking import track
 from sdaug.train.examples import packed_training
-from sdaug.train.params import ArmTraining, Recipe, TrainParams, read_recipe
+from sdaug.train.params import SCTL, ArmTraining, Recipe, SctlParams, TrainParams, read_recipe, read_sctl
 from sdaug.train.selection import Trained
 from sdaug.train.training import train_classifier
+from sdaug.train.transductive import Transduction
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
         recipe=read_recipe(args.params, args.model, args.dataset),
         arm=read_arm(args.params, args.dataset, "training", ArmTraining),
         train=read_section(args.params, "train", TrainParams),
+        sctl=read_sctl(args.params, args.model),
         square=read_prepared(args.params, "square", Square),
         sixteen_bit_maximum=read_prepared(args.params, "sixteen_bit_maximum", int | None),
     )
@@ -41,11 +43,13 @@ def main() -> None:
     seeds = read_seeds(args.params, args.model)
     data = read_packed(args.data, classes)
     require_every_class(data, classes, args.data)
+    # Pixels of test photos without their labels, for a classifier that is transductive; this stage reads no others.
+    transduction = settings.sctl and Transduction(settings=settings.sctl, images=read_pixels(args.unlabelled / IMAGES))
 
     # Train. Each seed has the synthetic images of one draw, so that the seeds' scores vary with both. What a stopped
     # run has finished is there already.
     prepare_device(settings.train.num_threads)
-    key = work_key({**asdict(settings), "classes": classes, "seeds": seeds}, [args.data])
+    key = work_key({**asdict(settings), "classes": classes, "seeds": seeds}, [args.data, args.unlabelled])
     with (
         resumable_dir(args.out, key) as out_dir,
         fresh_dir(args.metrics) as metrics_dir,
@@ -57,7 +61,7 @@ def main() -> None:
             results_file = out_dir / f".{seed}.json"
             if not (out_dir / str(seed)).is_dir():
                 checkpoint = Checkpoint(out_dir / f".{seed}.pt")
-                trained = train_seed(run, settings, data, classes, args.data, checkpoint)
+                trained = train_seed(run, settings, data, classes, args.data, checkpoint, transduction)
                 found = {**run, **describe(trained, data, classes, draw)}
                 write_json(results_file, {"metrics": found, "history": trained.history})
                 save_whole(out_dir / str(seed), trained)
@@ -83,6 +87,7 @@ class Settings:
     recipe: Recipe
     arm: ArmTraining
     train: TrainParams
+    sctl: SctlParams | None
     square: Square
     sixteen_bit_maximum: int | None
 
@@ -93,6 +98,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--unlabelled", type=Path, required=True, help="folder of test photos without labels, or none")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights, with a folder per seed")
     parser.add_argument("--metrics", type=Path, required=True, help="folder for a JSON file per seed")
     parser.add_argument("--history", type=Path, required=True, help="folder for a CSV file per seed")
@@ -119,10 +125,12 @@ def train_seed(
     classes: list[str],
     where: Path,
     checkpoint: Checkpoint,
+    transduction: Transduction | None,
 ) -> Trained:
     """Train with one seed on the photos and the synthetic images of one draw, and log it."""
     training, validation = packed_training(data, run["draw"]), data.part("validation", run["draw"])
     knobs = {"recipe": asdict(settings.recipe), "arm": asdict(settings.arm), "train": asdict(settings.train)}
+    knobs |= {SCTL: asdict(settings.sctl)} if settings.sctl else {}
     with track({**run, **knobs}, {"data": where}, part=f"seed {run['seed']}") as log:
         trained = train_classifier(
             training,
@@ -138,6 +146,7 @@ def train_seed(
             report=log.metrics,
             title=f"{run['model']} on {run['dataset']}, seed {run['seed']}",
             checkpoint=checkpoint,
+            transduction=transduction,
         )
         # What MLflow shows of the kept epoch; with `split.fold: none` there is no validation.
         log.metrics(trained.best_epoch, {f"best_validation_{name}": value for name, value in trained.best.items()})

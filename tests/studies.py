@@ -233,6 +233,7 @@ def write_study(root: Path) -> None:
         "cross_validate": {"folds": []},
         "datasets": {name: {"images": {"synthetic": float(name == "augmented")}, "training": {}} for name in DATASETS},
         "prepare": {"num_folds": 4},
+        "recipe": {"method": "plain"},
         "seeds": list(SEEDS),
         "split": {"protocol": "clean", "fold": 0, "validation_fraction": 0.2, "seed": 0},
         "train": {"selection": "balanced_accuracy"},

@@ -137,7 +137,7 @@ def test_every_path_has_one_maker() -> None:
 def test_every_dependency_is_made_by_a_stage_or_kept_in_git(name: str) -> None:
     kept = set(git_files())
     for dep in entries(STAGES[name], "deps"):
-        is_made = dep in OUTS or any(out.startswith(f"{dep}/") for out in OUTS)
+        is_made = dep in OUTS or any(out.startswith(f"{dep}/") or dep.startswith(f"{out}/") for out in OUTS)
         is_given = dep == PARAMS["prepare"]["raw"] or dep.endswith(".zip")
         is_kept = dep in kept or any(path.startswith(f"{dep}/") for path in kept)
         assert is_made or is_given or is_kept, f"{name}: {dep}"

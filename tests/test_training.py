@@ -17,11 +17,10 @@ from sdaug.classify.inference import predict
 from sdaug.classify.models import create_network
 from sdaug.classify.scores import score
 from sdaug.common.packed import Packed
-from sdaug.train import loop
+from sdaug.train import loop, losses
 from sdaug.train.batches import Epochs
 from sdaug.train.examples import Labels, TrainingSet, photos_alone
-from sdaug.train.loop import combined_loss
-from sdaug.train.losses import Loss
+from sdaug.train.losses import Loss, combined_loss
 from sdaug.train.params import ArmTraining, Recipe
 from sdaug.train.probe import RECIPE, TRAINING
 from sdaug.train.selection import Trained, rank
@@ -260,7 +259,7 @@ def test_inception_learns_with_its_auxiliary_head(monkeypatch: pytest.MonkeyPatc
     knobs = {"architecture": "inception_v3", "options": {"aux_logits": True}, "image_size": 299}
     knobs |= {"steps": 1, "epochs": None, "batch_size": 2, "data": (IMAGES[:2], LABELS[:2]), "validation": NOTHING}
     helped = train(**knobs)
-    monkeypatch.setattr(loop, "AUXILIARY_WEIGHT", 0.0)
+    monkeypatch.setattr(losses, "AUXILIARY_WEIGHT", 0.0)
     name = "Mixed_6e.branch_pool.conv.weight"  # feeds both heads
     assert not torch.equal(helped.weights[name], train(**knobs).weights[name])
 

@@ -13,6 +13,7 @@ from sdaug.common.params import (
     MADE_DIRS,
     ConceptParams,
     Drawing,
+    Method,
     SplitParams,
     SynthesisDrawing,
     merge_arm,
@@ -29,7 +30,16 @@ from sdaug.fidelity.params import FidelityParams
 from sdaug.phantom.params import PhantomParams
 from sdaug.photos.params import PrepareParams
 from sdaug.synthesize.params import SynthesizeParams
-from sdaug.train.params import ArmTraining, Recipe, RecipeParams, TrainParams, resolve_recipe
+from sdaug.train.params import (
+    SCTL,
+    ArmTraining,
+    Recipe,
+    RecipeParams,
+    SctlParams,
+    TrainParams,
+    resolve_recipe,
+    resolve_sctl,
+)
 
 
 @section
@@ -61,6 +71,7 @@ class StudyParams(Checked):
     arm: ArmParams
     datasets: dict[str, ArmParams]  # with what they leave to `arm`
     recipe: RecipeParams
+    sctl: SctlParams
     classifiers: dict[str, dict[str, Any]] = Field(description="the models: what differs from `recipe`")
     train: TrainParams
     phantom: PhantomParams | None = None
@@ -113,7 +124,7 @@ class StudyParams(Checked):
             for dataset in entry.get("by_dataset") or {}:
                 key = f"classifiers.{model}.by_dataset.{dataset}"
                 require(dataset in self.datasets, key, dataset, f"not a data set; datasets are {list(self.datasets)}")
-        self.recipes()
+        self._check_methods({model: recipes[0].method for model, recipes in self.recipes().items()})
 
     def _check_folds(self) -> None:
         """Further folds of a cross-validation are others, and there are so many."""
@@ -161,6 +172,25 @@ class StudyParams(Checked):
             is_alone = source.seen != "training" or not self.cross_validate.folds
             rule = "the tool has seen photos that validate in other folds; leave cross_validate.folds empty"
             require(is_alone, f"external.{name}.seen", source.seen, rule)
+
+    def _check_methods(self, methods: Mapping[str, Method]) -> None:
+        """What SCTL-style training needs, and classifiers beside it that do not see the test photos."""
+        transductive = [model for model, method in methods.items() if method == SCTL]
+        for model, entry in self.classifiers.items():
+            key = f"classifiers.{model}.{SCTL}"
+            rule = "idle, since the method is plain; set method: sctl, or leave it out"
+            require(model in transductive or SCTL not in entry, key, entry.get(SCTL), rule)
+            if model in transductive:
+                resolve_sctl(self.sctl, entry, where=f"classifiers.{model}")
+        if not transductive:
+            return
+        rule = "the verdict rests on classifiers that do not see test photos; add one with method: plain"
+        require(len(transductive) < len(methods), "classifiers", transductive, rule)
+        rule = f"the features of {transductive[0]} are read by a hook, which is not compiled; set train.compile: false"
+        require(not self.train.compile, "train.compile", True, rule)
+        rule = f"a mixed image is of no one class, and sctl ({transductive[0]}) needs classes; leave the arm out"
+        mixing = [name for name, arm in self.datasets.items() if arm.training.mixes]
+        require(not mixing, "datasets", mixing, rule)
 
     def _check_arms(self) -> None:
         for name, arm in self.datasets.items():

@@ -15,7 +15,7 @@ from sdaug.classify.inception_head import answer_once_in_evaluation, options_wit
 from sdaug.classify.params import CUSTOM, ModelRecipe
 from sdaug.classify.vgg_head import spread_small_maps
 from sdaug.common.files import read_json, write_json
-from sdaug.common.params import Square
+from sdaug.common.params import Method, Square
 from sdaug.common.sections import Checked, convert
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
@@ -26,7 +26,8 @@ class ModelCard(Checked):
     """What is needed besides the weights to use a trained classifier; `mean` and `std` apply to pixels in [0, 1].
 
     `pretrained` is the hub id and commit of the initial weights. `prepared_pixels`, `square` and
-    `sixteen_bit_maximum` say how photos were prepared before they were resized to `image_size`.
+    `sixteen_bit_maximum` say how photos were prepared before they were resized to `image_size`. With the `method` sctl
+    the classifier learned from test photos, too; the file of a plain one does not have it.
     """
 
     architecture: str
@@ -39,6 +40,7 @@ class ModelCard(Checked):
     prepared_pixels: int
     square: Square
     sixteen_bit_maximum: int | None = None  # older cards lack it
+    method: Method = "plain"
 
 
 def build_model(
@@ -174,7 +176,9 @@ def save_model(folder: Path, weights: Mapping[str, torch.Tensor], card: ModelCar
     """Write weights and card to `folder`; a single safetensors metadata key keeps the bytes reproducible."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    write_json(folder / CARD, asdict(card))
+    write_json(
+        folder / CARD, {key: value for key, value in asdict(card).items() if (key, value) != ("method", "plain")}
+    )
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:

@@ -114,7 +114,17 @@ def read_packed(folder: Path, classes: Sequence[str]) -> Packed:
     )
 
 
-def _open_images(path: Path, *, num_rows: int) -> NDArray[np.uint8]:
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """The images `(N, H, W, 3)` of a packed data set alone, without labels, ids or groups.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or has no images.
+    """
+    return _open_images(path, num_rows=None)
+
+
+def _open_images(path: Path, *, num_rows: int | None) -> NDArray[np.uint8]:
     try:
         images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -122,7 +132,9 @@ def _open_images(path: Path, *, num_rows: int) -> NDArray[np.uint8]:
     except Exception as error:  # numpy parses the header as Python, and raises what that may raise
         raise ValueError(f"{path}: damaged ({' '.join(str(error).split())[:200]}); {RESTORE}") from error
     shape: tuple[int, ...] = getattr(images, "shape", ())  # an archive of arrays has none
-    if len(shape) != 4 or shape[0] != num_rows or shape[-1] != 3 or images.dtype != np.uint8:
+    is_whole = len(shape) == 4 and num_rows in (None, shape[0])
+    if not is_whole or shape[-1] != 3 or images.dtype != np.uint8:
         kind = f"{getattr(images, 'dtype', 'no array')} of shape {shape}"
-        raise ValueError(f"{path}: {kind}, need uint8 of shape ({num_rows}, H, W, 3), as {EXAMPLES} has it; {RESTORE}")
+        wanted = "(N, H, W, 3)" if num_rows is None else f"({num_rows}, H, W, 3), as {EXAMPLES} has it"
+        raise ValueError(f"{path}: {kind}, need uint8 of shape {wanted}; {RESTORE}")
     return images

@@ -22,6 +22,7 @@ Start = Literal["noise", "photo", "neighbour"]  # what a synthetic image is draw
 Square = Literal["crop", "pad", "stretch"]  # how a photo is made square: centre crop, padding or stretching
 Protocol = Literal["clean", "published"]  # a validation fold of real photos, or the split of the slides
 Fold = int | Literal["none"]  # the validation fold
+Method = Literal["plain", "sctl"]  # how a classifier learns: sctl sees the test photos, too, without their labels
 
 
 @section
@@ -145,3 +146,17 @@ def resolve_seeds(shared: Sequence[int], entry: Mapping[str, Any], *, where: str
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"{where}.seeds: {seeds}; need at least one, without duplicates")
     return seeds
+
+
+def read_methods(path: Path) -> dict[str, Method]:
+    """How each classifier learns, by its name.
+
+    Raises:
+        ValueError: a method is missing or unknown.
+    """
+    shared = read_section(path, "recipe.method", object)
+    entries = read_section(path, "classifiers", dict[str, dict[str, Any]])
+    return {
+        model: convert(entry.get("method", shared), Method, f"{path}: classifiers.{model}.method")
+        for model, entry in entries.items()
+    }

@@ -208,7 +208,7 @@ def _locate(loc: Sequence[Any], kind: Any) -> _Place:
             key, field = f"{key}.{part}", getattr(kind, "__pydantic_fields__", {}).get(part)
             kind = typing.get_type_hints(kind).get(part)
         elif typing.get_origin(kind) is list:
-            key, kind = f"{key}[{parts.pop(0)}]", members[0]
+            key, kind, field = f"{key}[{parts.pop(0)}]", members[0], _item_field(field)
         elif parts[1:] == ["[key]"]:
             key, parts = f"{key}: key {parts[0]!r}", []
         else:
@@ -216,6 +216,14 @@ def _locate(loc: Sequence[Any], kind: Any) -> _Place:
     is_choice = typing.get_origin(kind) in (Union, types.UnionType)
     kind = next((one for one in typing.get_args(kind) if one is not type(None)), kind) if is_choice else kind
     return _Place(key=key, kind=kind, field=field, owner=owner, union=union)
+
+
+def _item_field(field: FieldInfo | None) -> FieldInfo | None:
+    """The field of a list's items, if they have rules of their own."""
+    items = typing.get_args(field.annotation)[:1] if field else ()
+    return next(
+        (rule for item in items for rule in getattr(item, "__metadata__", ()) if isinstance(rule, FieldInfo)), None
+    )
 
 
 def _range(field: FieldInfo | None) -> str:

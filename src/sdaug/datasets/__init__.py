@@ -1,1 +1,1 @@
-"""Stages `split` and `holdout`: the images of each data set."""
+"""Stages `split`, `holdout` and `unlabelled`: the images of each data set."""

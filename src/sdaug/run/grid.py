@@ -63,7 +63,7 @@ class Phase:
 # 253 s one after another, 98 s two at a time from the server (python benchmarks/grid.py --trainings 12).
 PHASES = (
     Phase(first=("audit", "base", "class_images"), chain=("dreambooth", "synthesize"), uses_all_cores=True),
-    Phase(first=("audit_images", "split", "holdout"), chain=("train", "evaluate"), beside=("fidelity",)),
+    Phase(first=("audit_images", "split", "holdout", "unlabelled"), chain=("train", "evaluate"), beside=("fidelity",)),
 )
 
 

@@ -13,7 +13,7 @@ from sdaug.common.params import ConceptParams, SplitParams, read_arm, read_seeds
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.tracking import HISTORY_TAG, connect, forget_missed, start_run
 from sdaug.dreambooth.params import DreamBoothParams
-from sdaug.train.params import ArmTraining, TrainParams, read_recipe
+from sdaug.train.params import SCTL, ArmTraining, TrainParams, read_recipe, read_sctl
 
 METRICS = Path("metrics")
 BATCH = 500  # metrics per request; a server takes up to 1000
@@ -88,6 +88,8 @@ def past_runs(params_path: Path, root: Path) -> Iterator[PastRun]:
                 yield PastRun(stage=f"dreambooth@{label}", part=f"draw {draw}", history=path, params=knobs)
     train = asdict(read_section(params_path, "train", TrainParams))
     for model in params["classifiers"]:
+        sctl = read_sctl(params_path, model)
+        own: dict[str, Any] = {SCTL: asdict(sctl)} if sctl else {}
         for dataset in params["datasets"]:
             name = f"{model}-{dataset}"
             recipe = asdict(read_recipe(params_path, model, dataset))
@@ -101,7 +103,7 @@ def past_runs(params_path: Path, root: Path) -> Iterator[PastRun]:
                         stage=f"train@{name}",
                         part=f"seed {seed}",
                         history=path,
-                        params={**run, "recipe": recipe, "arm": arm, "train": train},
+                        params={**run, "recipe": recipe, "arm": arm, "train": train, **own},
                         best_epoch=found["best_epoch"],
                         best={f"best_{key}": value for key, value in found.items() if key.startswith("validation_")},
                     )

@@ -35,7 +35,7 @@ class Augmentation:
         That is `(B, B)`: the share of each image of the batch in each mixed one; None if the arm mixes nothing.
         """
         arm = self._arm
-        if not (arm.mixup_alpha or arm.cutmix_alpha):
+        if not arm.mixes:
             return images, None
         from torchvision.transforms import v2  # takes a second, and most arms do not need it
 

@@ -19,12 +19,11 @@ from sdaug.common.precision import autocast, name_precision, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.train.augmentation import Augmentation
 from sdaug.train.examples import BatchReader, Images
-from sdaug.train.losses import Loss, build_loss, class_weights
+from sdaug.train.losses import build_loss, class_weights, combined_loss
 from sdaug.train.optimization import build_optimizer, build_schedule
 from sdaug.train.params import Recipe, TrainParams
 from sdaug.train.phases import Phase, image_importance, image_weights
-
-AUXILIARY_WEIGHT = 0.4  # not given by Szegedy et al., arXiv 1512.00567; torchvision's reference training uses 0.4
+from sdaug.train.transductive import LOSSES, Transduction, Transductive
 
 
 class Loop:
@@ -41,6 +40,7 @@ class Loop:
         seed: int,
         title: str,
         is_quiet: bool = False,
+        transduction: Transduction | None = None,
     ) -> None:
         self._model, self._card, self._reader, self._shared = model, card, reader, shared
         self._recipe, self._arm, self._title, self._is_quiet = phase.recipe, phase.arm, title, is_quiet
@@ -66,11 +66,22 @@ class Loop:
         self._step = self.num_epoch_steps = 0  # in total, and in the last epoch
         # Of the epoch that is under way: its batches, and how many of them are done.
         self._batches: list[torch.Tensor] | None = None
-        self._monitor, self._num_done = LossMonitor(["loss"], self._device), 0
+        self._names = LOSSES if transduction else LOSSES[:1]
+        self._monitor, self._num_done = LossMonitor(self._names, self._device), 0
         self.num_views = np.zeros(len(training), np.int64)
         self._optimizer = build_optimizer(model, phase.recipe)
         self._schedule = build_schedule(self._optimizer, phase.recipe, num_steps=self._num_steps)
         self._average = build_average(model, shared.ema_decay)
+        self._transductive = transduction and Transductive(
+            transduction,
+            card,
+            phase,
+            seed=seed,
+            device=self._device,
+            num_steps=self._num_steps,
+            title=title,
+            is_quiet=is_quiet,
+        )
         if not is_quiet:
             announce(title, self._device, name_precision(self.dtype), model.parameters(), model.parameters())
 
@@ -93,8 +104,8 @@ class Loop:
         numbers = range(first, self._num_epochs + 1)
         yield from numbers if self._is_quiet else progress(numbers, title=self._title, total=len(numbers), unit="epoch")
 
-    def train_epoch(self, epoch: int, tick: Callable[[], None] = lambda: None) -> float:
-        """Train for one epoch, or for the remaining steps; returns the mean loss per image.
+    def train_epoch(self, epoch: int, tick: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Train for one epoch, or for the remaining steps; returns the mean loss per image, and those of its terms.
 
         `tick` is called after each step, to save the state if it is time to.
 
@@ -105,18 +116,20 @@ class Loop:
         if self._batches is None:  # else a stopped run has begun this epoch
             # The last epoch ends as soon as all steps are done.
             self._batches = self._epochs.draw(self._order)[: self._num_steps - self._step]
-            self._monitor, self._num_done = LossMonitor(["loss"], self._device), 0
+            self._monitor, self._num_done = LossMonitor(self._names, self._device), 0
         batches = self._batches
         for number, chosen in enumerate(batches[self._num_done :], start=self._num_done + 1):
-            loss = self._train_step(chosen)
-            self._monitor.add(number, [loss], num_images=len(chosen))
+            if self._transductive:
+                self._transductive.begin_step(self._step + number - 1, partial(self.predict, epoch=epoch))
+            self._monitor.add(number, self._train_step(chosen), num_images=len(chosen))
             np.add.at(self.num_views, chosen.numpy(), 1)
             self._num_done = number
             tick()
         self._step += len(batches)
         self.num_epoch_steps, self._batches = len(batches), None
         where, is_start = f"{self._title}: epoch {epoch}", epoch == 1
-        return self._monitor.means(where=where, way_out="lower the learning rate", is_start=is_start)["loss"]
+        means = self._monitor.means(where=where, way_out="lower the learning rate", is_start=is_start)
+        return means | ({"pseudo_labels": self._transductive.num_confident} if self._transductive else {})
 
     def state(self) -> State:
         """All that changes from step to step; batches and the monitor are those of the epoch that is under way."""
@@ -131,6 +144,7 @@ class Loop:
             "num_done": self._num_done,
             "monitor": self._monitor.state(),
             "num_views": torch.from_numpy(self.num_views),
+            "transductive": self._transductive.state() if self._transductive else None,
         }
 
     def restore(self, state: State) -> None:
@@ -145,6 +159,8 @@ class Loop:
         self._step, self._batches, self._num_done = state["step"], state["batches"], state["num_done"]
         self._monitor.restore(state["monitor"])
         self.num_views = state["num_views"].numpy()
+        if self._transductive:
+            self._transductive.restore(state["transductive"])
 
     def predict(self, images: Images, epoch: int) -> NDArray[np.float64]:
         """Class probabilities `(N, K)` of images `(N, H, W, 3)` from the model that would be kept.
@@ -160,7 +176,7 @@ class Loop:
             )
         return predicted
 
-    def _train_step(self, chosen: torch.Tensor) -> torch.Tensor:
+    def _train_step(self, chosen: torch.Tensor) -> list[torch.Tensor]:
         # Forward.
         pixels, targets = self._reader.read(chosen, self._draw_soft(len(chosen)))
         weights = None if self._weights is None else to_device(self._weights[chosen], self._device)
@@ -170,12 +186,15 @@ class Loop:
             targets = shares @ F.one_hot(targets, self._num_classes).to(shares.dtype)
             weights = None if weights is None else shares @ weights
         loss_of = self._loss if weights is None else partial(self._loss, weights=weights)
-        with autocast(self._device, self.dtype):
-            loss = combined_loss(self._model(to_batch(images, self._card)), targets, loss_of)
+        if self._transductive:
+            losses = self._transductive.losses(self._model, images, targets, loss_of, self.dtype)
+        else:
+            with autocast(self._device, self.dtype):
+                losses = [combined_loss(self._model(to_batch(images, self._card)), targets, loss_of)]
 
         # Backward and optimizer step.
         self._optimizer.zero_grad()
-        loss.backward()
+        losses[0].backward()
         if self._shared.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._shared.max_grad_norm)
         self._optimizer.step()
@@ -184,7 +203,7 @@ class Loop:
         # Moving average.
         if self._average is not None:
             self._average.update_parameters(self._model)
-        return loss
+        return losses
 
     def _draw_soft(self, num_images: int) -> torch.Tensor | None:
         """Which images of a batch are replaced by their reconstructions `(B,)`, None if no image is."""
@@ -207,13 +226,3 @@ def set_training(model: nn.Module, recipe: Recipe) -> None:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-def combined_loss(
-    output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor, loss: Loss
-) -> torch.Tensor:
-    """The loss, plus the weighted loss of the auxiliary head if the model has one."""
-    if isinstance(output, torch.Tensor):
-        return loss(output.float(), targets)
-    logits, auxiliary = output
-    return loss(logits.float(), targets) + AUXILIARY_WEIGHT * loss(auxiliary.float(), targets)

@@ -11,6 +11,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from sdaug.train.params import ArmTraining
 
+AUXILIARY_WEIGHT = 0.4  # not given by Szegedy et al., arXiv 1512.00567; torchvision's reference training uses 0.4
+Output = torch.Tensor | tuple[torch.Tensor, torch.Tensor]  # logits `(B, K)`, and those of an auxiliary head
+
 
 class Loss(Protocol):
     """The mean loss of logits `(B, K)`; with `weights` `(B,)`, the mean weighted by them."""
@@ -48,6 +51,12 @@ def build_loss(arm: ArmTraining, by_class: Sequence[float] | None, device: torch
         return (weights * losses).sum() / weights.sum()
 
     return focal if arm.loss == "focal" else cross_entropy
+
+
+def plain_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """The mean cross entropy of class indices `(B,)`, all images counting the same."""
+    assert weights is None
+    return F.cross_entropy(logits, targets)
 
 
 def class_weights(
@@ -109,3 +118,11 @@ def focal_loss(
     doubt = (1.0 - log_p.exp()).clamp_min(torch.finfo(log_p.dtype).tiny)
     losses = -(shares * doubt**gamma * log_p).sum(dim=1)
     return losses.mean() if image_weights is None else (image_weights * losses).sum() / image_weights.sum()
+
+
+def combined_loss(output: Output, targets: torch.Tensor, loss: Loss) -> torch.Tensor:
+    """The loss, plus the weighted loss of the auxiliary head if the model has one."""
+    if isinstance(output, torch.Tensor):
+        return loss(output.float(), targets)
+    logits, auxiliary = output
+    return loss(logits.float(), targets) + AUXILIARY_WEIGHT * loss(auxiliary.float(), targets)

@@ -3,18 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from sdaug.classify.params import CUSTOM, ModelParams, ModelRecipe
+from sdaug.common.params import Method
 from sdaug.common.sections import Checked, convert, read_section, require, section
+
+SCTL: Method = "sctl"
+Threshold = Annotated[float, Field(ge=0, lt=1, description="the probability of the most probable class is above it")]
+Start = Annotated[float, Field(ge=0, lt=1, description="the fraction of all steps that are done")]
+Width = Annotated[float, Field(gt=0, le=1000, description="1 is the mean squared distance")]
 
 
 @section
 class RecipeParams(ModelParams):
     """Section `recipe`: how classifiers are built and trained unless an entry of `classifiers` says otherwise."""
 
+    method: Method = Field(description="plain, or sctl, which sees the test photos, too, without their labels")
     optimizer: Literal["sgd", "adam", "adamw"] = Field(description="how weights follow gradients")
     learning_rate: float = Field(gt=0, le=10, description="of the optimizer")
     layer_decay: float = Field(gt=0, le=1, description="learning rate of a layer relative to the next one; 1 for none")
@@ -33,6 +40,8 @@ class RecipeParams(ModelParams):
         require(is_fit, "warmup_steps", self.warmup_steps, "need 0 or more, and fewer than steps")
         rule = f"need either epochs or steps, and steps is {self.steps}"
         require((self.epochs is None) != (self.steps is None), "epochs", self.epochs, rule)
+        rule = "sctl moves features, which are frozen; set freeze_backbone: false, or method: plain"
+        require(self.method != SCTL or not self.freeze_backbone, "freeze_backbone", True, rule)
 
 
 @section
@@ -62,11 +71,65 @@ def resolve_recipe(shared: RecipeParams, entry: Mapping[str, Any], dataset: str,
     Raises:
         ValueError: `entry`, or its `by_dataset` part, has an unknown key or an invalid value.
     """
-    own = {key: value for key, value in entry.items() if key != "seeds"}
+    own = {key: value for key, value in entry.items() if key not in ("seeds", SCTL)}
     by_dataset = convert(own.pop("by_dataset", {}), dict[str, dict[str, Any]], f"{where}.by_dataset")
+    for name, found in by_dataset.items():
+        if "method" in found:
+            rule = "a classifier has one method on all data sets; give the other a classifier of its own"
+            raise ValueError(f"{where}.by_dataset.{name}.method: {found['method']!r}; {rule}")
     where = f"{where}.by_dataset.{dataset}" if dataset in by_dataset else where
     recipe: Recipe = convert(asdict(shared) | own | by_dataset.get(dataset, {}), Recipe, where)
     return recipe
+
+
+@section
+class SctlParams(Checked):
+    """Section `sctl`: the weights of the losses of SCTL-style training, and its rounds of pseudo labels."""
+
+    thresholds: list[Threshold] = Field(min_length=1, description="probabilities above which photos get pseudo labels")
+    starts: list[Start] = Field(min_length=1, description="when each threshold's round begins, a fraction of all steps")
+    kernel_widths: list[Width] = Field(
+        min_length=1, description="of the discrepancy, relative to the mean squared distance"
+    )
+    separation_weight: float = Field(ge=0, le=100, description="of the similarity of classes; 0 for none")
+    pseudo_label_weight: float = Field(ge=0, le=100, description="of the cross entropy of pseudo labels; 0 for none")
+    discrepancy_weight: float = Field(
+        ge=0, le=100, description="of the discrepancy of training and test features; 0 for none"
+    )
+
+    @property
+    def uses_test_photos(self) -> bool:
+        """Whether a loss needs pseudo labels."""
+        return self.pseudo_label_weight > 0 or self.discrepancy_weight > 0
+
+    def __post_init__(self) -> None:
+        is_paired = len(self.starts) == len(self.thresholds)
+        require(is_paired, "starts", self.starts, f"need {len(self.thresholds)}, one for each threshold")
+        is_ascending = sorted(set(self.starts)) == self.starts
+        require(is_ascending, "starts", self.starts, "each round needs to begin after the one before it")
+
+
+def read_sctl(path: Path, model: str) -> SctlParams | None:
+    """The settings of SCTL-style training of one model, from a params file; None if its method is another.
+
+    Raises:
+        ValueError: a section is missing or invalid.
+    """
+    key = f"classifiers.{model}"
+    shared, entry = read_section(path, SCTL, SctlParams), read_section(path, key, dict[str, Any])
+    method = entry.get("method", read_section(path, "recipe.method", object))
+    return resolve_sctl(shared, entry, where=f"{path}: {key}") if method == SCTL else None
+
+
+def resolve_sctl(shared: SctlParams, entry: Mapping[str, Any], *, where: str) -> SctlParams:
+    """Section `sctl` with what the entry of a model in `classifiers` changes.
+
+    Raises:
+        ValueError: an unknown key or an invalid value.
+    """
+    own = convert(entry.get(SCTL, {}), dict[str, Any], f"{where}.{SCTL}")
+    found: SctlParams = convert(asdict(shared) | own, SctlParams, f"{where}.{SCTL}")
+    return found
 
 
 @section
@@ -109,6 +172,11 @@ class ArmTraining(Checked):
         ge=0, description="steps on synthetic images alone, before the others alone; 0 for none"
     )
     soften: float = Field(ge=0, le=1, description="chance of a photo to be replaced by its reconstruction; 0 for none")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of the loss are mixtures of several."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weights, list):

@@ -17,6 +17,7 @@ RECIPE = Recipe(
     dropout=0.0,
     drop_path=0.0,
     image_size=64,
+    method="plain",
     optimizer="adam",
     learning_rate=2.0e-3,  # as for the custom network in the default study
     layer_decay=1.0,

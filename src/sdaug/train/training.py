@@ -1,6 +1,7 @@
 """Training one classifier on one data set, with selection of the best epoch by validation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from sdaug.train.loop import Loop
 from sdaug.train.params import ArmTraining, Recipe, TrainParams
 from sdaug.train.phases import plan_phases
 from sdaug.train.selection import Selection, Trained
+from sdaug.train.transductive import Transduction
 
 Report = Callable[[int, Mapping[str, float]], None]
 
@@ -39,18 +41,22 @@ def train_classifier(
     title: str = "epochs",
     is_quiet: bool = False,
     checkpoint: Checkpoint | None = None,
+    transduction: Transduction | None = None,
 ) -> Trained:
     """Train on the images of a training set and keep the best epoch by validation images `(N, H, W, 3)` and labels.
 
     A pretraining on synthetic images has no epochs that could be kept, and is in no history. An arm with feature
     oversampling has another head than the epoch that is kept, and its validation scores. After going on from a
     checkpoint, `report` receives all epochs again. `title` begins the lines of progress, which `is_quiet` leaves out,
-    and errors.
+    and errors. The method `sctl` needs a `transduction`, which has no part in a pretraining.
 
     Raises:
         ValueError: the batch is larger than the data set, the arm needs images that are not there, or losses or
-            predictions are not finite.
+            predictions are not finite; the method is `sctl` and there are no test photos.
     """
+    assert (recipe.method == "sctl") == (transduction is not None)
+    if transduction:
+        transduction.require_photos(title)
     phases = plan_phases(training, recipe, arm, title=title)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # Setup. Arms with the same seed start from the same weights.
@@ -62,6 +68,7 @@ def train_classifier(
             square=square,
             sixteen_bit_maximum=sixteen_bit_maximum,
         )
+        card = replace(card, method=recipe.method)
         torch.manual_seed(derive_seed(seed, "dropout"))
         prepare_model(model, device, shared)
         reader = BatchReader(training, device)
@@ -75,7 +82,17 @@ def train_classifier(
         for place, phase in list(enumerate(phases))[first_phase:]:
             is_last = place == len(phases) - 1
             named = title if is_last else f"{title}, {phase.name}"
-            loop = Loop(model, card, reader, phase, shared=shared, seed=seed, title=named, is_quiet=is_quiet)
+            loop = Loop(
+                model,
+                card,
+                reader,
+                phase,
+                shared=shared,
+                seed=seed,
+                title=named,
+                is_quiet=is_quiet,
+                transduction=transduction if is_last else None,
+            )
             if found:
                 loop.restore(found["loop"])
                 selection.restore(found["selection"])
@@ -84,7 +101,8 @@ def train_classifier(
             for epoch in loop.numbers(first_epoch):
                 # Train.
                 state = partial(_state, loop, selection, views_before, device, phase=place, epoch=epoch)
-                row = {"train_loss": loop.train_epoch(epoch, partial(_save_if_due, checkpoint, state))}
+                losses = loop.train_epoch(epoch, partial(_save_if_due, checkpoint, state))
+                row = {f"train_{name}": value for name, value in losses.items()}
                 if not is_last:
                     continue
 

@@ -4,15 +4,15 @@ The items follow two published checklists, in our own words: REFORMS (Kapoor et 
 CLAIM (Tejani et al., doi 10.1148/ryai.240300). What the study does not know is `not stated`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdaug.common.manifest import Photo
 from sdaug.verdict.inputs import Inputs
-from sdaug.verdict.letters import Check
 from sdaug.verdict.number_formats import plural
 from sdaug.verdict.results import BASELINE, PRIMARY, Study
 from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS
+from sdaug.verdict.transductive import sentence_of
 
 NOT_STATED = "not stated"
 PHANTOM = "data/phantom"  # where the stage `phantom` writes simulated photos
@@ -39,7 +39,7 @@ def build_checklist(inputs: Inputs) -> tuple[Item, ...]:
         ("Data quality", "Is the study large enough?", _size(inputs.study), "limits"),
         ("Preprocessing", "Exclusions and changes to photos", _preprocessing(inputs), "settings"),
         ("Data leakage", "Split by individual", _groups(inputs), "limits"),
-        ("Data leakage", "Other leaks", _leaks(inputs.checks), "audit"),
+        ("Data leakage", "Other leaks", _leaks(inputs), "audit"),
         ("Data leakage", "What the generators have seen", _generators(inputs), "scores"),
         ("Data leakage", "What choices rest on", _choices(inputs), "curves"),
         ("Modelling", "Models and generators", _models(inputs), "settings"),
@@ -139,11 +139,12 @@ def _generators(inputs: Inputs) -> str:
     return f"The training photos alone: neither those used to validate nor those used to test. {base}"
 
 
-def _leaks(checks: Mapping[str, Check]) -> str:
-    """What the audit's checks say, as far as they go."""
-    verdicts = [check.verdict for check in checks.values()]
+def _leaks(inputs: Inputs) -> str:
+    """What the audit's checks say, as far as they go, and which classifiers saw test photos."""
+    verdicts = [check.verdict for check in inputs.checks.values()]
     found = ", ".join(f"{plural(verdicts.count(kind), kind)}" for kind in ("leak", "warning"))
-    return f"An audit looked for copies and other leaks before any classifier was trained: {found}."
+    audited = f"An audit looked for copies and other leaks before any classifier was trained: {found}."
+    return f"{audited} {sentence_of(inputs.transductive)}".strip()
 
 
 def _choices(inputs: Inputs) -> str:

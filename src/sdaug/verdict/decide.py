@@ -17,6 +17,7 @@ from sdaug.verdict.siblings import sibling_scores
 from sdaug.verdict.stage_tables import audit_table, fidelity_tables, filter_tables
 from sdaug.verdict.summary import summarize
 from sdaug.verdict.table import Table
+from sdaug.verdict.transductive import sentence_of, transductive_summary, transductive_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class Verdict:
     """What a study says, in the names of classes that readers see.
 
     `pooled` are the differences that the conclusions rest on, if there are any; `tables` all results, the comparison
-    first, and what other stages found. `summary` is for programs and has the ids of classes.
+    first, and what other stages found; `transductive` those of classifiers that saw the test photos, of which no other
+    part tells. `summary` is for programs and has the ids of classes.
     """
 
     study: Study
@@ -33,6 +35,7 @@ class Verdict:
     limits: tuple[str, ...]
     pooled: Table | None
     tables: tuple[Table, ...]
+    transductive: tuple[Table, ...]
     audit: Table
     mistakes: Mistakes
     checklist: tuple[Item, ...]
@@ -57,8 +60,9 @@ def decide(inputs: Inputs) -> Verdict:
         limits=find_limits(shown, siblings),
         pooled=pooled_table(study) if study.contrasts else None,
         tables=(*results, *fidelity_tables(shown.fidelity), *filter_tables(shown.filter, shown.arms)),
-        audit=audit_table(shown.checks, shown.audit.label_errors),
+        transductive=transductive_tables(shown.transductive),
+        audit=audit_table(shown.checks, shown.audit.label_errors, sentence_of(shown.transductive)),
         mistakes=find_mistakes(study),
         checklist=build_checklist(shown),
-        summary=summarize(inputs.study) | {"test_set": inputs.test_set},
+        summary=summarize(inputs.study) | transductive_summary(inputs.transductive) | {"test_set": inputs.test_set},
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from sdaug.common.external_images import ExternalImage, read_external
 from sdaug.common.manifest import Photo, name_test_set, read_manifest, training_photos
-from sdaug.common.params import SplitParams, concept_dirs, read_arms, read_seeds
+from sdaug.common.params import Method, SplitParams, concept_dirs, read_arms, read_methods, read_seeds
 from sdaug.common.provenance import SEEN, Seen, read_seen
 from sdaug.common.sections import read_params, read_section
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
@@ -45,8 +45,9 @@ class Inputs:
 
     `params` are those of the study, but for the folders in which absolute paths lie: they tell whose machine it was.
     `test_set` names the test photos. `photo_files` are those of all photos by id, `generated` the images of each
-    class's first draw, `imported` those from elsewhere. `base` is what the base has seen; the last ones are the letters
-    of these stages.
+    class's first draw, `imported` those from elsewhere. `base` is what the base has seen; then come the letters of
+    these stages. `study` has the classifiers that see no test photo; `transductive` those that do, which are apart from
+    all else, None if there are none.
     """
 
     params: Mapping[str, Any]
@@ -68,6 +69,7 @@ class Inputs:
     fidelity: Fidelity
     filter: Filter
     external: External
+    transductive: Study | None = None
 
     def setting(self, section: str, key: str) -> Any:
         """A setting of params.yaml, None if it is empty or missing."""
@@ -124,6 +126,7 @@ def read_inputs(sources: Sources) -> Inputs:
         fidelity=Fidelity.read(sources.metrics),
         filter=Filter.read(sources.metrics) if is_filtered else Filter(classes={}),
         external=External.read(sources.metrics),
+        transductive=read_transductive(sources.params, sources.metrics, classes),
     )
 
 
@@ -143,10 +146,28 @@ def read_results(
 ) -> Study:
     """The results of all training runs that params.yaml defines, also on its further folds, or on those given.
 
+    Transductive classifiers are left out.
+
     Raises:
         FileNotFoundError: a run is incomplete; names the first missing file.
         ValueError: what the stages wrote does not belong together.
     """
+    return _read_models(params, metrics_dir, classes, _models_of(params, "plain"), further_folds)
+
+
+def read_transductive(params: Path, metrics_dir: Path, classes: list[str]) -> Study | None:
+    """The results of transductive classifiers alone; None if there are none. See `read_results`."""
+    models = _models_of(params, "sctl")
+    return _read_models(params, metrics_dir, classes, models, None) if models else None
+
+
+def _models_of(params: Path, wanted: Method) -> list[str]:
+    return [model for model, method in read_methods(params).items() if method == wanted]
+
+
+def _read_models(
+    params: Path, metrics_dir: Path, classes: list[str], models: Sequence[str], further_folds: Sequence[int] | None
+) -> Study:
     arms = read_arms(params)
     images = {name: arm["images"] for name, arm in arms.items()}
     if further_folds is None:
@@ -157,7 +178,7 @@ def read_results(
         folds={own: metrics_dir} | {fold: metrics_dir / FOLDS / str(fold) for fold in further_folds},
         num_folds=read_section(params, "prepare.num_folds", int),
         classes=classes,
-        seeds={model: read_seeds(params, model) for model in read_section(params, "classifiers", dict[str, Any])},
+        seeds={model: read_seeds(params, model) for model in models},
         datasets=list(arms),
         remedies=[name for name, found in images.items() if not any(found[key] for key in ADDED)],
     )

@@ -12,6 +12,7 @@ from sdaug.verdict.number_formats import percent, plural
 from sdaug.verdict.results import BASELINE, PRIMARY, Study
 from sdaug.verdict.stage_tables import CHECKS
 from sdaug.verdict.statistics import MIN_RUNS
+from sdaug.verdict.transductive import sentence_of
 
 MIN_VALIDATION = 5  # photos of a class: with fewer, one photo is 25 points and more of what selects an epoch
 
@@ -35,6 +36,7 @@ def find_limits(inputs: Inputs, siblings: Mapping[str, float] | None) -> tuple[s
         *_limits_of_siblings(siblings),
         *_limits_of_photos(inputs.prepare),
         *_limits_of_leaks(inputs.checks),
+        *filter(None, [sentence_of(inputs.transductive)]),
         _limit_of_test_set(study, inputs.test_set),
     )
 

@@ -22,6 +22,7 @@ def with_names(inputs: Inputs, *, is_shown: Callable[[str], bool] = lambda _: Tr
     return replace(
         inputs,
         study=_named_study(inputs.study, names),
+        transductive=inputs.transductive and _named_study(inputs.transductive, names),
         photos=[replace(photo, label=names.get(photo.label, photo.label)) for photo in inputs.photos],
         generated=_by_name(inputs.generated, names),
         imported=[(replace(i, label=names.get(i.label, i.label)), path) for i, path in inputs.imported],

@@ -55,6 +55,7 @@ class Page:
             "images": "Images",
             "dose": "Dose and response" if "dose.png" in self.pictures else "",
             "scores": "Scores",
+            "transductive": "Transductive" if self.verdict.transductive else "",
             "confusion": "Confusion",
             "curves": "Training curves",
             "closest": "Closest pairs" if self.closest else "",

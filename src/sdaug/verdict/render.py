@@ -4,8 +4,9 @@ from sdaug.verdict.decide import Verdict
 
 
 def render_text(verdict: Verdict) -> str:
-    """The table of scores and the verdict, for a terminal."""
-    return "\n\n".join([verdict.tables[0].as_text(), *verdict.sentences]) + "\n"
+    """The table of scores and the verdict, for a terminal; then transductive classifiers, if there are any."""
+    apart = [table.as_text() for table in verdict.transductive]
+    return "\n\n".join([verdict.tables[0].as_text(), *verdict.sentences, *apart]) + "\n"
 
 
 def render_verdict(verdict: Verdict) -> str:
@@ -15,7 +16,7 @@ def render_verdict(verdict: Verdict) -> str:
 
 def render_markdown(verdict: Verdict) -> str:
     """The same, and all tables."""
-    tables = [table.as_markdown() for table in (*verdict.tables, verdict.audit)]
+    tables = [table.as_markdown() for table in (*verdict.tables, *verdict.transductive, verdict.audit)]
     return "\n\n".join([*_sections(verdict), *tables]) + "\n"
 
 

@@ -36,6 +36,8 @@ def _write_rows(out: Path, inputs: Inputs) -> None:
     if study.contrasts:
         write_csv(out / "differences.csv", rows.difference_rows(study))
     write_csv(out / "confusion.csv", rows.confusion_rows(study))
+    if inputs.transductive:
+        write_csv(out / "transductive.csv", rows.comparison_rows(inputs.transductive, is_slides=False))
 
 
 def _draw_pictures(out: Path, inputs: Inputs) -> dict[str, Picture]:

@@ -19,6 +19,12 @@ CORRECTION_NOTE = (
     "was in training."
 )
 
+SCORES = (
+    "model", "data set", "runs", "trained on",
+    "valid acc", "valid bal acc", "valid F1",
+    "test acc", "test bal acc", "test F1",
+)  # fmt: skip
+
 
 def result_tables(inputs: Inputs, siblings: Mapping[str, float] | None) -> list[Table]:
     """All tables of results, the comparison first; `siblings` are the scores of the baseline without pixels.
@@ -40,13 +46,7 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
 
     Means are over the models on which the verdict rests, as its sentences are.
     """
-
-    def cells(result: Result) -> tuple[str, ...]:
-        scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
-        scores += [_score(result, metric) for metric in TEST_METRICS]
-        return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
-
-    rows = [cells(result) for result in study.results.values()]
+    rows = [score_cells(result) for result in study.results.values()]
     rows += [_mean_cells(study, dataset) for dataset in study.datasets]
     if siblings is not None:
         known = [percent(siblings[metric]) if metric in siblings else "" for metric in TEST_METRICS]
@@ -57,13 +57,16 @@ def comparison_table(study: Study, siblings: Mapping[str, float] | None) -> Tabl
         f"training runs and draws of the generators; there is none with fewer than {MIN_RUNS} runs or draws. "
         f"Mean of {len(study.pooled)}: of the models on which the verdict rests ({', '.join(study.pooled)})."
         + (f" {CORRECTION_NOTE}" if PRIOR_CORRECTED in study.datasets else ""),
-        header=(
-            "model", "data set", "runs", "trained on",
-            "valid acc", "valid bal acc", "valid F1",
-            "test acc", "test bal acc", "test F1",
-        ),
+        header=SCORES,
         rows=tuple(rows),
-    )  # fmt: skip
+    )
+
+
+def score_cells(result: Result) -> tuple[str, ...]:
+    """A row of `SCORES`."""
+    scores = [percent(result.scores[metric]) for metric in VALIDATION_METRICS]
+    scores += [_score(result, metric) for metric in TEST_METRICS]
+    return result.model, result.dataset, str(len(result.runs)), str(result.runs[0].num_train), *scores
 
 
 def _score(result: Result, metric: str) -> str:

@@ -28,8 +28,8 @@ KINDS = ("photos", "base", "generators")  # as `photos`, `before` and `after` ar
 _percent, _number = partial(percent, unknown="-"), partial(number, unknown="-")
 
 
-def audit_table(checks: Mapping[str, Check], doubts: Doubts) -> Table:
-    """The checks of both audits, and the labels that a person should look at."""
+def audit_table(checks: Mapping[str, Check], doubts: Doubts, remark: str = "") -> Table:
+    """The checks of both audits, and the labels that a person should look at; `remark` is on what they do not check."""
     rows: list[tuple[str, ...]] = [
         (CHECKS[name], check.compared, check.verdict, _shown(check.ids), str(check.num_found))
         for name, check in checks.items()
@@ -43,6 +43,7 @@ def audit_table(checks: Mapping[str, Check], doubts: Doubts) -> Table:
             "no score better. "
             f"Doubted labels are for a person to look at{_scores(doubts)}; most of them may be right. "
             "metrics/audit.json and metrics/audit_images.json name all images by file."
+            + (f" {remark}" if remark else "")
         ),
         header=("looked for", "compared", "verdict", "images", "found"),
         rows=tuple(rows),
