@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Lets Python cache compiled modules, instead of compiling them at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test setup ui lint clean
+.PHONY: repro test setup ui page lint clean
 repro: $(VENV)/.ready ## run the whole study; does nothing if nothing has changed
 	sdaug grid --jobs $(JOBS)
 	@cat report/comparison.txt; echo "Page and pictures: report/index.html"
@@ -26,6 +26,9 @@ setup: $(VENV)/.ready ## create the environment only
 
 ui: $(VENV)/.ready ## browse curves and pictures of all training runs on localhost
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+page: $(VENV)/.ready ## draw, browse and predict in a browser, on localhost
+	sdaug page --open
 
 $(VENV)/.ready: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)

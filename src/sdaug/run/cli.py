@@ -5,26 +5,21 @@ import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
-from sdaug.photos.decode import decode_photo
-from sdaug.photos.formats import NAMES, UnreadablePhotoError
+from sdaug.photos.formats import NAMES
 from sdaug.run.adopt_command import add_adopt
+from sdaug.run.classifier_photo import read_photo
 from sdaug.run.compare import compare
 from sdaug.run.external_command import add_external
 from sdaug.run.graph import PARAMS, add_stages
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
 from sdaug.run.plan_command import add_plan
-
-if TYPE_CHECKING:  # imports torch
-    from sdaug.classify.models import ModelCard
 
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
 BASE_DIR, GENERATORS_DIR = Path("models/base"), Path("models/dreambooth")
@@ -59,6 +54,10 @@ def main(words: Sequence[str] | None = None) -> None:
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
+    page = commands.add_parser("page", help="draw, browse and predict in a browser, on this machine alone")
+    page.add_argument("--port", type=int, default=7860, help="on 127.0.0.1 (default: 7860; 0 for a free one)")
+    page.add_argument("--open", action="store_true", help="open it in the browser")
+    page.set_defaults(run=run_page)
     # Making the base that is shipped.
     pretrain = commands.add_parser("pretrain", help="train the small Stable Diffusion in pretrained/ again: hours")
     pretrain.add_argument("--params", type=Path, default=Path("pretrained/params.yaml"))
@@ -87,26 +86,11 @@ def run_predict(args: argparse.Namespace) -> None:
     from sdaug.common.device import prepare_device
 
     model, card = load_model(args.model, prepare_device())
-    photos = [_read_photo(path, card) for path in args.photos]
+    photos = [read_photo(path, card) for path in args.photos]
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["file", "class", *(f"p_{label}" for label in card.classes)])
     for path, probabilities in zip(args.photos, predict(model, np.stack(photos), card), strict=True):
         rows.writerow([path, card.classes[probabilities.argmax()], *(f"{p:.6f}" for p in probabilities)])
-
-
-def _read_photo(path: Path, card: "ModelCard") -> NDArray[np.uint8]:
-    """The photo `(H, W, 3)` as `prepare` made those that the model has learnt from."""
-    try:
-        return decode_photo(
-            path.read_bytes(),
-            size_pixels=card.prepared_pixels,
-            square=card.square,
-            sixteen_bit_maximum=card.sixteen_bit_maximum,
-        )
-    except OSError as error:
-        raise FileNotFoundError(f"{path}: cannot be read ({error.strerror}); give image files, not folders") from error
-    except UnreadablePhotoError as error:
-        raise ValueError(f"{path}: {error}; repair it or leave it out") from error
 
 
 def run_redraw(args: argparse.Namespace) -> None:
@@ -137,6 +121,13 @@ def run_redraw(args: argparse.Namespace) -> None:
         largest = int(np.abs(read_png(known).astype(int) - pixels).max())
         difference = "none, in any pixel" if largest == 0 else f"at most {largest} of 255 per pixel"
     print(f"{out}: seed {image.seed}, prompt {image.prompt!r}; difference from {known}: {difference}")
+
+
+def run_page(args: argparse.Namespace) -> None:
+    """Serve the page until Ctrl-C."""
+    from sdaug.page.server import serve  # its extra need not be installed
+
+    serve(Path(), port=args.port, opens=args.open)
 
 
 def run_pretrain(args: argparse.Namespace) -> None:
