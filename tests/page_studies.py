@@ -74,7 +74,7 @@ def _write_photos(prepared: Path) -> None:
         photo = Photo(
             id=f"{split}{n:02}",
             label=CLASSES[n % 3 == 0],
-            group=f"g{n // 2}",
+            group=f"g{n}",
             split=split,  # type: ignore[arg-type]
             fold=-1 if split == "test" else int(n != 10),
             sha256="",

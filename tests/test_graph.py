@@ -94,7 +94,9 @@ WINGS = {
 ABOVE = {
     "check": {*GROUND, *WINGS},
     "pretrain": {"common", "diffusion", "phantom"},
-    "run": {*GROUND, *WINGS, "check", "pretrain"},
+    # The page is a command, and shows what another one says.
+    "page": {*GROUND, *WINGS, "run"},
+    "run": {*GROUND, *WINGS, "check", "pretrain", "page"},
 }
 ALLOWED = {**GROUND, **WINGS, **ABOVE}
 
