@@ -151,7 +151,7 @@ def test_adopt_refuses_a_folder_that_is_not_there() -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_adopt_refuses_an_unknown_preset() -> None:
-    with pytest.raises(SystemExit, match="choose from current, arms, paper, photos-cpu, teats"):
+    with pytest.raises(SystemExit, match="choose from current, arms, paper, photos-cpu, sctl, teats"):
         cli.main(["adopt", "anything", "--preset", "huge"])
 
 

@@ -18,6 +18,7 @@ from sdaug.verdict.closest import Pair
 from sdaug.verdict.conclusions import Conclusion
 from sdaug.verdict.decide import Verdict, decide
 from sdaug.verdict.exchange import Exchange
+from sdaug.verdict.external_summary import Strip
 from sdaug.verdict.page import Page, Picture, render_page
 from sdaug.verdict.pictures import CAPTIONS, draw_all
 from sdaug.verdict.render import render_markdown, render_text, render_verdict
@@ -165,6 +166,7 @@ def page_with(verdict: Verdict) -> str:
         protocol="clean",
         pictures={file: Picture(uri=PIXEL, caption=name) for file in (*CAPTIONS, "dose.png")},
         galleries=[Gallery(label=label, photos=(PIXEL,), generated=(PIXEL,)) for label in verdict.study.classes],
+        imported={name: [Strip(source=name, num_images=1, images=((PIXEL, name),))]},
         photos=dict.fromkeys(verdict.mistakes.ids, PIXEL),
         closest={name: [pair]},
         settings=name,
