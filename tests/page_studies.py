@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from sdaug.common.sections import read_params
 from sdaug.common.synthetic import PLAIN, write_synthetic
 from sdaug.diffusion.pipelines import save_pipeline
 from sdaug.page.server import HOST, make_app, require_gradio
+from sdaug.run.page_command import plan_study
 from sdaug.synthesize.synthesis import Order, synthesize
 from sdaug.train.probe import RECIPE
 
@@ -74,7 +76,7 @@ def _write_photos(prepared: Path) -> None:
         photo = Photo(
             id=f"{split}{n:02}",
             label=CLASSES[n % 3 == 0],
-            group=f"g{n}",
+            group=f"{split}{n // 2}",
             split=split,  # type: ignore[arg-type]
             fold=-1 if split == "test" else int(n != 10),
             sha256="",
@@ -125,7 +127,11 @@ def served(root: Path, scratch: Path) -> Iterator[str]:
     require_gradio()
     sock = socket.socket()
     sock.bind((HOST, 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(root, scratch), log_level="warning", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(root, scratch, partial(plan_study, root)), log_level="warning", timeout_graceful_shutdown=1
+        )
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     try:

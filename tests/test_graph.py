@@ -94,8 +94,7 @@ WINGS = {
 ABOVE = {
     "check": {*GROUND, *WINGS},
     "pretrain": {"common", "diffusion", "phantom"},
-    # The page is a command, and shows what another one says.
-    "page": {*GROUND, *WINGS, "run"},
+    "page": {"common", "diffusion", "classify", "photos", "synthesize", "fidelity", "external"},
     "run": {*GROUND, *WINGS, "check", "pretrain", "page"},
 }
 ALLOWED = {**GROUND, **WINGS, **ABOVE}

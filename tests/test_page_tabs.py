@@ -28,7 +28,7 @@ from sdaug.common.synthetic import read_synthetic  # noqa: E402
 from sdaug.page.parameters import parameters_of  # noqa: E402
 
 MODEL = f"{HOSTILE}/0"
-PATIENCE = 60_000  # milliseconds, for a busy machine
+PATIENCE = 180_000  # milliseconds, for a busy machine
 Page = Any
 Opener = Callable[[int], Page]
 

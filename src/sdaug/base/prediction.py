@@ -12,9 +12,8 @@ from sdaug.diffusion.schedules import noise_schedule
 
 NUM_PHOTOS = 2  # at 512 pixels a pass of a photo takes seconds on a CPU
 FRACTIONS = (0.3, 0.5, 0.7)  # of the timesteps: there, noise and velocity are unlike
-FAR_WORSE = (
-    1.5  # times the loss of the other kind: declared wrongly, pretrained/small has 2.0, and declared rightly 0.5
-)
+# Times the loss of the other kind: declared wrongly, pretrained/small has 2.0, and declared rightly 0.5.
+FAR_WORSE = 1.5
 
 
 @torch.no_grad()

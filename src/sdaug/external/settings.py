@@ -6,7 +6,6 @@ is left empty, and never an error.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,13 +15,11 @@ from PIL import Image
 
 from sdaug.common.external_images import Settings
 from sdaug.common.files import read_csv
+from sdaug.external.parameters_text import split_parameters
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 EXIF, USER_COMMENT = 0x8769, 0x9286
 AUTOMATIC, COMFY, TABLE = "AUTOMATIC1111", "ComfyUI", "table"
-NEGATIVE = "Negative prompt:"
-LAST_LINE = re.compile(r"^Steps: \d+(,|$)")
-PAIR = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 COLUMNS = [field.name for field in fields(Settings)]
 
 
@@ -38,14 +35,11 @@ def read_settings(path: Path) -> tuple[Settings, str]:
 
 def parse_parameters(text: str) -> Settings:
     """AUTOMATIC1111's text: the prompt, what the image shall not show, and a last line of `name: value` pairs."""
-    lines = text.strip().splitlines()
-    last = lines.pop() if lines and LAST_LINE.match(lines[-1].strip()) else ""
-    pairs = {name.strip(): value.strip().strip('"') for name, value in PAIR.findall(last)}
-    start = next((place for place, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
+    prompt, negative_prompt, pairs = split_parameters(text)
     return Settings(
         tool=AUTOMATIC,
-        prompt=_line("\n".join(lines[:start])),
-        negative_prompt=_line("\n".join(lines[start:]).removeprefix(NEGATIVE)),
+        prompt=_line(prompt),
+        negative_prompt=_line(negative_prompt),
         seed=pairs.get("Seed", ""),
         model=pairs.get("Model", ""),
     )

@@ -1,5 +1,6 @@
 """The page itself: its tabs, put together."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -13,7 +14,7 @@ from sdaug.page.study_folder import StudyFolder
 from sdaug.page.study_tab import StudyTab
 
 
-def build_page(folder: StudyFolder, scratch: Path) -> gr.Blocks:
+def build_page(folder: StudyFolder, scratch: Path, plan: Callable[[str], str]) -> gr.Blocks:
     """All tabs; `scratch` is a folder for what the page writes."""
     jobs = Jobs(Artist(folder))
 
@@ -23,7 +24,7 @@ def build_page(folder: StudyFolder, scratch: Path) -> gr.Blocks:
     with gr.Blocks(title="sdaug", analytics_enabled=False, fill_width=True) as page:
         draw = DrawTab(folder, jobs, scratch)
         browse = BrowseTab(folder, jobs, draw, scratch)
-        predict, study = PredictTab(folder), StudyTab(folder)
+        predict, study = PredictTab(folder), StudyTab(folder, plan)
         with gr.Tabs():
             for name, tab in (("Draw", draw), ("Browse", browse), ("Predict", predict), ("Study", study)):
                 with gr.Tab(name):

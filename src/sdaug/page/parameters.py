@@ -1,8 +1,4 @@
-"""The text `parameters` in a PNG file, as AUTOMATIC1111's web UI writes and reads it.
-
-The prompt, a line `Negative prompt: ...` if there is one, and a line of `Key: value` pairs; a value with a comma, a
-colon or a line break is quoted as in JSON.
-"""
+"""The text `parameters` in a PNG file, as AUTOMATIC1111's web UI writes and reads it."""
 
 import json
 import re
@@ -15,11 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from sdaug.common.params import PrecisionName, SamplerName
+from sdaug.external.parameters_text import NEGATIVE, split_parameters
 
 KEY = "parameters"
-NEGATIVE = "Negative prompt:"
-MIN_PAIRS = 3  # a last line with fewer is part of the prompt
-PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 # The samplers of `synthesize.drawing` by their names in that web UI.
 SAMPLERS: Mapping[str, SamplerName] = {
     "DPM++ 2M": "dpm_solver",
@@ -62,19 +56,11 @@ def read_parameters(text: str) -> Found:
     Raises:
         ValueError: it is empty.
     """
-    lines = [line.strip() for line in text.strip().splitlines()]
-    if not lines:
+    if not text.strip():
         raise ValueError("Parameters: empty; paste the text of an image, or drop a PNG file that has one")
-    pairs = PAIR.findall(lines[-1])
-    if len(pairs) < MIN_PAIRS:
-        pairs = []
-    else:
-        lines.pop()
-    starts = [n for n, line in enumerate(lines) if line.startswith(NEGATIVE)]
-    first = starts[0] if starts else len(lines)
-    negative = "\n".join([lines[first].removeprefix(NEGATIVE).strip(), *lines[first + 1 :]]) if starts else ""
-    values, remarks = _read_pairs({key: _unquote(value.strip()) for key, value in pairs})
-    return Found(values={"prompt": "\n".join(lines[:first]), "negative_prompt": negative, **values}, remarks=remarks)
+    prompt, negative_prompt, pairs = split_parameters(text)
+    values, remarks = _read_pairs(pairs)
+    return Found(values={"prompt": prompt, "negative_prompt": negative_prompt, **values}, remarks=remarks)
 
 
 def save_with_parameters(path: Path, image: Image.Image, text: str) -> None:
@@ -136,12 +122,3 @@ def _read_pairs(pairs: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if any(letter in text for letter in ',:\n"') else text
-
-
-def _unquote(text: str) -> str:
-    if not text.startswith('"'):
-        return text
-    try:
-        return str(json.loads(text))
-    except ValueError:
-        return text

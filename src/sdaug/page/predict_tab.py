@@ -14,11 +14,11 @@ from PIL import Image
 from sdaug.classify.inference import predict
 from sdaug.classify.models import ModelCard, load_model
 from sdaug.common.device import prepare_device
+from sdaug.page.classifier_photo import read_photo
 from sdaug.page.draw_tab import DEVICE
 from sdaug.page.messages import safe, told
 from sdaug.page.study_folder import StudyFolder
 from sdaug.photos.formats import NAMES
-from sdaug.run.classifier_photo import read_photo
 
 MOST_PHOTOS = 64
 

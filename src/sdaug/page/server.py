@@ -13,7 +13,7 @@ from typing import Any
 
 from sdaug.page.study_folder import StudyFolder
 
-HOST, PORT = "127.0.0.1", 7860
+HOST = "127.0.0.1"
 STYLE = Path(__file__).with_name("style.css")
 # Gradio's scripts are inline in part, and compile templates; whatever is elsewhere is refused by the browser.
 POLICY = (
@@ -21,14 +21,15 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; worker-src 'self' blob:; "
     "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
+Plan = Callable[[str], str]  # what `sdaug plan` prints with some options
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def serve(root: Path, *, port: int = PORT, opens: bool = False) -> None:
-    """Serve the page of the study in `root` until Ctrl-C.
+def serve(root: Path, plan: Plan, *, port: int, opens: bool) -> None:
+    """Serve the page of the study in `root` until Ctrl-C; `plan` makes the plans that it asks for.
 
     Raises:
         ValueError: gradio is not installed, or the port is taken.
@@ -39,7 +40,7 @@ def serve(root: Path, *, port: int = PORT, opens: bool = False) -> None:
     try:
         import uvicorn
 
-        config = uvicorn.Config(make_app(root, scratch), log_level="warning", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(make_app(root, scratch, plan), log_level="warning", timeout_graceful_shutdown=2)
         url = f"http://{HOST}:{sock.getsockname()[1]}/"
         print(f"{url} (Ctrl-C ends it)", file=sys.stderr, flush=True)
         if opens:
@@ -68,7 +69,7 @@ def require_gradio() -> None:
         ) from error
 
 
-def make_app(root: Path, scratch: Path) -> App:
+def make_app(root: Path, scratch: Path, plan: Plan) -> App:
     """The page as an ASGI app; only images and the report of the study can be fetched, and what the page made."""
     os.environ["GRADIO_TEMP_DIR"] = str(scratch / "cache")
     import gradio as gr
@@ -83,7 +84,7 @@ def make_app(root: Path, scratch: Path) -> App:
     app.mount("/report", StaticFiles(directory=folder.report, html=True, check_dir=False))
     gr.mount_gradio_app(
         app,
-        build_page(folder, scratch / "drawn"),
+        build_page(folder, scratch / "drawn", plan),
         path="/",
         server_name=HOST,
         allowed_paths=[str(folder.prepared / "images"), str(folder.synthetic)],

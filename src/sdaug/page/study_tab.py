@@ -1,15 +1,11 @@
 """The tab of the study: its report as it stands, the plan of a larger one, and where training runs are shown."""
 
-import argparse
-import shlex
-from contextlib import chdir
-from typing import NoReturn
+from collections.abc import Callable
 
 import gradio as gr
 
 from sdaug.page.messages import told
 from sdaug.page.study_folder import StudyFolder
-from sdaug.run.plan_command import add_plan, run_plan
 
 MLFLOW = "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000"
 
@@ -17,8 +13,9 @@ MLFLOW = "mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --p
 class StudyTab:
     """The tab; the report is a file that `dvc repro` writes, and nothing of it is computed here."""
 
-    def __init__(self, folder: StudyFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: StudyFolder, plan: Callable[[str], str]) -> None:
+        """`plan` is what `sdaug plan` prints with some options."""
+        self.folder, self._make_plan = folder, plan
 
     def build(self) -> None:
         """Lay out the tab, inside a `gr.Blocks`."""
@@ -46,28 +43,4 @@ class StudyTab:
 
     def _plan(self, options: str) -> str:
         with told():
-            args = parse_plan(options)
-            with chdir(self.folder.root):
-                return run_plan(args)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"Options: {message}; see `sdaug plan --help`")
-
-
-def parse_plan(options: str) -> argparse.Namespace:
-    """The options of `sdaug plan`, but for those that write files.
-
-    Raises:
-        ValueError: an option is unknown, or does not fit.
-    """
-    parser = _Parser(prog="sdaug", add_help=False)
-    add_plan(parser.add_subparsers(parser_class=_Parser))
-    try:
-        args = parser.parse_args(["plan", *shlex.split(options)])
-    except SystemExit as error:  # --help
-        raise ValueError("Options: `--help` prints to the terminal; run `sdaug plan --help` there") from error
-    if args.out or args.plot:
-        raise ValueError("Options: --out, --plot: the page writes no files; run `sdaug plan` in a terminal")
-    return args
+            return self._make_plan(options)

@@ -11,14 +11,15 @@ import numpy as np
 from sdaug.common.sections import convert, read_params
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import find_synthetic
+from sdaug.page.classifier_photo import read_photo
 from sdaug.photos.formats import NAMES
 from sdaug.run.adopt_command import add_adopt
-from sdaug.run.classifier_photo import read_photo
 from sdaug.run.compare import compare
 from sdaug.run.external_command import add_external
 from sdaug.run.graph import PARAMS, add_stages
 from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
+from sdaug.run.page_command import add_page
 from sdaug.run.plan_command import add_plan
 
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
@@ -54,10 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
-    page = commands.add_parser("page", help="draw, browse and predict in a browser, on this machine alone")
-    page.add_argument("--port", type=int, default=7860, help="on 127.0.0.1 (default: 7860; 0 for a free one)")
-    page.add_argument("--open", action="store_true", help="open it in the browser")
-    page.set_defaults(run=run_page)
+    add_page(commands)
     # Making the base that is shipped.
     pretrain = commands.add_parser("pretrain", help="train the small Stable Diffusion in pretrained/ again: hours")
     pretrain.add_argument("--params", type=Path, default=Path("pretrained/params.yaml"))
@@ -121,13 +119,6 @@ def run_redraw(args: argparse.Namespace) -> None:
         largest = int(np.abs(read_png(known).astype(int) - pixels).max())
         difference = "none, in any pixel" if largest == 0 else f"at most {largest} of 255 per pixel"
     print(f"{out}: seed {image.seed}, prompt {image.prompt!r}; difference from {known}: {difference}")
-
-
-def run_page(args: argparse.Namespace) -> None:
-    """Serve the page until Ctrl-C."""
-    from sdaug.page.server import serve  # its extra need not be installed
-
-    serve(Path(), port=args.port, opens=args.open)
 
 
 def run_pretrain(args: argparse.Namespace) -> None:

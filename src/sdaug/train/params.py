@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sdaug.classify.params import CUSTOM, ModelParams, ModelRecipe
-from sdaug.common.params import Method
+from sdaug.common.params import Method, read_methods
 from sdaug.common.sections import Checked, convert, read_section, require, section
 
 SCTL: Method = "sctl"
@@ -117,8 +117,7 @@ def read_sctl(path: Path, model: str) -> SctlParams | None:
     """
     key = f"classifiers.{model}"
     shared, entry = read_section(path, SCTL, SctlParams), read_section(path, key, dict[str, Any])
-    method = entry.get("method", read_section(path, "recipe.method", object))
-    return resolve_sctl(shared, entry, where=f"{path}: {key}") if method == SCTL else None
+    return resolve_sctl(shared, entry, where=f"{path}: {key}") if read_methods(path)[model] == SCTL else None
 
 
 def resolve_sctl(shared: SctlParams, entry: Mapping[str, Any], *, where: str) -> SctlParams:
