@@ -4,7 +4,7 @@ VENV := .venv
 UV_VERSION := 0.13.9
 # The packages; with LOCK=requirements.hashes, a package whose file has changed since it was locked is refused.
 LOCK ?= requirements.lock
-# Number of training runs at once.
+# Number of training runs, or of test processes, at once.
 JOBS ?= 2
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Lets Python cache compiled modules, instead of compiling them at every start.
@@ -20,7 +20,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.ready ## run linters and tests
 	ruff check
 	mypy
-	pytest
+	pytest -n $(JOBS) --dist loadfile
 
 setup: $(VENV)/.ready ## create the environment only
 

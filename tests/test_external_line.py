@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sdaug.common.files import read_csv
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]  # in one process, which runs their study once
+pytestmark = pytest.mark.xdist_group("line")  # in one process, which runs their study once
 NUM_IMAGES = 36
 
 
