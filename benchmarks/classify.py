@@ -89,7 +89,8 @@ class Bench:
         params |= {"classifiers": {self.model: recipe}, "seeds": [seed]}
         text = yaml.safe_dump(params, sort_keys=False)
         (self.photos.folder / "params.yaml").write_text(text, encoding="utf-8")
-        words = f"--model {self.model} --dataset d --data packed --out ours/model"
+        (self.photos.folder / "unlabelled").mkdir(exist_ok=True)  # no model here is transductive
+        words = f"--model {self.model} --dataset d --data packed --unlabelled unlabelled --out ours/model"
         outs = "--metrics ours/metrics --history ours/history"
         return [sys.executable, "stages/train.py", *words.split(), *outs.split()]
 

@@ -40,13 +40,14 @@ class Study:
         """Run the stage for one model and seed, with these variables added to its environment."""
         model, seed = training
         out = self.folder / f"{model}-{seed}-{time.monotonic_ns()}"
-        out.mkdir()
+        (out / "unlabelled").mkdir(parents=True)  # no model here is transductive
         entry = {key: value for key, value in self.params["classifiers"][model].items() if key != "seeds"}
         params = self.params | {"classifiers": {model: entry}, "seeds": [seed]}
         (out / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-        words = f"--params {out}/params.yaml --model {model} --dataset original --data {self.data}"
+        words = f"--params {out}/params.yaml --model {model} --dataset original"
+        folders = f"--data {self.data} --unlabelled {out}/unlabelled"
         files = f"--out {out}/model --metrics {out}/metrics --history {out}/history"
-        command = [sys.executable, "stages/train.py", *words.split(), *files.split()]
+        command = [sys.executable, "stages/train.py", *f"{words} {folders} {files}".split()]
         # The server's variables; without them the stage starts cold.
         if "SHELL" in environment:
             command = warm_command(command, environment)

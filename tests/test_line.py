@@ -129,6 +129,8 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
         "metrics/check.json",
         "--sizes",
         "metrics/sizes.json",
+        "--methods",
+        "metrics/methods.json",
         ok=False,
     )
     run(study, "git", "restore", "params.yaml")
@@ -186,7 +188,8 @@ def test_a_class_without_training_images_is_named(study: Path) -> None:
     table.chmod(0o644)
     table.write_text(re.sub(r"(,stripes,\w+,)train", r"\1validation", table.read_text()))
     words = "--model custom --dataset original --out model --metrics numbers --history history"
-    output = run(study, sys.executable, "stages/train.py", *words.split(), "--data", str(packed), ok=False)
+    folders = ["--data", str(packed), "--unlabelled", "data/unlabelled/custom"]
+    output = run(study, sys.executable, "stages/train.py", *words.split(), *folders, ok=False)
     assert output.startswith("error: ") and "no training image of stripes; each class needs one" in output
     assert not (study / "model").exists()
 
