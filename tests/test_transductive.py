@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import report, write_study
+from studies import PARAMS, report, write_study
 from test_results import DATASETS, MODELS
 
 from sdaug.common.files import read_csv, read_json
+from sdaug.verdict.inputs import plain_twins
 
 SEEN, OTHERS = MODELS[-1], MODELS[:-1]
 
@@ -65,3 +66,24 @@ def test_each_arm_of_them_is_in_their_table(pair: tuple[Path, Path, str]) -> Non
     _, root, _ = pair
     apart = read_json(root / "metrics" / "report.json")["transductive"]["test_accuracy"][SEEN]
     assert list(apart) == list(DATASETS)
+
+
+def test_what_they_are_above_their_plain_twin_is_said(pair: tuple[Path, Path, str]) -> None:
+    _, root, printed = pair
+    summary = read_json(root / "metrics" / "report.json")
+    twin = OTHERS[0]  # the same settings but for the method
+    above = summary["transductive"]["above_plain"][SEEN]
+    for arm in DATASETS:
+        scores = [summary["transductive"]["test_accuracy"][SEEN][arm], summary["test_accuracy"][twin][arm]]
+        found = above[arm]["test_accuracy"]
+        assert found["value"] == pytest.approx(scores[0] - scores[1], abs=1e-3)
+    assert f"{SEEN} - {twin}" in printed.partition("Transductive above plain training")[2]
+
+
+def test_a_twin_has_the_same_settings_but_for_the_method(tmp_path: Path) -> None:
+    same, other = {"architecture": "custom", "steps": 3}, {"architecture": "custom", "steps": 4}
+    entries = {"far": other, "plain": same, "seer": same | {"method": "sctl", "sctl": {"starts": [0.2]}}}
+    entries["alone"] = {"architecture": "resnet18", "method": "sctl"}
+    params = yaml.safe_load(PARAMS.read_text()) | {"classifiers": entries}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    assert plain_twins(tmp_path / "params.yaml") == {"seer": "plain"}

@@ -53,6 +53,7 @@ def decide(inputs: Inputs) -> Verdict:
     shown = with_names(inputs)
     study, siblings = shown.study, sibling_scores(shown.photos, shown.study.classes)
     results = result_tables(shown, siblings)
+    apart = transductive_summary(inputs.transductive, inputs.study, inputs.twins)
     return Verdict(
         study=study,
         conclusions=find_conclusions(study),
@@ -60,9 +61,9 @@ def decide(inputs: Inputs) -> Verdict:
         limits=find_limits(shown, siblings),
         pooled=pooled_table(study) if study.contrasts else None,
         tables=(*results, *fidelity_tables(shown.fidelity), *filter_tables(shown.filter, shown.arms)),
-        transductive=transductive_tables(shown.transductive),
+        transductive=transductive_tables(shown.transductive, study, shown.twins),
         audit=audit_table(shown.checks, shown.audit.label_errors, sentence_of(shown.transductive)),
         mistakes=find_mistakes(study),
         checklist=build_checklist(shown),
-        summary=summarize(inputs.study) | transductive_summary(inputs.transductive) | {"test_set": inputs.test_set},
+        summary=summarize(inputs.study) | apart | {"test_set": inputs.test_set},
     )

@@ -1,7 +1,7 @@
 """What the report rests on: settings, results, photos and images, read from the files of earlier stages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -47,7 +47,8 @@ class Inputs:
     `test_set` names the test photos. `photo_files` are those of all photos by id, `generated` the images of each
     class's first draw, `imported` those from elsewhere. `base` is what the base has seen; then come the letters of
     these stages. `study` has the classifiers that see no test photo; `transductive` those that do, which are apart from
-    all else, None if there are none.
+    all else, None if there are none. `twins` names for each of these the classifier of `study` that differs in nothing
+    else, where there is one.
     """
 
     params: Mapping[str, Any]
@@ -70,6 +71,7 @@ class Inputs:
     filter: Filter
     external: External
     transductive: Study | None = None
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     def setting(self, section: str, key: str) -> Any:
         """A setting of params.yaml, None if it is empty or missing."""
@@ -127,6 +129,7 @@ def read_inputs(sources: Sources) -> Inputs:
         filter=Filter.read(sources.metrics) if is_filtered else Filter(classes={}),
         external=External.read(sources.metrics),
         transductive=read_transductive(sources.params, sources.metrics, classes),
+        twins=plain_twins(sources.params),
     )
 
 
@@ -159,6 +162,17 @@ def read_transductive(params: Path, metrics_dir: Path, classes: list[str]) -> St
     """The results of transductive classifiers alone; None if there are none. See `read_results`."""
     models = _models_of(params, "sctl")
     return _read_models(params, metrics_dir, classes, models, None) if models else None
+
+
+def plain_twins(params: Path) -> dict[str, str]:
+    """For each transductive classifier the first plain one whose other settings are the same, where there is one."""
+    entries = {
+        model: {key: value for key, value in entry.items() if key not in ("method", "sctl")}
+        for model, entry in read_params(params)["classifiers"].items()
+    }
+    plain, transductive = _models_of(params, "plain"), _models_of(params, "sctl")
+    same = {model: [other for other in plain if entries[other] == entries[model]] for model in transductive}
+    return {model: others[0] for model, others in same.items() if others}
 
 
 def _models_of(params: Path, wanted: Method) -> list[str]:

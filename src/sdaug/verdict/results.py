@@ -245,7 +245,7 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
     test_set = next(iter(pairs.values()))[0][0].test
     by_model = {
         model: Difference(
-            estimates=_estimates({m: _gains(*pair, m)[None] for m in (PRIMARY, AT_PRIOR)}, test_set, _luck(pair[0])),
+            estimates=estimate_gains(*pair),
             test=tests[model],
             corrected_p=p_value,
         )
@@ -260,6 +260,12 @@ def _contrast(arm: str, against: str, pooled: Sequence[str], results: Mapping[tu
         by_model=by_model,
         mean=_estimates({metric: pairs.gains for metric, pairs in paired.items()}, test_set, luck),
     )
+
+
+def estimate_gains(treated: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Estimate]:
+    """What the treated runs score above those that stand at the same place, on the same test images, by metric."""
+    values = {metric: _gains(treated, baseline, metric)[None] for metric in (PRIMARY, AT_PRIOR)}
+    return _estimates(values, treated[0].test, _luck(treated))
 
 
 @dataclass(frozen=True, kw_only=True)

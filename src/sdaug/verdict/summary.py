@@ -24,12 +24,12 @@ def summarize(study: Study) -> dict[str, Any]:
     differences: dict[str, dict[str, Any]] = {}
     for contrast in study.contrasts:
         differences.setdefault(contrast.arm, {})[f"against_{contrast.against}"] = {
-            metric: _summarize_estimate(estimate) for metric, estimate in contrast.mean.items()
+            metric: summarize_estimate(estimate) for metric, estimate in contrast.mean.items()
         }
     return {**means, "difference": differences, "num_test": study.num_test}
 
 
-def _summarize_estimate(estimate: Estimate) -> dict[str, float]:
+def summarize_estimate(estimate: Estimate) -> dict[str, float]:
     """The value, with its interval and the smallest effect that the study would show, where they are known."""
     found = {"value": estimate.value}
     if estimate.is_known:

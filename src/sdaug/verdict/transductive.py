@@ -1,23 +1,41 @@
 """Classifiers that saw the test photos without labels: their tables and what is said of them, apart from all others."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sdaug.verdict.number_formats import signed
 from sdaug.verdict.result_tables import SCORES, score_cells
-from sdaug.verdict.results import BASELINE, PRIMARY, Contrast, Study
-from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS
-from sdaug.verdict.summary import summarize
+from sdaug.verdict.results import BASELINE, PRIMARY, Contrast, Study, estimate_gains
+from sdaug.verdict.statistics import CONFIDENCE, MIN_RUNS, Estimate
+from sdaug.verdict.summary import summarize, summarize_estimate
 from sdaug.verdict.table import Table
 
 METRICS = (PRIMARY, "test_accuracy")
+Gains = dict[str, dict[str, dict[str, Estimate]]]  # by model, arm and metric
 
 
-def transductive_tables(study: Study | None) -> tuple[Table, ...]:
-    """Scores, and differences between arms if there are several; none without such classifiers."""
+def transductive_tables(study: Study | None, plain: Study, twins: Mapping[str, str]) -> tuple[Table, ...]:
+    """Scores, what they are above plain training, and differences between arms; none without such classifiers.
+
+    `twins` names the classifier of the study `plain` that a transductive one is compared with.
+    """
     if study is None:
         return ()
-    contrasts = _contrasts(study)
-    return _score_table(study), *((_difference_table(contrasts),) if contrasts else ())
+    gains, contrasts = gains_over_plain(study, plain, twins), _contrasts(study)
+    further = ((_gain_table(gains, twins),) if gains else ()) + ((_difference_table(contrasts),) if contrasts else ())
+    return _score_table(study), *further
+
+
+def gains_over_plain(study: Study, plain: Study, twins: Mapping[str, str]) -> Gains:
+    """What each transductive classifier scores above its plain twin, trained on the same arm with the same seeds."""
+    return {
+        model: {
+            arm: estimate_gains(study.results[model, arm].runs, plain.results[twins[model], arm].runs)
+            for arm in study.trained
+        }
+        for model in study.models
+        if model in twins
+    }
 
 
 def sentence_of(study: Study | None) -> str:
@@ -31,8 +49,8 @@ def sentence_of(study: Study | None) -> str:
     )
 
 
-def transductive_summary(study: Study | None) -> dict[str, Any]:
-    """For metrics/summary.json: scores of arms that are trained, and their differences from the baseline."""
+def transductive_summary(study: Study | None, plain: Study, twins: Mapping[str, str]) -> dict[str, Any]:
+    """For metrics/summary.json: scores of arms that are trained, and what they are above those of plain training."""
     if study is None:
         return {}
     found = summarize(study)
@@ -41,7 +59,11 @@ def transductive_summary(study: Study | None) -> dict[str, Any]:
         for metric in found
         if metric.startswith(("test_balanced", "test_accuracy", "test_macro", "validation_"))
     }
-    return {"transductive": scores}
+    gains = {
+        model: {arm: {metric: summarize_estimate(found[metric]) for metric in METRICS} for arm, found in by_arm.items()}
+        for model, by_arm in gains_over_plain(study, plain, twins).items()
+    }
+    return {"transductive": scores | ({"above_plain": gains} if gains else {})}
 
 
 def _score_table(study: Study) -> Table:
@@ -54,6 +76,21 @@ def _score_table(study: Study) -> Table:
         f"runs and draws of the generators, where there are {MIN_RUNS} runs and draws.",
         header=SCORES,
         rows=tuple(rows),
+    )
+
+
+def _gain_table(gains: Gains, twins: Mapping[str, str]) -> Table:
+    return Table(
+        title="Transductive above plain training",
+        note="Percentage points on the test photos: a classifier that saw them without labels, minus one with the same "
+        f"settings that did not, on the same arm with the same seeds. In brackets the {CONFIDENCE:.0%} confidence "
+        "interval, where it is known.",
+        header=("models", "data set", "test bal acc", "test acc"),
+        rows=tuple(
+            (f"{model} - {twins[model]}", arm, *(signed(found[metric]) for metric in METRICS))
+            for model, by_arm in gains.items()
+            for arm, found in by_arm.items()
+        ),
     )
 
 
