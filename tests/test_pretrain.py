@@ -10,12 +10,14 @@ import pytest
 import torch
 from test_sampling import DRAWING
 
+from sdaug.common.checkpoint import Checkpoint
 from sdaug.common.device import prepare_device
 from sdaug.common.provenance import SEEN, read_seen
 from sdaug.common.sections import convert, read_params
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.sampling import draw_pixels
-from sdaug.pretrain import card, loops
+from sdaug.diffusion.weight_training import WeightTraining
+from sdaug.pretrain import card
 from sdaug.pretrain.card import describe_world
 from sdaug.pretrain.collection import collect, count
 from sdaug.pretrain.networks import train_tokenizer
@@ -160,16 +162,16 @@ def test_interrupted_training_ends_with_the_same_bytes(
     trained: Path, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after so many steps of either training, then run again."""
-    monkeypatch.setattr(loops.Checkpoint, "is_due", lambda _: True)
-    plain, steps = loops._Training.update, iter(range(stop))
+    monkeypatch.setattr(Checkpoint, "is_due", lambda _: True)
+    plain, steps = WeightTraining.update, iter(range(stop))
 
-    def fail(self: loops._Training, loss: torch.Tensor) -> None:
+    def fail(self: WeightTraining, loss: torch.Tensor) -> None:
         if next(steps, None) is None:
             raise KeyboardInterrupt
         plain(self, loss)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loops._Training, "update", fail)
+        patch.setattr(WeightTraining, "update", fail)
         pretrain(SMALL, tmp_path / "work", tmp_path / "small", prepare_device(1))
     assert not (tmp_path / "small").exists()
     pretrain(SMALL, tmp_path / "work", tmp_path / "small", prepare_device(1))

@@ -9,10 +9,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdaug.base.adapting import Report, adapt_base
+from sdaug.base.adapting import adapt_base
 from sdaug.base.params import BaseParams
 from sdaug.base.prediction import prediction_warning
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
+from sdaug.diffusion.weight_training import Report
 
 
 @dataclass(frozen=True, kw_only=True)

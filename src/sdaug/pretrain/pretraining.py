@@ -8,16 +8,20 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from sdaug.common.checkpoint import Checkpoint
 from sdaug.common.files import fresh_dir, write_csv
 from sdaug.common.provenance import SEEN, write_seen
 from sdaug.diffusion.latents import encode_images
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
+from sdaug.diffusion.weight_training import Loop, run_loop
 from sdaug.pretrain.card import describe_world, write_card
 from sdaug.pretrain.collection import collect
-from sdaug.pretrain.loops import UnetLoop, VaeLoop, run_loop
+from sdaug.pretrain.loops import UnetLoop, VaeLoop
 from sdaug.pretrain.networks import build_network
 from sdaug.pretrain.params import PretrainParams, key_of
 from sdaug.pretrain.whitening import whiten_latents
+
+REPORT_STEPS = 100
 
 
 def pretrain(params: PretrainParams, work_dir: Path, out_dir: Path, device: torch.device) -> None:
@@ -46,16 +50,9 @@ def train_vae(
 ) -> list[dict[str, Any]]:
     """Train the VAE on images `(N, H, W, 3)` and make its latents white; returns its losses."""
     pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    loop = VaeLoop(pipeline, pixels, params)
-    losses = run_loop(
-        loop,
-        params.vae.steps,
-        checkpoint,
-        key=key_of(params.world, params.network, params.vae, params.crop_pixels),
-        every_seconds=params.checkpoint_seconds,
-        title="VAE",
-    )
-    loop.training.finish()
+    key = key_of(params.world, params.network, params.vae, params.crop_pixels)
+    saved = _checkpoint(checkpoint, params)
+    losses = _train(VaeLoop(pipeline, pixels, params), params.vae.steps, saved, key=key, title="VAE")
     whiten_latents(pipeline.vae, encode_images(pipeline.vae, images, flip_horizontal=False))
     return losses
 
@@ -79,13 +76,24 @@ def train_unet(
         return_tensors="pt",
     ).input_ids
     loop = UnetLoop(pipeline, latents.scaled(pipeline.vae.config.scaling_factor), tokens, params)
-    losses = run_loop(
+    return _train(loop, params.unet.steps, _checkpoint(checkpoint, params), key=key_of(params), title="UNet")
+
+
+def _checkpoint(path: Path, params: PretrainParams) -> Checkpoint:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Checkpoint(path, every_seconds=params.checkpoint_seconds)
+
+
+def _train(loop: Loop, num_steps: int, checkpoint: Checkpoint, *, key: str, title: str) -> list[dict[str, Any]]:
+    """Run the loop; returns a row per curve and report."""
+    rows = run_loop(
         loop,
-        params.unet.steps,
+        num_steps,
         checkpoint,
-        key=key_of(params),
-        every_seconds=params.checkpoint_seconds,
-        title="UNet",
+        report_steps=REPORT_STEPS,
+        title=title,
+        where=f"pretrain: {title}",
+        way_out="lower its learning_rate",
+        key=key,
     )
-    loop.training.finish()
-    return losses
+    return [{"curve": name, "step": step, "value": value} for step, means in rows for name, value in means.items()]
