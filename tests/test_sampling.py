@@ -21,6 +21,7 @@ from sdaug.diffusion.sampling import (
     draw_images,
     draw_latents,
     draw_pixels,
+    draw_previews,
     guided_prompts,
     map_on_cores,
     one_ahead,
@@ -193,6 +194,9 @@ def test_what_is_not_finite_is_told_apart(value: str) -> None:
     broken.vae.decoder.conv_out.bias.data[0] = float(value)
     images = list(draw_images(broken, PROMPT, DRAWING, SEEDS, **SIZE, title="test"))
     assert [image.seed for image in images] == SEEDS and not any(image.is_finite for image in images)
+    with pytest.raises(ValueError, match=r"photo: image 1 of \d \(seed \d+\): values that are not finite.*fp32"):
+        draw_pixels(broken, PROMPT, DRAWING, SEEDS, **SIZE, title="photo")
+    assert len(draw_previews(broken, PROMPT, 2, size_pixels=16)) == 2
     assert {image.pixels.dtype for image in images} == {np.dtype(np.uint8)}
 
 

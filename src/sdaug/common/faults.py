@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_LEVELS = 8  # distinct grey levels an image needs; a constant one has 1, a photo dozens
+MAX_ATTEMPTS = 10  # seeds tried per image before giving up on what draws it
 REASONS = ("not_finite", "constant", "few_levels", "duplicate")
 
 

@@ -121,10 +121,19 @@ def draw_pixels(
     title: str,
     start: Start | None = None,
 ) -> NDArray[np.uint8]:
-    """One image per seed, `(N, H, W, 3)`; values that are not finite become black or white."""
+    """One image per seed, `(N, H, W, 3)`.
+
+    Raises:
+        ValueError: values of an image are not finite.
+    """
     pixels = np.empty((len(seeds), height, width, 3), np.uint8)
     images = draw_images(pipeline, prompt, drawing, seeds, height=height, width=width, title=title, start=start)
     for index, image in enumerate(images):
+        if not image.is_finite:
+            rule = f"values that are not finite, drawn with precision {drawing.precision}"
+            raise ValueError(
+                f"{title}: image {index + 1} of {len(seeds)} (seed {image.seed}): {rule}; use precision fp32"
+            )
         pixels[index] = image.pixels
     return pixels
 
@@ -219,7 +228,10 @@ def cast_weights(pipeline: StableDiffusionPipeline, precision: PrecisionName) ->
 def draw_previews(
     pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
 ) -> list[NDArray[np.uint8]]:
-    """A few preview images `(H, W, 3)`, always from the same seeds, so that previews can be compared over training."""
+    """A few preview images `(H, W, 3)`, always from the same seeds, so that previews can be compared over training.
+
+    Values that are not finite become black: a preview shows what training has done, and does not stop it.
+    """
     drawing = Drawing(
         negative_prompt="",
         guidance_scale=guidance_scale,
@@ -229,4 +241,5 @@ def draw_previews(
         precision="auto",
     )
     seeds = range(num_images)
-    return list(draw_pixels(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title="previews"))
+    drawn = draw_images(pipeline, prompt, drawing, seeds, height=size_pixels, width=size_pixels, title="previews")
+    return [image.pixels for image in drawn]

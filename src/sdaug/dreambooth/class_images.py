@@ -1,31 +1,61 @@
 """Class images for prior preservation: samples of the base for the class prompt, shared by all classes."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from sdaug.common.faults import MAX_ATTEMPTS, find_fault
 from sdaug.common.images import read_pngs, save_png
 from sdaug.common.seeding import derive_seed
-from sdaug.diffusion.sampling import draw_pixels
+from sdaug.diffusion.sampling import draw_images
 from sdaug.dreambooth.params import ClassImagesParams
 
 
 def draw_class_images(
     pipeline: StableDiffusionPipeline, params: ClassImagesParams, *, size_pixels: int
 ) -> NDArray[np.uint8]:
-    """Images `(N, H, W, 3)` sampled for the class prompt."""
-    seeds = [derive_seed(params.seed, "class image", index) for index in range(params.num_images)]
-    return draw_pixels(
-        pipeline,
-        params.prompt,
-        params.drawing,
-        seeds,
-        height=size_pixels,
-        width=size_pixels,
-        title="class images",
+    """Images `(N, H, W, 3)` sampled for the class prompt; one with a fault is drawn again with another seed.
+
+    Raises:
+        ValueError: an image had a fault `MAX_ATTEMPTS` times.
+    """
+    images = np.empty((params.num_images, size_pixels, size_pixels, 3), np.uint8)
+    missing, seen, faults = list(range(params.num_images)), set[bytes](), Counter[str]()
+    for attempt in range(MAX_ATTEMPTS):
+        seeds = [_seed(params.seed, index, attempt) for index in missing]
+        drawn = draw_images(
+            pipeline,
+            params.prompt,
+            params.drawing,
+            seeds,
+            height=size_pixels,
+            width=size_pixels,
+            title="class images",
+        )
+        again = []
+        for index, image in zip(missing, drawn, strict=True):
+            fault = find_fault(image.pixels, seen, is_finite=image.is_finite)
+            if fault:
+                faults[fault] += 1
+                again.append(index)
+                continue
+            images[index] = image.pixels
+        missing = again
+        if not missing:
+            return images
+    named = ", ".join(f"{count} {fault}" for fault, count in faults.items())
+    raise ValueError(
+        f"class_images: {len(missing)} of {params.num_images} images had a fault {MAX_ATTEMPTS} times in a row "
+        f"({named}); the base cannot draw them so: set class_images.drawing.precision: fp32, or check base.model"
     )
+
+
+def _seed(seed: int, index: int, attempt: int) -> int:
+    """The seed of an image; each further attempt has its own."""
+    return derive_seed(seed, "class image", index, *([attempt] if attempt else []))
 
 
 def save_class_images(images: NDArray[np.uint8], out_dir: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from diffusers import StableDiffusionPipeline
 
 from sdaug.common.device import announce
-from sdaug.common.faults import REASONS, find_fault
+from sdaug.common.faults import MAX_ATTEMPTS, REASONS, find_fault
 from sdaug.common.images import read_png, save_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -16,8 +16,6 @@ from sdaug.common.seeding import derive_seed
 from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
 from sdaug.synthesize.starts import Sources
-
-MAX_ATTEMPTS = 10  # seeds tried per image before giving up on the generator
 
 
 @dataclass(frozen=True, kw_only=True)
