@@ -95,7 +95,8 @@ ABOVE = {
     "check": {*GROUND, *WINGS},
     "pretrain": {"common", "diffusion", "phantom"},
     "page": {"common", "diffusion", "classify", "photos", "synthesize", "fidelity", "external"},
-    "run": {*GROUND, *WINGS, "check", "pretrain", "page"},
+    "records": {"common", "base", "dreambooth", "external", "train", "verdict"},
+    "run": {*GROUND, *WINGS, "check", "pretrain", "page", "records"},
 }
 ALLOWED = {**GROUND, **WINGS, **ABOVE}
 

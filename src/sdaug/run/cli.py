@@ -21,6 +21,7 @@ from sdaug.run.grid import find_changes, run_grid
 from sdaug.run.mlflow_sync import sync_mlflow
 from sdaug.run.page_command import add_page
 from sdaug.run.plan_command import add_plan
+from sdaug.run.records_command import add_records
 
 PREPARED_DIR, SYNTHETIC_DIR = Path("data/prepared"), Path("data/synthetic")
 BASE_DIR, GENERATORS_DIR = Path("models/base"), Path("models/dreambooth")
@@ -55,6 +56,7 @@ def main(words: Sequence[str] | None = None) -> None:
     redraw.add_argument("id", help="id in data/synthetic/CLASS/manifest.csv, such as synthetic-0123456789")
     redraw.add_argument("--out", type=Path, help="PNG file to write (default: ID.png)")
     redraw.set_defaults(run=run_redraw)
+    add_records(commands)
     add_page(commands)
     # Making the base that is shipped.
     pretrain = commands.add_parser("pretrain", help="train the small Stable Diffusion in pretrained/ again: hours")
@@ -71,7 +73,8 @@ def main(words: Sequence[str] | None = None) -> None:
 def run_sync(_: argparse.Namespace) -> None:
     """Import into MLflow the runs that it lacks."""
     synced = sync_mlflow(PARAMS, Path(), find_changes())
-    print(f"{len(synced.imported)} run(s) imported, {len(synced.present)} were there")
+    added = f"; data sets or models of {len(synced.completed)} added" if synced.completed else ""
+    print(f"{len(synced.imported)} run(s) imported, {len(synced.present)} were there{added}")
     if synced.outdated:
         print(f"passed over, since params, data or code have changed: {', '.join(synced.outdated)}; `dvc repro` first")
 

@@ -26,6 +26,7 @@ from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
+from sdaug.run.mlflow_sync import complete_runs
 from sdaug.run.warm import warm_starts
 
 PARAMS, GRAPH, SIZES = Path("params.yaml"), Path("dvc.yaml"), Path("metrics/sizes.json")
@@ -106,6 +107,7 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
             raise ValueError("\n".join(filter(None, errors)))
     # What is in no phase: further folds, which are studies of their own, and the report.
     _run(["dvc", "repro", *missing], os.environ | {"SDAUG_JOBS": str(num_jobs)})
+    complete_runs(PARAMS, Path())
 
 
 def given_folders() -> list[Path]:

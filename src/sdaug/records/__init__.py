@@ -1,0 +1,1 @@
+"""Command records: what lets others use the generators, classifiers and images of a finished study."""
