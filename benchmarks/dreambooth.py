@@ -44,7 +44,7 @@ from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.params import PrecisionName
 from sdaug.common.precision import autocast, name_precision, resolve_precision
 from sdaug.common.sections import read_section
-from sdaug.diffusion.latents import encode_prompts
+from sdaug.diffusion.conditioning import encode_prompts
 from sdaug.diffusion.pipelines import load_pipeline, save_pipeline
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.params import DreamBoothParams
@@ -182,7 +182,8 @@ def train_bare(
     noisy = torch.randn(num_images, unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     timesteps = torch.randint(1000, (num_images,), device=device)
-    prompts = encode_prompts(pipeline, [prompt])[0].expand(num_images, -1, -1)
+    (encoded,) = encode_prompts(pipeline, [prompt], height=size_pixels, width=size_pixels)
+    prompts = encoded.tokens.expand(num_images, -1, -1)
     optimizer = torch.optim.AdamW(weights, lr=1.0e-6, fused=True)
     while True:
         with autocast(device, resolve_precision(precision, device)):

@@ -31,8 +31,8 @@ import sys, time
 from pathlib import Path
 import torch
 from sdaug.common.device import prepare_device, torch_stream
+from sdaug.diffusion.conditioning import Conditioning, encode_prompts
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import encode_prompts
 from sdaug.diffusion.pipelines import load_pipeline
 from sdaug.diffusion.schedules import noise_schedule
 
@@ -40,8 +40,8 @@ work, seconds = sys.argv[1], float(sys.argv[2])
 prepare_device()
 pipeline = load_pipeline(Path("pretrained/small"), torch.device("cpu"))
 schedule, unet, vae = noise_schedule(pipeline), pipeline.unet, pipeline.vae
-(prompt,) = encode_prompts(pipeline, ["a photo of a teat end"])
-prompts = prompt.expand(16, -1, -1)
+(prompt,) = encode_prompts(pipeline, ["a photo of a teat end"], height=64, width=64)
+prompts = Conditioning(tokens=prompt.tokens.expand(16, -1, -1))
 latents = torch.randn(16, unet.config.in_channels, 16, 16)
 pixels = torch.randn(16, 3, 64, 64)
 stream = torch_stream(0)
@@ -55,7 +55,7 @@ def step():
         optimizer.step()
     elif work == "draw":
         with torch.no_grad():
-            unet(latents, torch.full((16,), 500), prompts)
+            unet(latents, torch.full((16,), 500), prompts.tokens)
     else:
         with torch.no_grad():
             vae.encode(pixels)

@@ -74,7 +74,8 @@ def time_bare(pipeline: StableDiffusionPipeline, drawing: SynthesisDrawing, num_
     """The seconds that the UNet calls alone take, in our batches and precision."""
     cast_weights(pipeline, drawing.precision)
     unet, device = pipeline.unet.to(memory_format=torch.channels_last), pipeline.device
-    prompts = guided_prompts(pipeline, PROMPT, drawing).repeat_interleave(drawing.batch_size, dim=0)
+    guided = guided_prompts(pipeline, PROMPT, drawing, height=size, width=size)
+    prompts = guided.tokens.repeat_interleave(drawing.batch_size, dim=0)
     side = size // pipeline.vae_scale_factor
     noisy = torch.randn(len(prompts), unet.config.in_channels, side, side, device=device)
     noisy = noisy.contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,6 +28,7 @@ from sdaug.common.tracking import track
 from sdaug.diffusion.latents import reconstruct
 from sdaug.diffusion.pipelines import save_pipeline
 from sdaug.diffusion.sampling import draw_previews
+from sdaug.diffusion.versions import Pipeline
 
 NUM_SHOWN = 12
 
@@ -87,7 +87,7 @@ def record_of(params: BaseParams, photos: Sequence[Photo]) -> list[SeenPhoto]:
     return [*earlier, *photos] if params.sees_photos else earlier
 
 
-def show_base(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:
+def show_base(pipeline: Pipeline, images: NDArray[np.uint8], caption: str) -> Image.Image:
     """A picture of photos, their VAE reconstructions, and images drawn by the base."""
     drawn = draw_previews(pipeline, caption, len(images), size_pixels=images.shape[1])
     rows = [("photos", list(images)), ("reconstructed", list(reconstruct(pipeline.vae, images))), ("drawn", drawn)]

@@ -4,11 +4,12 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
+from sdaug.diffusion.conditioning import Conditioning
 from sdaug.diffusion.denoising import denoising_loss, denoising_target
 from sdaug.diffusion.latents import Latents
 
 LATENTS = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-PROMPTS = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(2))
+PROMPTS = Conditioning(tokens=torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(2)))
 
 
 def scheduler(kind: str) -> DDIMScheduler:
@@ -40,7 +41,7 @@ def test_loss_is_the_textbook_step(unet: UNet2DConditionModel, kind: str) -> Non
     t = torch.randint(1000, (3,), generator=stream)
     a = noise_schedule.alphas_cumprod[t].view(3, 1, 1, 1)
     with torch.no_grad():
-        predicted = unet(a.sqrt() * LATENTS + (1 - a).sqrt() * noise, t, encoder_hidden_states=PROMPTS).sample
+        predicted = unet(a.sqrt() * LATENTS + (1 - a).sqrt() * noise, t, encoder_hidden_states=PROMPTS.tokens).sample
         loss = denoising_loss(unet, noise_schedule, LATENTS, PROMPTS, torch.Generator().manual_seed(3))
     target = noise if kind == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * LATENTS
     torch.testing.assert_close(loss, (predicted - target).square().mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-5)
@@ -50,7 +51,7 @@ def test_loss_depends_on_the_prompt(unet: UNet2DConditionModel) -> None:
     with torch.no_grad():
         first, second = (
             denoising_loss(unet, scheduler("epsilon"), LATENTS, prompts, torch.Generator().manual_seed(3))
-            for prompts in (PROMPTS, -PROMPTS)
+            for prompts in (PROMPTS, Conditioning(tokens=-PROMPTS.tokens))
         )
     assert not torch.equal(first, second)
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from sdaug.common.params import ConceptParams
 from sdaug.common.seeding import derive_seed
-from sdaug.diffusion.latents import encode_prompts
+from sdaug.diffusion.conditioning import encode_prompts
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth import fine_tuning
 from sdaug.dreambooth.fine_tuning import Preview, train_dreambooth
@@ -326,8 +326,8 @@ def test_all_steps_are_those_of_a_plain_loop() -> None:
 def test_prompts_are_embedded_as_the_pipeline_does_it(fresh: StableDiffusionPipeline, is_trained: bool) -> None:
     halves = [Half("", encode_set(fresh, PHOTOS, KNOBS), prompt, 1.0) for prompt in ("a photo of a zwa", "a photo")]
     knobs = replace(KNOBS, train_text_encoder=is_trained)
-    wanted = torch.cat(encode_prompts(fresh, [half.prompt for half in halves]))
-    torch.testing.assert_close(Prompts(fresh, halves, knobs, torch.float32)(), wanted)
+    wanted = [one.tokens for one in encode_prompts(fresh, [half.prompt for half in halves], height=16, width=16)]
+    torch.testing.assert_close(Prompts(fresh, halves, knobs, torch.float32)().tokens, torch.cat(wanted))
 
 
 def test_cached_latents_have_the_distribution_of_uncached_ones(fresh: StableDiffusionPipeline) -> None:

@@ -154,8 +154,8 @@ def test_damaged_file_is_named(folder: Path, tmp_path: Path, name: str, message:
 
 def test_other_kind_of_pipeline_is_refused(folder: Path, tmp_path: Path) -> None:
     index = copied(folder, tmp_path / "base") / "model_index.json"
-    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
-    with pytest.raises(ValueError, match=r"is a StableDiffusionXLPipeline; supported: Stable Diffusion 1\.x and 2\.x"):
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusion3Pipeline"))
+    with pytest.raises(ValueError, match=r"is a StableDiffusion3Pipeline; supported: Stable Diffusion 1\.x and 2\.x"):
         load_pipeline(tmp_path / "base", CPU)
 
 
@@ -197,13 +197,13 @@ ANSWERS = {  # the hub's answer by model name: HTTP status, X-Error-Code and our
     "absent": (401, "RepoNotFound", "the hub has no such id (or it is private)"),
     "revision": (404, "RevisionNotFound", "no revision 'v9'; correct base.revision, or leave it empty"),
     "layout": (404, "EntryNotFound", "it has no model_index.json, so it is not in the diffusers layout"),
-    "other": (200, "", "is a StableDiffusionXLPipeline; supported: Stable Diffusion 1.x and 2.x"),
+    "other": (200, "", "is a StableDiffusionXLImg2ImgPipeline, such as SDXL's refiner; supported: "),
     "weights": (200, "", "the hub has no safetensors weights"),
     "variant": (200, "", "the hub has no safetensors weights of variant 'fp16'"),
     "busy": (200, "", "it could not be fetched"),
 }
 PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
-INDEXES = {"other": {"_class_name": "StableDiffusionXLPipeline"}}
+INDEXES = {"other": {"_class_name": "StableDiffusionXLImg2ImgPipeline"}}
 FILES = [{"rfilename": name} for name in ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin")]
 ASK = """
 import sys, time

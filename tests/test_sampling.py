@@ -149,7 +149,7 @@ def test_images_are_those_of_the_pipeline_itself(
         DRAWING, sampler=name, inference_steps=5, guidance_scale=guidance_scale, negative_prompt="dark", batch_size=3
     )
     pipeline = with_scheduler(pipeline, prediction_type=kind, rescale_betas_zero_snr=name != "pndm")
-    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing), SEEDS, **SIZE)
+    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing, **SIZE), SEEDS, **SIZE)
     ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
     plain = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
     plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config)
@@ -229,7 +229,8 @@ def test_images_from_photos_are_those_of_the_image_to_image_pipeline(
     photos = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     drawing = replace(DRAWING, sampler=name, inference_steps=5, guidance_scale=1.0, batch_size=3)
     start = Start(photos=photos, strength=strength)
-    latents = draw_latents(pipeline, drawing, guided_prompts(pipeline, PROMPT, drawing), SEEDS, **SIZE, start=start)
+    prompts = guided_prompts(pipeline, PROMPT, drawing, **SIZE)
+    latents = draw_latents(pipeline, drawing, prompts, SEEDS, **SIZE, start=start)
     ours = decode_latents(pipeline, latents, drawing).clamp(0, 1).numpy()
     plain = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     plain.scheduler = SAMPLERS[name].from_config(pipeline.scheduler.config, clip_sample=False)

@@ -9,12 +9,14 @@ import pytest
 import torch
 from small import build_small
 from test_dreambooth import CLASS_IMAGES, CONCEPT, KNOBS, PHOTOS, is_same, tune, weights_of
+from test_sampling import SIZE
 
 from sdaug.common.manifest import Photo
 from sdaug.common.params import SplitParams
 from sdaug.common.sections import read_section
+from sdaug.diffusion.conditioning import encode_prompts
 from sdaug.diffusion.denoising import denoising_target
-from sdaug.diffusion.latents import encode_prompts, to_pixels
+from sdaug.diffusion.latents import to_pixels
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.dreambooth.validation import MAX_PHOTOS, BestStep, prepare_validation
 
@@ -24,7 +26,7 @@ HELD_OUT, ROOT = CLASS_IMAGES, Path(__file__).parents[1]
 
 def test_loss_is_that_of_fixed_timesteps_and_noise() -> None:
     pipeline = build_small()
-    levels, prompt = noise_schedule(pipeline), encode_prompts(pipeline, ["a photo of a zwa"])[0]
+    levels, prompt = noise_schedule(pipeline), encode_prompts(pipeline, ["a photo of a zwa"], **SIZE)[0]
     validation = prepare_validation(pipeline, PHOTOS, levels)
     ours = validation.loss(pipeline.unet, levels, prompt, torch.float32)
     assert validation.timesteps.unique().tolist() == [200, 400, 600, 800] and len(validation.noise) == 4 * len(PHOTOS)
@@ -33,7 +35,7 @@ def test_loss_is_that_of_fixed_timesteps_and_noise() -> None:
         latents = pipeline.vae.encode(to_pixels(PHOTOS)).latent_dist.mean * pipeline.vae.config.scaling_factor
         for index, (noise, time) in enumerate(zip(validation.noise, validation.timesteps, strict=True)):
             photo, noise, time = latents[index % len(PHOTOS)][None], noise[None], time[None]
-            predicted = pipeline.unet(levels.add_noise(photo, noise, time), time, prompt).sample
+            predicted = pipeline.unet(levels.add_noise(photo, noise, time), time, prompt.tokens).sample
             each.append(float((predicted - denoising_target(levels, photo, noise, time)).square().mean()))
     assert ours == pytest.approx(sum(each) / len(each), rel=1e-4)
 
@@ -73,7 +75,7 @@ def test_selection_keeps_the_step_with_the_lowest_loss(capsys: pytest.CaptureFix
     chosen, rows = tune(knobs, validation=HELD_OUT)
     best = min(rows, key=lambda row: row[1]["validation_loss"])
     assert f"keeps step {best[0]}, validation loss" in capsys.readouterr().err
-    levels, prompt = noise_schedule(chosen), encode_prompts(chosen, [CONCEPT.instance_prompt])[0]
+    levels, prompt = noise_schedule(chosen), encode_prompts(chosen, [CONCEPT.instance_prompt], **SIZE)[0]
     kept = prepare_validation(chosen, HELD_OUT, levels).loss(chosen.unet, levels, prompt, torch.float32)
     assert kept == pytest.approx(best[1]["validation_loss"], rel=1e-5)
     last, _ = tune(replace(knobs, selection="last"), validation=HELD_OUT)

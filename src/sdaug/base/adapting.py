@@ -4,16 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.base.params import BaseParams
 from sdaug.common.checkpoint import Checkpoint
 from sdaug.common.device import announce, torch_stream
 from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.conditioning import choose, encode_prompts
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts
+from sdaug.diffusion.latents import Latents, encode_images
 from sdaug.diffusion.schedules import noise_schedule
+from sdaug.diffusion.versions import Pipeline
 from sdaug.diffusion.weight_training import Report, WeightTraining, run_loop
 
 LOSS = "adapt_loss"
@@ -22,14 +23,14 @@ REPORT_STEPS = 25
 
 
 def adapt_base(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     images: NDArray[np.uint8],
     params: BaseParams,
     *,
     report: Report,
     work_dir: Path | None = None,
 ) -> None:
-    """Train the UNet further, in place, on images `(N, H, W, 3)`; VAE and text encoder stay.
+    """Train the UNet further, in place, on images `(N, H, W, 3)`; VAE and text encoders stay.
 
     It goes on from the checkpoint in `work_dir`, if there is one. The moving average of the weights is kept.
 
@@ -51,12 +52,13 @@ def adapt_base(
 
 
 class AdaptLoop:
-    """Denoising of scaled latents with the generic caption, which is encoded once: the text encoder is frozen."""
+    """Denoising of scaled latents with the generic caption, which is encoded once: text encoders are frozen."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, latents: Latents, params: BaseParams) -> None:
+    def __init__(self, pipeline: Pipeline, latents: Latents, params: BaseParams) -> None:
         self._unet, self._latents, self._params = pipeline.unet, latents, params
         self._noise_levels = noise_schedule(pipeline)
-        self._caption, self._empty = encode_prompts(pipeline, [params.caption, ""])
+        height, width = latents.image_size(pipeline.vae_scale_factor)
+        self._caption, self._empty = encode_prompts(pipeline, [params.caption, ""], height=height, width=width)
         self.training = WeightTraining(
             [pipeline.unet],
             [LOSS],
@@ -73,7 +75,7 @@ class AdaptLoop:
         size, stream = self._params.adapt_batch_size, self.training.stream
         chosen = torch.randint(len(self._latents), (size,), generator=stream)
         is_dropped = torch.rand(size, generator=stream) < self._params.caption_dropout
-        prompts = torch.where(is_dropped.to(self._caption.device)[:, None, None], self._empty, self._caption)
+        prompts = choose(is_dropped.to(self.training.device), self._empty, self._caption)
         loss = denoising_loss(
             self._unet, self._noise_levels, self._latents.draw(chosen, stream), prompts, stream
         ).mean()

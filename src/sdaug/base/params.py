@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sdaug.common.provenance import SEEN, read_seen
 from sdaug.common.sections import Checked, FilePath, Text, require, section
-from sdaug.diffusion.layout import SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
+from sdaug.diffusion.layout import INDEX, SCHEDULER, check_layout, has_zero_terminal_snr, read_scheduler
 
 # What params files held while a base could also be trained on nothing but the study's photos.
 FORMER_MODEL = "tiny"
@@ -87,7 +87,8 @@ def check_source(model: str, config: Path | None, variant: str | None = None) ->
     if path.suffix == ".safetensors":
         require(path.is_file(), "model", model, "no such file; give the path of a .safetensors checkpoint")
         rule = "a single file needs a local folder of configs: the diffusers layout of its model without the weights"
-        require(config is not None and (config / "unet" / "config.json").is_file(), "config", str(config or ""), rule)
+        is_layout = config is not None and all((config / name).is_file() for name in (INDEX, "unet/config.json"))
+        require(is_layout, "config", str(config or ""), rule)
     elif path.is_dir():
         check_layout(path, where=f"model: {model!r}", variant=variant)
         if (path / SEEN).is_file():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.base.adapting import adapt_base
 from sdaug.base.params import BaseParams
 from sdaug.base.prediction import prediction_warning
 from sdaug.diffusion.pipelines import download_pipeline, load_checkpoint, load_pipeline
+from sdaug.diffusion.versions import Pipeline
 from sdaug.diffusion.weight_training import Report
 
 
@@ -20,7 +20,7 @@ from sdaug.diffusion.weight_training import Report
 class Base:
     """A pipeline to start from; one from the hub also names its `model`, `commit` and `variant`."""
 
-    pipeline: StableDiffusionPipeline
+    pipeline: Pipeline
     source: dict[str, str | None] | None
 
 

@@ -14,6 +14,7 @@ WRITTEN = (Path("data"), Path("models"))
 FLOAT_BYTES, COLORS = 4, 3
 # Stable Diffusion 1.x and 2.x: a UNet of 860 million weights, and 1.1 billion in all (its model card).
 HUB_UNET_BYTES, HUB_BYTES = 3_440_000_000, 4_300_000_000
+XL_UNET_BYTES, XL_BYTES = 10_270_000_000, 13_880_000_000  # SDXL: 2.57 billion and 3.47 billion, counted
 ADAPTERS_SHARE = 0.02  # of the UNet: LoRA of rank 16 on the attention is 1.5 %
 # A checkpoint of DreamBooth holds weights, two moments and an average, and is written beside the one before.
 CHECKPOINT_COPIES = 8
@@ -98,4 +99,5 @@ def _base_bytes(model: str) -> tuple[int, int]:
         return 2 * folder_bytes(path), 2 * folder_bytes(path / "unet")
     if path.is_file():
         return 2 * path.stat().st_size, 2 * path.stat().st_size
-    return HUB_BYTES, HUB_UNET_BYTES
+    # The hub is not asked: ids of SDXL have this in their names, such as stabilityai/stable-diffusion-xl-base-1.0.
+    return (XL_BYTES, XL_UNET_BYTES) if "xl" in model.lower() else (HUB_BYTES, HUB_UNET_BYTES)

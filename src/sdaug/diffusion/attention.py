@@ -44,7 +44,7 @@ def share_prompts(unet: UNet2DConditionModel) -> None:
     """Let a UNet take fewer prompts than images, in place; its weights and results do not change.
 
     Raises:
-        ValueError: its cross-attention differs from that of Stable Diffusion 1.x and 2.x.
+        ValueError: its cross-attention differs from that of Stable Diffusion 1.x, 2.x and XL.
     """
     for name, module in unet.named_modules():
         if not isinstance(module, Attention) or not module.is_cross_attention:
@@ -55,6 +55,6 @@ def share_prompts(unet: UNet2DConditionModel) -> None:
         if type(module.processor) is not AttnProcessor2_0 or not is_plain:
             raise ValueError(
                 f"base: the UNet's {name} is {type(module.processor).__name__}, not the cross-attention of "
-                "Stable Diffusion 1.x and 2.x; choose one of those models"
+                "Stable Diffusion 1.x, 2.x and XL; choose one of those models"
             )
         module.set_processor(SharedPrompts())

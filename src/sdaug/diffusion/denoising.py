@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from sdaug.common.device import to_device
+from sdaug.diffusion.conditioning import Conditioning, predict
 from sdaug.diffusion.latents import draw_normal
 
 
@@ -12,7 +13,7 @@ def denoising_loss(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     latents: torch.Tensor,
-    prompts: torch.Tensor,
+    prompts: Conditioning,
     stream: torch.Generator,
     *,
     min_snr_gamma: float | None = None,
@@ -20,7 +21,7 @@ def denoising_loss(
 ) -> torch.Tensor:
     """The mean squared error per sample `(B,)` at random timesteps (Ho et al., arXiv 2006.11239, eq. 14).
 
-    `prompts` is `(P, T, D)`; each prompt applies to B / P consecutive samples. `min_snr_gamma` weights each sample by
+    Each of P `prompts` applies to B / P consecutive samples. `min_snr_gamma` weights each sample by
     its timestep. `noise_offset` scales additional noise that is constant within a channel, which helps the model learn
     very dark and very light images.
 
@@ -41,7 +42,7 @@ def loss_at(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     latents: torch.Tensor,
-    prompts: torch.Tensor,
+    prompts: Conditioning,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
 ) -> torch.Tensor:
@@ -52,7 +53,7 @@ def loss_at(
     """
     noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
     # Predict, and compare in float32 at any precision.
-    predicted = unet(noisy, timesteps, encoder_hidden_states=prompts).sample
+    predicted = predict(unet, noisy, timesteps, prompts)
     target = denoising_target(scheduler, latents, noise, timesteps)
     losses: torch.Tensor = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
     return losses

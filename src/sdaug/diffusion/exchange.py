@@ -17,7 +17,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 TEXT_PREFIX = "text_model."  # of all names in the text encoder of Stable Diffusion 1.5
+PROJECTION = "text_projection."  # of SDXL's second text encoder, the only name without that prefix
 VERSION_2_WIDTH = 1024  # of prompt embeddings in Stable Diffusion 2; 768 in 1
+XL_ADDITION = "text_time"  # SDXL's UNet takes a pooled embedding and sizes
 HEAD_BYTES = 8  # of the length of a safetensors file's head
 SHARDS = "*.safetensors.index*.json"
 
@@ -25,8 +27,11 @@ Value = TypeVar("Value")
 
 
 def original_text_names(weights: Mapping[str, Value]) -> dict[str, Value]:
-    """The weights of a text encoder by their names in Stable Diffusion 1.5."""
-    return {TEXT_PREFIX + name.removeprefix(TEXT_PREFIX): value for name, value in weights.items()}
+    """The weights of a text encoder by their names in Stable Diffusion 1.5, or in SDXL."""
+    return {
+        name if name.startswith(PROJECTION) else TEXT_PREFIX + name.removeprefix(TEXT_PREFIX): value
+        for name, value in weights.items()
+    }
 
 
 def rename_text_weights(folder: Path) -> None:
@@ -51,28 +56,33 @@ def write_vocabulary(folder: Path) -> None:
         model.save(str(folder))
 
 
-def kohya_names(layers: Mapping[str, Mapping[str, torch.Tensor]], alpha: float) -> dict[str, torch.Tensor]:
-    """LoRA weights by kohya's names for Stable Diffusion 1.x and 2.x, with the alpha of each layer.
+def kohya_names(
+    layers: Mapping[str, Mapping[str, torch.Tensor]], alpha: float, *, is_xl: bool
+) -> dict[str, torch.Tensor]:
+    """LoRA weights by kohya's names, with the alpha of each layer; SDXL has numbers in those of its text encoders.
 
-    `layers` are peft's weights of `unet` and perhaps `text_encoder`, by the original names of their layers.
+    `layers` are peft's weights of `unet` and perhaps of text encoders, by the original names of their layers.
     """
     whole = {f"{part}.{name}": tensor for part, found in layers.items() for name, tensor in found.items()}
     named = convert_state_dict_to_kohya(whole)
-    # diffusers writes SDXL's name of the text encoder, and the rank for alpha.
+    # diffusers writes SDXL's name of the text encoder for all versions, and the rank for alpha.
+    text = "lora_te1_" if is_xl else "lora_te_"
     return {
-        name.replace("lora_te1_", "lora_te_"): torch.tensor(float(alpha)) if name.endswith(".alpha") else tensor
+        name.replace("lora_te1_", text): torch.tensor(float(alpha)) if name.endswith(".alpha") else tensor
         for name, tensor in named.items()
     }
 
 
 def kohya_metadata(unet: UNet2DConditionModel, rank: int, alpha: float) -> dict[str, str]:
-    """What a file of kohya's says of itself; AUTOMATIC1111 tells the versions of Stable Diffusion apart by `ss_v2`."""
+    """What a file of kohya's says of itself; AUTOMATIC1111 tells versions apart by its last key."""
+    is_xl = unet.config.addition_embed_type == XL_ADDITION
+    is_version_2 = unet.config.cross_attention_dim == VERSION_2_WIDTH
     return {
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(float(alpha)),
-        "ss_v2": str(unet.config.cross_attention_dim == VERSION_2_WIDTH),
+        **({"ss_base_model_version": "sdxl_base_v1-0"} if is_xl else {"ss_v2": str(is_version_2)}),
     }
 
 

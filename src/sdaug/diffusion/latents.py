@@ -1,13 +1,12 @@
-"""Inputs of the UNet: latents from the VAE and prompt embeddings from the text encoder."""
+"""Inputs of the UNet: latents from the VAE."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from transformers import BatchEncoding, CLIPTokenizer
 
 from sdaug.common.device import to_device
 
@@ -26,6 +25,11 @@ class Latents:
         """The standard deviation of sampled latents, over all images, channels and positions."""
         # Law of total variance: the variance of the means plus the mean of the variances.
         return float((self.mean.var() + self.std.square().mean()).sqrt())
+
+    def image_size(self, vae_scale_factor: int) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = self.mean.shape[-2:]
+        return height * vae_scale_factor, width * vae_scale_factor
 
     def scaled(self, factor: float) -> "Latents":
         return Latents(mean=self.mean * factor, std=self.std * factor)
@@ -80,17 +84,3 @@ def vae_batch_size(height: int, width: int) -> int:
     """The VAE's batch size; without a limit, large images would need more memory than the UNet does."""
     # 2**20 pixels are four images of 512 x 512.
     return max(1, min(16, 2**20 // (height * width)))
-
-
-@torch.no_grad()
-def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[torch.Tensor]:
-    """One embedding `(1, T, D)` per prompt, computed by the pipeline itself."""
-    return [
-        pipeline.encode_prompt(prompt, pipeline.device, 1, do_classifier_free_guidance=False)[0] for prompt in prompts
-    ]
-
-
-def prompt_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> BatchEncoding:
-    """Token ids and attention mask `(P, T)` as in the pipeline's own `encode_prompt`: of one length."""
-    length = tokenizer.model_max_length
-    return tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")

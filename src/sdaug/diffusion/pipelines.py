@@ -7,19 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging as transformers_logging
 
 from sdaug.diffusion.attention import share_prompts
 from sdaug.diffusion.exchange import rename_text_weights, write_vocabulary
-from sdaug.diffusion.layout import SCHEDULER, SUPPORTED, check_layout, check_pipeline_class, read_scheduler
+from sdaug.diffusion.layout import (
+    INDEX,
+    SCHEDULER,
+    SUPPORTED,
+    TOKENIZERS,
+    XL,
+    check_layout,
+    check_networks,
+    check_pipeline_class,
+    read_scheduler,
+)
+from sdaug.diffusion.versions import PIPELINES, Pipeline, is_xl, networks, text_parts
 
 NO_CHECKER = {"safety_checker": None, "requires_safety_checker": False}  # it blacks out skin-like photos
+# SDXL's pipeline has none, but would mark images if a certain package is installed.
+EXTRAS: dict[str, dict[str, Any]] = dict.fromkeys(PIPELINES, NO_CHECKER) | {XL: {"add_watermarker": False}}
 
 
-def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> StableDiffusionPipeline:
+def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = None) -> Pipeline:
     """A pipeline from a folder in the diffusers layout, in evaluation mode, with its own scheduler.
 
     Raises:
@@ -27,9 +39,10 @@ def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = N
     """
     check_layout(folder, where=str(folder), variant=variant)
     _hush()
+    name = _class_name(folder / INDEX, where=str(folder))
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, variant=variant, use_safetensors=True, local_files_only=True, **NO_CHECKER
+        pipeline = PIPELINES[name].from_pretrained(
+            folder, variant=variant, use_safetensors=True, local_files_only=True, **EXTRAS[name]
         )
     except (MemoryError, torch.OutOfMemoryError):
         raise
@@ -37,30 +50,33 @@ def load_pipeline(folder: Path, device: torch.device, *, variant: str | None = N
         raise ValueError(
             f"{folder}: a part is damaged, or of another model ({_short(error)}); copy or create the folder again"
         ) from error
-    return _ready(pipeline).to(device)
+    return _ready(pipeline, where=str(folder)).to(device)
 
 
-def load_checkpoint(file: Path, config_dir: Path) -> StableDiffusionPipeline:
+def load_checkpoint(file: Path, config_dir: Path) -> Pipeline:
     """A pipeline from a single .safetensors checkpoint and a folder with the configs of its model.
 
     Raises:
         ValueError: the checkpoint does not fit the configs, or is damaged.
     """
     _hush()
+    name = _class_name(config_dir / INDEX, where=f"params.yaml: base.config: {config_dir}")
     try:
         # Without `config`, diffusers would look for the configs on the hub.
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(file), config=str(config_dir), local_files_only=True, **NO_CHECKER
+        pipeline = PIPELINES[name].from_single_file(
+            str(file), config=str(config_dir), local_files_only=True, **EXTRAS[name]
         )
     except Exception as error:  # diffusers raises many kinds of errors on an unexpected file
         raise ValueError(
             f"params.yaml: base.model: {str(file)!r}: not a checkpoint of the model that {config_dir} describes "
             f"({_short(error)}); {SUPPORTED}"
         ) from error
-    return _ready(pipeline)
+    where = f"params.yaml: base.model: {str(file)!r}"
+    _require_weights(pipeline, where)
+    return _ready(pipeline, where=where)
 
 
-def download_pipeline(model: str, revision: str | None, variant: str | None) -> tuple[StableDiffusionPipeline, str]:
+def download_pipeline(model: str, revision: str | None, variant: str | None) -> tuple[Pipeline, str]:
     """A pipeline from the hub, and its commit, by id, revision (branch, tag or commit) and variant (such as fp16).
 
     Raises:
@@ -71,14 +87,14 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
     where = f"params.yaml: base.model: {model!r}"
     # Check the class before the weights, which can be gigabytes, are downloaded.
     with _hub_errors(where, revision):
-        index = Path(hf_hub_download(model, "model_index.json", revision=revision))
-    check_pipeline_class(json.loads(index.read_text(encoding="utf-8")), where=where)
+        index = Path(hf_hub_download(model, INDEX, revision=revision))
+    name = _class_name(index, where=where)
     # The hub's cache is `snapshots/<commit>/`. From here on the commit is fixed, though a branch may move meanwhile.
     commit = index.parent.name
     with _hub_errors(where, revision):
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                model, revision=commit, variant=variant, use_safetensors=True, **NO_CHECKER
+            pipeline = PIPELINES[name].from_pretrained(
+                model, revision=commit, variant=variant, use_safetensors=True, **EXTRAS[name]
             )
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:  # such as a full disk
@@ -89,7 +105,7 @@ def download_pipeline(model: str, revision: str | None, variant: str | None) -> 
                 f"{where}: the hub has no safetensors weights{kind} ({_short(error)}); "
                 "correct base.variant, or choose a revision with safetensors"
             ) from error
-    return _ready(pipeline), commit
+    return _ready(pipeline, where=where), commit
 
 
 @contextmanager
@@ -133,12 +149,13 @@ def _ask_again(model: str, commit: str) -> None:
         raise OSError(str(error)) from error
 
 
-def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+def save_pipeline(pipeline: Pipeline, folder: Path) -> None:
     """Save a pipeline in the diffusers layout; equal pipelines give equal bytes, wherever they are saved."""
     _hush()
     pipeline.save_pretrained(folder, safe_serialization=True)
-    rename_text_weights(folder / "text_encoder")
-    write_vocabulary(folder / "tokenizer")
+    for part, tokenizer in zip(text_parts(pipeline), TOKENIZERS, strict=False):
+        rename_text_weights(folder / part)
+        write_vocabulary(folder / tokenizer)
     _forget_defaults(pipeline, folder)
     _forget_origin(folder)
 
@@ -147,22 +164,47 @@ def save_part(part: Any, folder: Path) -> None:
     """Save one model of a pipeline in the same way as `save_pipeline`."""
     _hush()
     part.save_pretrained(folder, safe_serialization=True)
-    if isinstance(part, CLIPTextModel):
+    if isinstance(part, CLIPTextModel | CLIPTextModelWithProjection):
         rename_text_weights(folder)
     _forget_origin(folder)
 
 
-def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
+def _class_name(index: Path, *, where: str) -> str:
+    """The supported class of a pipeline that an index names.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged, or names another class.
+    """
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{where}: need its {INDEX} ({_short(error)}); copy it from the model's folder") from error
+    return check_pipeline_class(found, where=where)
+
+
+def _require_weights(pipeline: Pipeline, where: str) -> None:
+    """Refuse a pipeline with weights that no file gave: diffusers leaves them without values, and says nothing."""
+    for part in ("unet", "vae", *text_parts(pipeline)):
+        absent = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
+        if absent:
+            raise ValueError(
+                f"{where}: {part} lacks {len(absent)} weights, such as {absent[0]}; get the whole file again"
+            )
+
+
+def _ready(pipeline: Pipeline, *, where: str) -> Pipeline:
+    text_2 = pipeline.text_encoder_2.config.to_dict() if is_xl(pipeline) else None
+    check_networks(pipeline.unet.config, pipeline.vae.config, text_2, where=where)
     pipeline.set_progress_bar_config(disable=True)
     share_prompts(pipeline.unet)
     # Trained weights are float32. Casting to the same dtype would print a warning, hence the test.
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+    for part in networks(pipeline):
         if part.dtype != torch.float32:  # such as the fp16 variant
             part.to(torch.float32)
     return pipeline
 
 
-def _forget_defaults(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+def _forget_defaults(pipeline: Pipeline, folder: Path) -> None:
     """Keep only those settings of the scheduler that it was given.
 
     diffusers also writes the defaults of the scheduler's class. As if they were the base's, they would then override

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.common.images import read_pngs
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.sampling import Start, cast_weights, draw_pixels
+from sdaug.diffusion.versions import Pipeline
 
 
 def redraw(
-    pipeline: StableDiffusionPipeline, images: Sequence[SyntheticImage], prepared_dir: Path, *, title: str
+    pipeline: Pipeline, images: Sequence[SyntheticImage], prepared_dir: Path, *, title: str
 ) -> NDArray[np.uint8]:
     """The pixels `(N, H, W, 3)` of images of one class and variant, sampled with their settings, batch size included.
 

@@ -1,6 +1,6 @@
 """Sampling images from a pipeline: each image depends only on the weights, the prompts, its seed and the settings.
 
-The loop is that of `StableDiffusionPipeline.__call__`, with prompts encoded once, a constant batch size and weights
+The loop is that of the pipeline's own `__call__`, with prompts encoded once, a constant batch size and weights
 in channels-last layout. On a CPU, small batches are sampled in parallel, one per worker thread.
 """
 
@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import nn
 
@@ -20,8 +19,10 @@ from sdaug.common.device import to_device, to_host, torch_stream
 from sdaug.common.params import Drawing, PrecisionName
 from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.progress import progress
-from sdaug.diffusion.latents import encode_prompts, to_pixels, vae_batch_size
+from sdaug.diffusion.conditioning import Conditioning, concatenate, encode_prompts, predict
+from sdaug.diffusion.latents import to_pixels, vae_batch_size
 from sdaug.diffusion.schedules import build_sampler
+from sdaug.diffusion.versions import Pipeline, vae_dtype
 
 SMALL_BATCH_PIXELS = 2**18  # 16 images of 128 x 128; larger batches run one at a time on all cores
 
@@ -53,7 +54,7 @@ class DrawnImage:
 
 
 def draw_images(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     prompt: str,
     drawing: Drawing,
     seeds: Sequence[int],
@@ -64,7 +65,7 @@ def draw_images(
     start: Start | None = None,
 ) -> Iterator[DrawnImage]:
     """One image per seed, in order; the last batch is padded, so that all batches have the same size."""
-    prompts = guided_prompts(pipeline, prompt, drawing)
+    prompts = guided_prompts(pipeline, prompt, drawing, height=height, width=width)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
 
@@ -111,7 +112,7 @@ def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
 
 
 def draw_pixels(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     prompt: str,
     drawing: Drawing,
     seeds: Sequence[int],
@@ -138,16 +139,16 @@ def draw_pixels(
     return pixels
 
 
-def guided_prompts(pipeline: StableDiffusionPipeline, prompt: str, drawing: Drawing) -> torch.Tensor:
-    """Prompt embeddings `(1, T, D)`, or `(2, T, D)` with the negative prompt first if guidance is used."""
+def guided_prompts(pipeline: Pipeline, prompt: str, drawing: Drawing, *, height: int, width: int) -> Conditioning:
+    """The prompt, or two with the negative one first if guidance is used, for images of one size in pixels."""
     wanted = [drawing.negative_prompt, prompt] if drawing.guidance_scale > 1 else [prompt]
-    return torch.cat(encode_prompts(pipeline, wanted))
+    return concatenate(encode_prompts(pipeline, wanted, height=height, width=width))
 
 
 def draw_latents(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     drawing: Drawing,
-    prompts: torch.Tensor,
+    prompts: Conditioning,
     seeds: Sequence[int],
     *,
     height: int,
@@ -177,11 +178,11 @@ def draw_latents(
     times = to_device(timesteps, device)
     num_prompts = len(prompts)
     prompts = prompts.to(unet.dtype)
-    with torch.inference_mode(), _products(unet, drawing, device):
+    with torch.inference_mode(), _products(unet, resolve_precision(drawing.precision, device), device):
         for timestep, time in zip(timesteps, times, strict=True):
             noisy = sampler.scale_model_input(latents.repeat(num_prompts, 1, 1, 1), timestep)
             noisy = noisy.to(unet.dtype, memory_format=torch.channels_last)
-            predicted = unet(noisy, time, encoder_hidden_states=prompts, return_dict=False)[0].float()
+            predicted = predict(unet, noisy, time, prompts).float()
             if num_prompts == 2:
                 # Classifier-free guidance (Ho and Salimans, arXiv 2207.12598).
                 without, with_prompt = predicted.chunk(2)
@@ -190,43 +191,48 @@ def draw_latents(
     return latents
 
 
-def encode_start(pipeline: StableDiffusionPipeline, start: Start, drawing: Drawing) -> torch.Tensor:
+def encode_start(pipeline: Pipeline, start: Start, drawing: Drawing) -> torch.Tensor:
     """The scaled latents `(B, C, h, w)` of the photos to start from: the means of their posteriors."""
     vae = pipeline.vae
     size = vae_batch_size(*start.photos.shape[1:3])
-    with torch.inference_mode(), _products(vae, drawing, pipeline.device):
+    with torch.inference_mode(), _vae_products(pipeline, drawing):
         batches = to_pixels(start.photos).to(pipeline.device, vae.dtype).split(size)
         means = torch.cat([vae.encode(part).latent_dist.mean for part in batches])
     scaled: torch.Tensor = means.float() * vae.config.scaling_factor
     return scaled.to(memory_format=torch.channels_last)
 
 
-def decode_latents(pipeline: StableDiffusionPipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:
+def decode_latents(pipeline: Pipeline, latents: torch.Tensor, drawing: Drawing) -> torch.Tensor:
     """Images `(B, H, W, 3)` decoded from latents, nominally in [0, 1] but not yet clipped."""
     vae, factor = pipeline.vae, pipeline.vae_scale_factor
     size = vae_batch_size(latents.shape[-2] * factor, latents.shape[-1] * factor)
-    with torch.inference_mode(), _products(vae, drawing, pipeline.device):
+    with torch.inference_mode(), _vae_products(pipeline, drawing):
         batches = (latents / vae.config.scaling_factor).to(vae.dtype).split(size)
         decoded = torch.cat([vae.decode(part, return_dict=False)[0] for part in batches])
         return (decoded.float() / 2 + 0.5).permute(0, 2, 3, 1)
 
 
-def _products(part: nn.Module, drawing: Drawing, device: torch.device) -> torch.autocast:
-    """Autocast to the sampling precision; disabled if the weights already have it."""
-    dtype = resolve_precision(drawing.precision, device)
+def _vae_products(pipeline: Pipeline, drawing: Drawing) -> torch.autocast:
+    """Autocast of the VAE, whose precision may differ from that of sampling."""
+    device = pipeline.device
+    return _products(pipeline.vae, vae_dtype(pipeline, resolve_precision(drawing.precision, device)), device)
+
+
+def _products(part: nn.Module, dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """Autocast to a dtype; disabled if the weights already have it."""
     return autocast(device, torch.float32 if part.dtype == dtype else dtype)
 
 
-def cast_weights(pipeline: StableDiffusionPipeline, precision: PrecisionName) -> None:
+def cast_weights(pipeline: Pipeline, precision: PrecisionName) -> None:
     """Cast the weights to the sampling precision in place, once instead of at each step."""
     dtype = resolve_precision(precision, pipeline.device)
-    for part in (pipeline.unet, pipeline.vae):
-        if part.dtype != dtype:
-            part.to(dtype)
+    for part, wanted in ((pipeline.unet, dtype), (pipeline.vae, vae_dtype(pipeline, dtype))):
+        if part.dtype != wanted:
+            part.to(wanted)
 
 
 def draw_previews(
-    pipeline: StableDiffusionPipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
+    pipeline: Pipeline, prompt: str, num_images: int, *, size_pixels: int, guidance_scale: float = 1.0
 ) -> list[NDArray[np.uint8]]:
     """A few preview images `(H, W, 3)`, always from the same seeds, so that previews can be compared over training.
 

@@ -6,12 +6,12 @@ from diffusers import (
     EulerDiscreteScheduler,
     PNDMScheduler,
     SchedulerMixin,
-    StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
 
 from sdaug.common.params import SamplerName
 from sdaug.diffusion.layout import PNDM_RULE, has_zero_terminal_snr
+from sdaug.diffusion.versions import Pipeline
 
 SAMPLERS = {
     "dpm_solver": DPMSolverMultistepScheduler,  # DPM-Solver++ 2M, arXiv 2211.01095
@@ -22,13 +22,13 @@ SAMPLERS = {
 }
 
 
-def noise_schedule(pipeline: StableDiffusionPipeline) -> DDIMScheduler:
+def noise_schedule(pipeline: Pipeline) -> DDIMScheduler:
     """The noise levels and the prediction type that the base was trained with, for further training."""
     # Of the classes that diffusers makes from any config, PNDM, the usual one, has no `get_velocity`.
     return DDIMScheduler.from_config(pipeline.scheduler.config)
 
 
-def build_sampler(pipeline: StableDiffusionPipeline, name: SamplerName) -> SchedulerMixin:
+def build_sampler(pipeline: Pipeline, name: SamplerName) -> SchedulerMixin:
     """A new sampler, the same that plain diffusers makes from the base's scheduler, but it never clips latents.
 
     Raises:

@@ -4,19 +4,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.common.faults import MAX_ATTEMPTS, find_fault
 from sdaug.common.images import read_pngs, save_png
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.sampling import draw_images
+from sdaug.diffusion.versions import Pipeline
 from sdaug.dreambooth.params import ClassImagesParams
 
 
-def draw_class_images(
-    pipeline: StableDiffusionPipeline, params: ClassImagesParams, *, size_pixels: int
-) -> NDArray[np.uint8]:
+def draw_class_images(pipeline: Pipeline, params: ClassImagesParams, *, size_pixels: int) -> NDArray[np.uint8]:
     """Images `(N, H, W, 3)` sampled for the class prompt; one with a fault is drawn again with another seed.
 
     Raises:

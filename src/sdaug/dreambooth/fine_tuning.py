@@ -1,7 +1,7 @@
 """DreamBooth: binding a rare token to one class, with prior preservation (Ruiz et al., arXiv 2208.12242, eq. 2).
 
-Images are encoded once and their posteriors sampled at each step; prompts are encoded once too, unless the text
-encoder is trained. Trainable weights are float32 at any precision.
+Images are encoded once and their posteriors sampled at each step; prompts are encoded once too, unless text
+encoders are trained. Trainable weights are float32 at any precision.
 """
 
 import sys
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.schedules import noise_schedule
+from sdaug.diffusion.versions import Pipeline, networks, text_encoders
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
@@ -39,7 +39,7 @@ Preview = Callable[[int], None]
 
 
 def train_dreambooth(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Pipeline,
     instance_images: NDArray[np.uint8],
     class_images: NDArray[np.uint8] | None,
     *,
@@ -103,7 +103,7 @@ class FineTuningLoop:
 
     def __init__(
         self,
-        pipeline: StableDiffusionPipeline,
+        pipeline: Pipeline,
         halves: Sequence[Half],
         params: DreamBoothParams,
         *,
@@ -124,8 +124,7 @@ class FineTuningLoop:
         # Noise levels, optimizer, schedule, moving average, loss scaling, prompts.
         self._noise_levels = noise_schedule(pipeline)
         self._optimizer = build_optimizer(self._weights, params)
-        models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-        all_weights = [weight for model in models for weight in model.parameters()]
+        all_weights = [weight for model in networks(pipeline) for weight in model.parameters()]
         announce("DreamBooth", device, name_precision(self._dtype), all_weights, self._weights)
         self._schedule = get_scheduler(
             SCHEDULES[params.schedule],
@@ -261,16 +260,17 @@ class FineTuningLoop:
         self._set_aside(is_on=False)
 
     def _set_aside(self, *, is_on: bool) -> None:
-        """Move the VAE, and a text encoder that is not trained, off the device or back: their outputs are cached."""
+        """Move the VAE, and text encoders that are not trained, off the device or back: their outputs are cached."""
         trains_text = self._params.train_text_encoder
-        for part in (self._pipeline.vae, *([] if trains_text else [self._pipeline.text_encoder])):
+        for part in (self._pipeline.vae, *([] if trains_text else text_encoders(self._pipeline))):
             part.to(SPARE if is_on else self._device)
         if is_on and self._device.type == "cuda":
             torch.cuda.empty_cache()  # or what they had would stay with torch
 
     def _set_training(self, *, is_on: bool) -> None:
         self._pipeline.unet.train(is_on)
-        self._pipeline.text_encoder.train(is_on and self._params.train_text_encoder)
+        for encoder in text_encoders(self._pipeline):
+            encoder.train(is_on and self._params.train_text_encoder)
 
 
 def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> torch.optim.Optimizer:

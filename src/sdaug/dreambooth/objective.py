@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from sdaug.common.precision import autocast
+from sdaug.diffusion.conditioning import Conditioning, concatenate, embed, encode_prompts, encoder_inputs
 from sdaug.diffusion.denoising import denoising_loss
-from sdaug.diffusion.latents import Latents, encode_images, encode_prompts, prompt_tokens
+from sdaug.diffusion.latents import Latents, encode_images
+from sdaug.diffusion.versions import Pipeline
 from sdaug.dreambooth.params import DreamBoothParams
 
 
@@ -24,7 +26,7 @@ class Half:
     weight: float
 
 
-def encode_set(pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
+def encode_set(pipeline: Pipeline, images: NDArray[np.uint8], params: DreamBoothParams) -> Latents:
     """The scaled posteriors of images `(N, H, W, 3)`, and of their mirror images with `flip_horizontal`."""
     latents = encode_images(pipeline.vae, images, flip_horizontal=params.flip_horizontal)
     return latents.scaled(pipeline.vae.config.scaling_factor)
@@ -34,12 +36,12 @@ def half_losses(
     unet: UNet2DConditionModel,
     noise_levels: DDIMScheduler,
     halves: Sequence[Half],
-    prompts: torch.Tensor,
+    prompts: Conditioning,
     params: DreamBoothParams,
     stream: torch.Generator,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
-    """The mean loss of each term, from a single forward pass; `prompts` is `(halves, T, D)`."""
+    """The mean loss of each term, from a single forward pass; each has its prompt."""
     size = params.batch_size
     # Images of one half after those of the other, as attention by prompt and `view` below expect.
     latents = torch.cat(
@@ -59,22 +61,22 @@ def half_losses(
 
 
 class Prompts:
-    """The prompt embeddings `(halves, T, D)`: computed once, or at each call if the text encoder is trained."""
+    """The prompt of each half, embedded once, or at each call if text encoders are trained."""
 
     def __init__(
-        self, pipeline: StableDiffusionPipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
+        self, pipeline: Pipeline, halves: Sequence[Half], params: DreamBoothParams, dtype: torch.dtype
     ) -> None:
         texts = [half.prompt for half in halves]
+        self._height, self._width = halves[0].latents.image_size(pipeline.vae_scale_factor)
         # Not `pipeline.device` later on, which is that of any part, and the VAE leaves the device.
         self._pipeline, self._dtype, self._device = pipeline, dtype, pipeline.device
-        self._fixed = None if params.train_text_encoder else torch.cat(encode_prompts(pipeline, texts))
-        tokens = prompt_tokens(pipeline.tokenizer, texts).to(self._device)
-        has_mask = getattr(pipeline.text_encoder.config, "use_attention_mask", False)
-        self._tokens = {"input_ids": tokens.input_ids} | ({"attention_mask": tokens.attention_mask} if has_mask else {})
+        self._fixed = None
+        if not params.train_text_encoder:
+            self._fixed = concatenate(encode_prompts(pipeline, texts, height=self._height, width=self._width))
+        self._inputs = encoder_inputs(pipeline, texts)
 
-    def __call__(self) -> torch.Tensor:
+    def __call__(self) -> Conditioning:
         if self._fixed is not None:
             return self._fixed
         with autocast(self._device, self._dtype):
-            embeddings: torch.Tensor = self._pipeline.text_encoder(**self._tokens)[0]
-        return embeddings
+            return embed(self._pipeline, self._inputs, height=self._height, width=self._width)

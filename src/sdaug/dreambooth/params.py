@@ -35,7 +35,7 @@ class DreamBoothParams(Checked):
     lora_rank: int = Field(ge=1, description="rank of adapters")
     lora_alpha: float | None = Field(gt=0, description="adapters count alpha / rank; empty for alpha = rank")
     lora_targets: list[str] = Field(min_length=1, description="layers that get adapters, such as to_q, to_k, to_v")
-    train_text_encoder: bool = Field(description="whether the text encoder is trained as well")
+    train_text_encoder: bool = Field(description="whether the text encoder (SDXL: both) is trained as well")
     prior_preservation: bool = Field(description="whether images of `class_images` are shown, too")
     # On a small base a full weight of 1 holds learning back (docs/log-2026-11.md).
     prior_loss_weight: float = Field(ge=0, le=10, description="their weight in the loss")

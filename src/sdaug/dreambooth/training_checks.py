@@ -10,7 +10,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from sdaug.common.params import ConceptParams
-from sdaug.diffusion.latents import prompt_tokens
+from sdaug.diffusion.conditioning import prompt_tokens
+from sdaug.diffusion.layout import TOKENIZERS
 from sdaug.dreambooth.params import DreamBoothParams
 
 FULL_LEARNING_RATE = 1.0e-5  # full fine-tuning of Stable Diffusion uses 1e-6 to 5e-6, LoRA 1e-4
@@ -27,11 +28,14 @@ def check_prompts(base_dir: Path, concepts: Mapping[str, ConceptParams], class_p
     prompts = {f"concepts.{label}.instance_prompt": concept.instance_prompt for label, concept in concepts.items()}
     if class_prompt is not None:
         prompts["class_images.prompt"] = class_prompt
-    tokenizer = CLIPTokenizer.from_pretrained(base_dir / "tokenizer", local_files_only=True)
-    rows = prompt_tokens(tokenizer, list(prompts.values())).input_ids.tolist()
-    seen: dict[tuple[int, ...], str] = {}
-    for key, row in zip(prompts, rows, strict=True):
-        other = seen.setdefault(tuple(row), key)
+    # SDXL tells two prompts apart if either of its text encoders does.
+    folders = [base_dir / name for name in TOKENIZERS if (base_dir / name).is_dir()]
+    tokenizers = [CLIPTokenizer.from_pretrained(folder, local_files_only=True) for folder in folders]
+    tokenizer = max(tokenizers, key=lambda one: one.model_max_length)
+    seen: dict[tuple[tuple[int, ...], ...], str] = {}
+    for key, prompt in prompts.items():
+        rows = tuple(tuple(prompt_tokens(one, [prompt]).input_ids[0].tolist()) for one in tokenizers)
+        other = seen.setdefault(rows, key)
         if other != key:
             raise ValueError(
                 f"params.yaml: {other}: {prompts[other]!r} and {key}: {prompts[key]!r} are the same to the base, which "

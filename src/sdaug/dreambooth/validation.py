@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from sdaug.common.device import torch_stream
 from sdaug.common.precision import autocast
 from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.conditioning import Conditioning
 from sdaug.diffusion.denoising import loss_at
 from sdaug.diffusion.latents import draw_normal, encode_images
+from sdaug.diffusion.versions import Pipeline
 
 FRACTIONS = (0.2, 0.4, 0.6, 0.8)  # of the training timesteps, such as 200, 400, 600 and 800
 MAX_PHOTOS = 32  # evenly spaced among those of a larger class: 128 passes of the UNet are enough
@@ -35,18 +37,16 @@ class Validation:
 
     @torch.no_grad()
     def loss(
-        self, unet: UNet2DConditionModel, scheduler: DDIMScheduler, prompt: torch.Tensor, dtype: torch.dtype
+        self, unet: UNet2DConditionModel, scheduler: DDIMScheduler, prompt: Conditioning, dtype: torch.dtype
     ) -> float:
-        """The mean loss for one prompt `(1, T, D)`; the UNet is in evaluation mode."""
+        """The mean loss for one prompt; the UNet is in evaluation mode."""
         parts = zip(self.latents.split(BATCH), self.noise.split(BATCH), self.timesteps.split(BATCH), strict=True)
         with autocast(self.latents.device, dtype):
             losses = [loss_at(unet, scheduler, latents, prompt, noise, times) for latents, noise, times in parts]
         return float(torch.cat(losses).double().mean())
 
 
-def prepare_validation(
-    pipeline: StableDiffusionPipeline, images: NDArray[np.uint8], scheduler: DDIMScheduler
-) -> Validation:
+def prepare_validation(pipeline: Pipeline, images: NDArray[np.uint8], scheduler: DDIMScheduler) -> Validation:
     """What the validation loss of photos `(N, H, W, 3)` needs; the noise is the same for all draws and classes."""
     chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_PHOTOS)).round().astype(int)
     latents = encode_images(pipeline.vae, images[chosen], flip_horizontal=False)

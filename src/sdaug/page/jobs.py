@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from diffusers import StableDiffusionPipeline
-
 from sdaug.common.progress import listener
 from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage
+from sdaug.diffusion.versions import Pipeline
 from sdaug.page.messages import safe
 from sdaug.page.orders import Artist, Order
 
@@ -96,7 +95,7 @@ class Job:
         self.progress.title, self.progress.num_images, self.progress.total = title, done, total
 
     @contextmanager
-    def _watch(self, pipeline: StableDiffusionPipeline) -> Iterator[None]:
+    def _watch(self, pipeline: Pipeline) -> Iterator[None]:
         """Count passes of the UNet, and end the work before the next one once it is stopped."""
 
         def count(*_: object) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdaug.common.device import prepare_device
@@ -23,6 +22,7 @@ from sdaug.common.synthetic import SyntheticImage
 from sdaug.diffusion.generators import load_generator
 from sdaug.diffusion.redraw import redraw
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
+from sdaug.diffusion.versions import Pipeline
 from sdaug.page.parameters import write_parameters
 from sdaug.page.study_folder import BASE, StudyFolder
 
@@ -97,7 +97,7 @@ class Artist:
 
     def __init__(self, folder: StudyFolder) -> None:
         self.folder = folder
-        self._kept: dict[tuple[object, ...], StableDiffusionPipeline] = {}
+        self._kept: dict[tuple[object, ...], Pipeline] = {}
         self._lock = threading.Lock()  # distances are measured beside a drawing
 
     def draw(self, order: Order) -> Iterator[DrawnImage]:
@@ -130,7 +130,7 @@ class Artist:
         name = name_precision(resolve_precision(order.drawing.precision, prepare_device()))
         return replace(order, drawing=replace(order.drawing, precision=name))
 
-    def load(self, model: str, drawing: Drawing) -> StableDiffusionPipeline:
+    def load(self, model: str, drawing: Drawing) -> Pipeline:
         """A pipeline whose weights are in the precision of sampling."""
         device, folder = prepare_device(), self.folder.model_dir(model)
         # A pipeline cast to fewer bits has lost the others, so each precision has its own; newer files are read anew.
@@ -153,7 +153,7 @@ class Artist:
             torch.cuda.empty_cache()
 
     @property
-    def pipelines(self) -> Sequence[StableDiffusionPipeline]:
+    def pipelines(self) -> Sequence[Pipeline]:
         """Those that are kept, the last used at the end."""
         return list(self._kept.values())
 

@@ -10,6 +10,7 @@ from torch import nn
 from sdaug.common.device import torch_stream
 from sdaug.common.precision import autocast, resolve_precision
 from sdaug.common.seeding import derive_seed
+from sdaug.diffusion.conditioning import Conditioning
 from sdaug.diffusion.denoising import denoising_loss
 from sdaug.diffusion.latents import Latents
 from sdaug.diffusion.weight_training import WeightTraining
@@ -81,7 +82,7 @@ class UnetLoop:
                 self._pipeline.unet,
                 self._pipeline.scheduler,
                 self._latents.draw(chosen, training.stream),
-                prompts,
+                Conditioning(tokens=prompts),
                 training.stream,
                 min_snr_gamma=self._gamma,
             )

@@ -94,14 +94,14 @@ def _limits(study: Finished, generator: Generator) -> str:
 def _snippet(study: Finished, generator: Generator, prompt: str) -> str:
     """How diffusers loads it; the settings are those of the study's images."""
     source = str(generator.folder)
-    lines = ["from diffusers import StableDiffusionPipeline", ""]
+    lines = ["from diffusers import DiffusionPipeline", ""]
     if study.dreambooth.method == "lora":
         lines += [
-            f"pipeline = StableDiffusionPipeline.from_pretrained({str(BASE)!r}, safety_checker=None)",
+            f"pipeline = DiffusionPipeline.from_pretrained({str(BASE)!r}, safety_checker=None)",
             f"pipeline.load_lora_weights({source!r}, weight_name='pytorch_lora_weights.safetensors')",
         ]
     else:
-        lines.append(f"pipeline = StableDiffusionPipeline.from_pretrained({source!r}, safety_checker=None)")
+        lines.append(f"pipeline = DiffusionPipeline.from_pretrained({source!r}, safety_checker=None)")
     drawing = (study.inputs.setting("synthesize", "drawing") or {}) | {}
     size = study.inputs.setting("prepare", "size_pixels")
     options = {

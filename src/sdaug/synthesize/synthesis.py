@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline
-
 from sdaug.common.device import announce
 from sdaug.common.faults import MAX_ATTEMPTS, REASONS, find_fault
 from sdaug.common.images import read_png, save_png
@@ -15,6 +13,7 @@ from sdaug.common.precision import name_precision, resolve_precision
 from sdaug.common.seeding import derive_seed
 from sdaug.common.synthetic import PLAIN, SyntheticImage
 from sdaug.diffusion.sampling import DrawnImage, cast_weights, draw_images
+from sdaug.diffusion.versions import Pipeline, networks
 from sdaug.synthesize.starts import Sources
 
 
@@ -51,9 +50,7 @@ class Order:
         )
 
 
-def synthesize(
-    pipeline: StableDiffusionPipeline, order: Order, out_dir: Path
-) -> tuple[list[SyntheticImage], dict[str, int]]:
+def synthesize(pipeline: Pipeline, order: Order, out_dir: Path) -> tuple[list[SyntheticImage], dict[str, int]]:
     """Write PNG files, named by seed; returns their records and the rejected ones by reason.
 
     Files that a stopped run has left in `out_dir` are not drawn again.
@@ -65,8 +62,7 @@ def synthesize(
     cast_weights(pipeline, drawing.precision)
     # Resolve `auto`, since the manifest may be read on another machine.
     drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
-    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    weights = [weight for model in models for weight in model.parameters()]
+    weights = [weight for model in networks(pipeline) for weight in model.parameters()]
     announce(f"{order.label}, draw {order.draw}", pipeline.device, drawing.precision, weights)
     rejected = dict.fromkeys(REASONS, 0)
     seen: set[bytes] = set()
@@ -102,7 +98,7 @@ def synthesize(
 
 
 def _draw(
-    pipeline: StableDiffusionPipeline, order: Order, indices: Sequence[int], attempt: int, out_dir: Path
+    pipeline: Pipeline, order: Order, indices: Sequence[int], attempt: int, out_dir: Path
 ) -> Iterator[DrawnImage]:
     """One image per index. A seed depends on the index, not on how many images are drawn."""
     seeds = {index: order.seed(index, attempt) for index in indices}
