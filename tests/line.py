@@ -88,7 +88,15 @@ def restore(study: Path) -> None:
 
 
 def run_study(folder: Path) -> None:
-    """Adopt 24 photos of squares and 14 of stripes in a new folder, run the study and commit it."""
+    """Make the study in a new folder, run it and commit it."""
+    make_study(folder)
+    run(folder, "sdaug", "grid", "--jobs", "2")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "run")
+
+
+def make_study(folder: Path) -> None:
+    """Adopt 24 photos of squares and 14 of stripes in a new folder, with settings for a run of a minute."""
     folder.mkdir()
     copy_checkout(folder)
     shutil.rmtree(folder / "metrics", ignore_errors=True)
@@ -119,6 +127,3 @@ def run_study(folder: Path) -> None:
     params["seeds"] = params["generator_seeds"] = [0, 1]
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     save_pipeline(build_small(size_pixels=params["prepare"]["size_pixels"]), folder / BASE_DIR)
-    run(folder, "sdaug", "grid", "--jobs", "2")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "run")

@@ -23,7 +23,7 @@ CHECKPOINT_COPIES = 8
 def estimate_bytes(study: StudyParams, classifier_bytes: Mapping[str, int], num_photos: int) -> dict[str, int]:
     """About what the study writes, in bytes, by kind; `classifier_bytes` are those of one run of each model."""
     num_draws, pixels = len(study.generator_seeds), study.prepare.size_pixels**2 * COLORS
-    base, unet = _base_bytes(study.base.model)
+    base, unet = base_bytes(study.base.model)
     generator = unet if study.dreambooth.method == "full" else round(ADAPTERS_SHARE * unet)
     num_generators = len(study.concepts) * num_draws
     runs = {name: len(resolve_seeds(study.seeds, entry, where=name)) for name, entry in study.classifiers.items()}
@@ -91,7 +91,7 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{max(size, 0) / 1e6:.0f} MB"
 
 
-def _base_bytes(model: str) -> tuple[int, int]:
+def base_bytes(model: str) -> tuple[int, int]:
     """The bytes of a base as float32, and of its UNet."""
     path = Path(model)
     if path.is_dir():

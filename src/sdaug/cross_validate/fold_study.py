@@ -5,6 +5,7 @@ with the study: what is equal there is not computed again, and what a fold has m
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ METRICS = ("train", "history", "evaluate", "predictions")  # what the verdict re
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 # Nothing that a stage of a fold reads.
 LEFT_OUT = {"docs", "tests", "benchmarks", "findings", "report"}
-JOBS = "SDAUG_JOBS"  # set by `sdaug grid`
+GRID = "SDAUG_GRID"  # the options of `sdaug grid`, set by itself
 
 
 def run_fold(study: Path, fold: int, work: Path) -> Path:
@@ -43,7 +44,7 @@ def run_fold(study: Path, fold: int, work: Path) -> Path:
     environment.pop("SHELL", None)  # which may hand stages to a server that belongs to the study's folder
     environment.pop("DVC_STAGE", None)
     command = [sys.executable, "-c", "from sdaug.run.cli import main; main()"]
-    command += ["grid", "--jobs", os.environ.get(JOBS, "1")]
+    command += ["grid", *shlex.split(os.environ.get(GRID, "--jobs 1"))]
     print(f"fold {fold}: in {work}", flush=True)
     if subprocess.run(command, cwd=work, env=environment, check=False).returncode:
         raise ValueError(f"cross_validate.folds: {fold}: its study failed, see above; its folder is {work}")

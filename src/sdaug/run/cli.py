@@ -17,7 +17,8 @@ from sdaug.run.adopt_command import add_adopt
 from sdaug.run.compare import compare
 from sdaug.run.external_command import add_external
 from sdaug.run.graph import PARAMS, add_stages
-from sdaug.run.grid import find_changes, run_grid
+from sdaug.run.grid import find_changes
+from sdaug.run.grid_command import add_grid
 from sdaug.run.mlflow_sync import sync_mlflow
 from sdaug.run.page_command import add_page
 from sdaug.run.plan_command import add_plan
@@ -35,10 +36,7 @@ def main(words: Sequence[str] | None = None) -> None:
     add_external(commands)
     add_stages(commands)
     # Running it.
-    grid = commands.add_parser("grid", help="like dvc repro, with several training runs at once")
-    grid.add_argument("-j", "--jobs", type=int, default=2, help="number of runs at once (default: 2)")
-    grid.add_argument("--jobs-per-gpu", type=int, default=1, help="number of generators at once on a GPU (default: 1)")
-    grid.set_defaults(run=lambda args: run_grid(args.jobs, args.jobs_per_gpu))
+    add_grid(commands)
     other = commands.add_parser("compare", help="scores here and in another revision, if both have one test set")
     other.add_argument("revision", help="a branch, tag or commit of the study")
     other.set_defaults(run=lambda args: print(compare(args.revision)))

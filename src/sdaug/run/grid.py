@@ -7,6 +7,7 @@ their libraries already imported, see sdaug.run.warm.
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -24,12 +25,17 @@ from typing import TypeVar
 from sdaug.check.disk import read_sizes, require_space
 from sdaug.check.graph_match import require_stages
 from sdaug.check.study import check_study
+from sdaug.common.files import read_json
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.mlflow_sync import complete_runs
+from sdaug.run.needs import longest_first, training_photos
+from sdaug.run.place import Place, open_place
 from sdaug.run.warm import warm_starts
 
-PARAMS, GRAPH, SIZES = Path("params.yaml"), Path("dvc.yaml"), Path("metrics/sizes.json")
+PARAMS, GRAPH = Path("params.yaml"), Path("dvc.yaml")
+SIZES, PREPARED = Path("metrics/sizes.json"), Path("metrics/prepare.json")
+JOBS_HERE = 2
 
 # Where DVC puts the copies of queued experiments, and of those with `--temp`.
 COPIES = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
@@ -38,8 +44,8 @@ DVC_OWN = ("celery", "run", "standalone")  # what DVC keeps there
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A line of sdaug.common.progress, such as `VAE: 3/9, 1.0 step/s, 6 s left`.
-PROGRESS = re.compile(r": \d+/\d+, .* left$")
+# A line of sdaug.common.progress, such as `VAE: 3/9, 1.0 step/s, 6 s left`, or what sdaug.run.engine says of a worker.
+PROGRESS = re.compile(r": \d+/\d+, .* left$|: its worker died \(")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +74,17 @@ PHASES = (
 )
 
 
-def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
+def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | None = None) -> None:
     """Bring every stage up to date, training up to `num_jobs` generators or classifiers at a time.
 
-    A GPU holds at most `jobs_per_gpu` generators at a time.
+    By default, that is two here, and as many elsewhere as there is room for. A GPU holds at most `jobs_per_gpu`
+    generators at a time. Stages run here, or in another place.
 
     Raises:
         ValueError: a number of jobs is below 1, params.yaml is invalid, the disk cannot hold the study, or a stage
             failed (the other stages of its phase are finished first).
     """
-    if num_jobs < 1:
+    if num_jobs is not None and num_jobs < 1:
         raise ValueError(f"grid: --jobs {num_jobs}; need 1 or more")
     if jobs_per_gpu < 1:
         raise ValueError(f"grid: --jobs-per-gpu {jobs_per_gpu}; need 1 or more")
@@ -92,22 +99,37 @@ def run_grid(num_jobs: int, jobs_per_gpu: int = 1) -> None:
     study = check_study(read_params(PARAMS), PARAMS)
     require_stages(study, PARAMS, GRAPH)
     require_space(study, read_sizes(SIZES), Path())
-    gpus = list_gpus()
     missing = ["--allow-missing"] if is_without_photos() else []
-    for phase in PHASES:
-        devices = share_devices(count_seats(phase, num_jobs, gpus, jobs_per_gpu), gpus)
-        # Importing libraries may initialise CUDA, which does not survive a fork.
-        starts = nullcontext(dict[str, str]()) if gpus else warm_starts(phase.scripts(), devices[0])
-        with starts as warm:
-            _run(["dvc", "repro", *missing, *phase.first], os.environ | warm)
-            # Asked again, since the first stages may have changed what the chains depend on.
-            chains = stale_chains(find_changes(), list_stages(), phase)
-            errors = run_jobs(run_chain, chains, [os.environ | device | warm for device in devices])
-        if any(errors):
-            raise ValueError("\n".join(filter(None, errors)))
-    # What is in no phase: further folds, which are studies of their own, and the report.
-    _run(["dvc", "repro", *missing], os.environ | {"SDAUG_JOBS": str(num_jobs)})
+    sizes, photos = read_sizes(SIZES), training_photos(read_json(PREPARED)) if PREPARED.is_file() else {}
+    with open_place(place, study, jobs_per_gpu) if place else nullcontext() as elsewhere:
+        for phase in PHASES:
+            starts, seats = (
+                elsewhere.start(phase.chain, num_jobs)
+                if elsewhere
+                else start_here(phase, num_jobs or JOBS_HERE, jobs_per_gpu)
+            )
+            with starts as handing:
+                _run(["dvc", "repro", *missing, *phase.first], os.environ | handing)
+                # Asked again, since the first stages may have changed what the chains depend on.
+                stale = stale_chains(find_changes(), list_stages(), phase)
+                chains = longest_first(stale, study, sizes, photos)
+                errors = run_jobs(run_chain, chains, [os.environ | seat | handing for seat in seats])
+            if any(errors):
+                raise ValueError("\n".join(filter(None, errors)))
+        # What is in no phase: further folds, which are studies of their own, and the report.
+        words = elsewhere.words(num_jobs) if elsewhere else ["--jobs", str(num_jobs or JOBS_HERE)]
+        _run(["dvc", "repro", *missing], os.environ | {"SDAUG_GRID": shlex.join(words)})
     complete_runs(PARAMS, Path())
+
+
+def start_here(
+    phase: Phase, num_jobs: int, jobs_per_gpu: int
+) -> tuple[AbstractContextManager[dict[str, str]], Sequence[dict[str, str]]]:
+    """Warm starts for a phase on this machine, and the environment variables of each of its jobs."""
+    gpus = list_gpus()
+    devices = share_devices(count_seats(phase, num_jobs, gpus, jobs_per_gpu), gpus)
+    # Importing libraries may initialise CUDA, which does not survive a fork.
+    return nullcontext({}) if gpus else warm_starts(phase.scripts(), devices[0]), devices
 
 
 def given_folders() -> list[Path]:

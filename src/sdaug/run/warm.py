@@ -8,7 +8,6 @@ as they are when it starts.
 import contextlib
 import gc
 import importlib
-import json
 import multiprocessing
 import os
 import runpy
@@ -24,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from sdaug.run.hand_over import answer, receive
 from sdaug.run.imports import imported_libraries
 from sdaug.run.patience import add_patience
 from sdaug.run.shell import DECLINED, SOCKET
@@ -99,7 +99,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
         for stage, client in [*running]:
             if stage.sentinel in ready:
                 stage.join()
-                _answer(client, f"{stage.exitcode}\n")
+                answer(client, f"{stage.exitcode}\n")
                 running.remove((stage, client))
             elif client in ready or OWNER in ready:  # the client sends nothing more, so it has exited
                 stage.terminate()
@@ -107,7 +107,7 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
             return
         if listener in ready:
             client, _ = listener.accept()
-            request, outputs = _receive(client)
+            request, outputs = receive(client)
             # Another folder is the copy of a queued experiment, whose package may be another one.
             is_here = request is not None and Path(request["folder"]) == Path.cwd()
             if request and is_here and Path(request["words"][0]) in scripts:
@@ -119,24 +119,10 @@ def serve(listener: socket.socket, scripts: Sequence[Path]) -> None:
                 stage.start()
                 running.append((stage, client))
             else:
-                _answer(client, DECLINED)
+                answer(client, DECLINED)
             # The stage has copies; left open here, its reader would never see their end.
             for output in outputs:
                 os.close(output)
-
-
-def _receive(client: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """The request of `sdaug.run.shell` and its stdout and stderr; no request if the client has already exited."""
-    _, outputs, _, _ = socket.recv_fds(client, 1, 2)
-    with client.makefile() as requests:
-        line = requests.readline()
-    return (json.loads(line) if line else None), outputs
-
-
-def _answer(client: socket.socket, line: str) -> None:
-    with contextlib.suppress(OSError):  # the client has exited
-        client.sendall(line.encode())
-    client.close()
 
 
 def _run_stage(request: Mapping[str, Any], outputs: Sequence[int]) -> None:
