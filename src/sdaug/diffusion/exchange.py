@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
+from sdaug.diffusion.layout import XL_ADDITION
+
 TEXT_PREFIX = "text_model."  # of all names in the text encoder of Stable Diffusion 1.5
 PROJECTION = "text_projection."  # of SDXL's second text encoder, the only name without that prefix
 VERSION_2_WIDTH = 1024  # of prompt embeddings in Stable Diffusion 2; 768 in 1
-XL_ADDITION = "text_time"  # SDXL's UNet takes a pooled embedding and sizes
 HEAD_BYTES = 8  # of the length of a safetensors file's head
 SHARDS = "*.safetensors.index*.json"
 

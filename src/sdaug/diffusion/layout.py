@@ -17,6 +17,7 @@ KNOWN_OTHERS = {
     "StableDiffusionInpaintPipeline": ", for inpainting",
     "StableDiffusionXLInpaintPipeline": ", for inpainting",
 }
+XL_ADDITION = "text_time"  # SDXL's UNet takes a pooled embedding and sizes
 NUM_CHANNELS, NUM_SIZES = 4, 6  # diffusers' default; SDXL's base takes six numbers of sizes, its refiner five
 PNDM_RULE = (
     "the base's noise ends in pure noise (rescale_betas_zero_snr), which pndm does not know; "
@@ -114,7 +115,7 @@ def check_networks(
     num_pooled = text_2.get("projection_dim", 512)  # CLIP's default
     wanted = num_pooled + NUM_SIZES * (unet.get("addition_time_embed_dim") or 0)
     has = unet.get("projection_class_embeddings_input_dim")
-    if unet.get("addition_embed_type") != "text_time" or has != wanted:
+    if unet.get("addition_embed_type") != XL_ADDITION or has != wanted:
         raise ValueError(
             f"{where}: its UNet takes {has} numbers of text and sizes, and SDXL's base {wanted}: {num_pooled} of text "
             f"and {NUM_SIZES} sizes, where its refiner has five; {SUPPORTED}"

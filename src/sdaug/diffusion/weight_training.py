@@ -19,6 +19,11 @@ from sdaug.common.progress import progress
 Report = Callable[[int, Mapping[str, float]], None]
 
 
+def moving_average(weights: Sequence[nn.Parameter], decay: float) -> EMAModel:
+    """The exponential moving average of weights; power 3/4 is diffusers' advice for short training."""
+    return EMAModel(weights, decay=decay, use_ema_warmup=True, power=0.75, foreach=True)
+
+
 class WeightTraining:
     """AdamW, a cosine schedule, a moving average and a random stream of all weights of some modules."""
 
@@ -44,7 +49,7 @@ class WeightTraining:
             self.weights, lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=True
         )
         self._schedule = get_cosine_schedule_with_warmup(self._optimizer, warmup_steps, schedule_steps)
-        self._average = EMAModel(self.weights, decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        self._average = moving_average(self.weights, ema_decay)
         self.monitor = LossMonitor(losses, self.device)
         self.progress = Progress(
             weights=self.weights,

@@ -1,15 +1,16 @@
 """Class images for prior preservation: samples of the base for the class prompt, shared by all classes."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdaug.common.faults import MAX_ATTEMPTS, find_fault
+from sdaug.common.faults import MAX_ATTEMPTS, draw_sound
 from sdaug.common.images import read_pngs, save_png
 from sdaug.common.seeding import derive_seed
-from sdaug.diffusion.sampling import draw_images
+from sdaug.diffusion.sampling import DrawnImage, draw_images
 from sdaug.diffusion.versions import Pipeline
 from sdaug.dreambooth.params import ClassImagesParams
 
@@ -20,35 +21,28 @@ def draw_class_images(pipeline: Pipeline, params: ClassImagesParams, *, size_pix
     Raises:
         ValueError: an image had a fault `MAX_ATTEMPTS` times.
     """
-    images = np.empty((params.num_images, size_pixels, size_pixels, 3), np.uint8)
-    missing, seen, faults = list(range(params.num_images)), set[bytes](), Counter[str]()
-    for attempt in range(MAX_ATTEMPTS):
-        seeds = [_seed(params.seed, index, attempt) for index in missing]
-        drawn = draw_images(
+
+    def draw(indices: Sequence[int], attempt: int) -> Iterator[DrawnImage]:
+        return draw_images(
             pipeline,
             params.prompt,
             params.drawing,
-            seeds,
+            [_seed(params.seed, index, attempt) for index in indices],
             height=size_pixels,
             width=size_pixels,
             title="class images",
         )
-        again = []
-        for index, image in zip(missing, drawn, strict=True):
-            fault = find_fault(image.pixels, seen, is_finite=image.is_finite)
-            if fault:
-                faults[fault] += 1
-                again.append(index)
-                continue
-            images[index] = image.pixels
-        missing = again
-        if not missing:
-            return images
-    named = ", ".join(f"{count} {fault}" for fault, count in faults.items())
-    raise ValueError(
-        f"class_images: {len(missing)} of {params.num_images} images had a fault {MAX_ATTEMPTS} times in a row "
-        f"({named}); the base cannot draw them so: set class_images.drawing.precision: fp32, or check base.model"
-    )
+
+    faults = Counter[str]()
+    drawn = dict(draw_sound(draw, params.num_images, faults))
+    num_missing = params.num_images - len(drawn)
+    if num_missing:
+        named = ", ".join(f"{count} {fault}" for fault, count in faults.items())
+        raise ValueError(
+            f"class_images: {num_missing} of {params.num_images} images had a fault {MAX_ATTEMPTS} times in a row "
+            f"({named}); the base cannot draw them so: set class_images.drawing.precision: fp32, or check base.model"
+        )
+    return np.stack([drawn[index].pixels for index in range(params.num_images)])
 
 
 def _seed(seed: int, index: int, attempt: int) -> int:

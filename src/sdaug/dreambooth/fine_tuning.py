@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import nn
 
@@ -25,6 +24,7 @@ from sdaug.common.progress import progress
 from sdaug.common.seeding import derive_seed
 from sdaug.diffusion.schedules import noise_schedule
 from sdaug.diffusion.versions import Pipeline, networks, text_encoders
+from sdaug.diffusion.weight_training import moving_average
 from sdaug.dreambooth.adapters import adapt
 from sdaug.dreambooth.objective import Half, Prompts, encode_set, half_losses
 from sdaug.dreambooth.params import DreamBoothParams
@@ -132,7 +132,7 @@ class FineTuningLoop:
             num_warmup_steps=params.warmup_steps,
             num_training_steps=params.training_steps,
         )
-        self._average = build_average(self._weights, params)
+        self._average = None if params.ema_decay is None else moving_average(self._weights, params.ema_decay)
         # Only float16 needs loss scaling; bfloat16 has the range of float32.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._num_skipped_steps = 0
@@ -281,11 +281,3 @@ def build_optimizer(weights: Sequence[nn.Parameter], params: DreamBoothParams) -
 
     optimizer: torch.optim.Optimizer = AdamW8bit(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
     return optimizer
-
-
-def build_average(weights: Sequence[nn.Parameter], params: DreamBoothParams) -> EMAModel | None:
-    """The exponential moving average of the weights, or None without `ema_decay`."""
-    if params.ema_decay is None:
-        return None
-    # Power 3/4 is diffusers' advice for short training.
-    return EMAModel(weights, decay=params.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sdaug.common.device import announce
-from sdaug.common.faults import MAX_ATTEMPTS, REASONS, find_fault
+from sdaug.common.faults import MAX_ATTEMPTS, REASONS, draw_sound
 from sdaug.common.images import read_png, save_png
 from sdaug.common.params import SynthesisDrawing
 from sdaug.common.precision import name_precision, resolve_precision
@@ -65,30 +66,20 @@ def synthesize(pipeline: Pipeline, order: Order, out_dir: Path) -> tuple[list[Sy
     weights = [weight for model in networks(pipeline) for weight in model.parameters()]
     announce(f"{order.label}, draw {order.draw}", pipeline.device, drawing.precision, weights)
     rejected = dict.fromkeys(REASONS, 0)
-    seen: set[bytes] = set()
     kept: dict[int, SyntheticImage] = {}
-    open_indices = list(range(order.num_images))
     files = []
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
-        for attempt in range(MAX_ATTEMPTS):
-            again = []
-            for index, image in zip(open_indices, _draw(pipeline, order, open_indices, attempt, out_dir), strict=True):
-                reason = find_fault(image.pixels, seen, is_finite=image.is_finite)
-                if reason:
-                    rejected[reason] += 1
-                    again.append(index)
-                    continue
-                kept[index] = order.record(index, image.seed, drawing)
-                files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
-            open_indices = again
-            if not open_indices:
-                break
+        draw = partial(_draw, pipeline, order, out_dir)
+        for index, image in draw_sound(draw, order.num_images, rejected):
+            kept[index] = order.record(index, image.seed, drawing)
+            files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
     # Wait for the files; a failed write raises here.
     for file in files:
         file.result()
-    if open_indices:
+    num_missing = order.num_images - len(kept)
+    if num_missing:
         raise ValueError(
-            f"{order.label}: {len(open_indices)} of {order.num_images} images were rejected {MAX_ATTEMPTS} times in a "
+            f"{order.label}: {num_missing} of {order.num_images} images were rejected {MAX_ATTEMPTS} times in a "
             f"row ({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
             "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
@@ -98,7 +89,7 @@ def synthesize(pipeline: Pipeline, order: Order, out_dir: Path) -> tuple[list[Sy
 
 
 def _draw(
-    pipeline: Pipeline, order: Order, indices: Sequence[int], attempt: int, out_dir: Path
+    pipeline: Pipeline, order: Order, out_dir: Path, indices: Sequence[int], attempt: int
 ) -> Iterator[DrawnImage]:
     """One image per index. A seed depends on the index, not on how many images are drawn."""
     seeds = {index: order.seed(index, attempt) for index in indices}
