@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sdaug.common.params import ConceptParams, concept_dirs
 from sdaug.common.provenance import SeenPhoto, read_record
-from sdaug.common.sections import read_params, read_section
+from sdaug.common.sections import read_section
 from sdaug.common.synthetic import SyntheticImage, read_synthetic
 from sdaug.dreambooth.params import ClassImagesParams, DreamBoothParams
+from sdaug.records.lock_hashes import hashes_of, read_lock, tracked_path
 from sdaug.train.params import Recipe, SctlParams, read_recipe, read_sctl
 from sdaug.verdict.inputs import Inputs, Sources, read_inputs
 from sdaug.verdict.names import shown_names, with_names
@@ -78,7 +79,7 @@ class Finished:
 
     def hash_of(self, path: Path) -> str | None:
         """DVC's hash of a file or folder, or of the one that holds it, with that one's path; None if it tracks none."""
-        found = next((p.as_posix() for p in (path, *path.parents) if p.as_posix() in self.hashes), None)
+        found = tracked_path(path, self.hashes)
         return None if found is None else f"md5:{self.hashes[found]} ({found})"
 
 
@@ -123,7 +124,7 @@ def read_finished(root: Path) -> Finished:
             for arm in study.trained
         },
         sctl={model: settings for model, settings in sctl.items() if settings},
-        hashes=read_hashes(root / LOCK),
+        hashes=hashes_of([*read_lock(root / LOCK).values()]),
     )
 
 
@@ -134,13 +135,3 @@ def _read_generator(root: Path, label: str, draw: int) -> Generator:
             f"{folder}: no such generator; run `dvc pull {folder.parent}` or `dvc repro dreambooth`"
         )
     return Generator(label=label, draw=draw, photos=read_record(root / folder))
-
-
-def read_hashes(lock: Path) -> dict[str, str]:
-    """DVC's hash of all that stages read and wrote, by its path; of nothing if the study was never run by DVC."""
-    if not lock.is_file():
-        return {}
-    stages = (read_params(lock).get("stages") or {}).values()
-    # Outputs last: what read them may be out of date.
-    found = [item for kind in ("deps", "outs") for stage in stages for item in stage.get(kind, [])]
-    return {item["path"]: item["md5"] for item in found if "md5" in item}

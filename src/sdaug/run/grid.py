@@ -100,7 +100,6 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
     require_stages(study, PARAMS, GRAPH)
     require_space(study, read_sizes(SIZES), Path())
     missing = ["--allow-missing"] if is_without_photos() else []
-    sizes, photos = read_sizes(SIZES), training_photos(read_json(PREPARED)) if PREPARED.is_file() else {}
     with open_place(place, study, jobs_per_gpu) if place else nullcontext() as elsewhere:
         for phase in PHASES:
             starts, seats = (
@@ -110,9 +109,10 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
             )
             with starts as handing:
                 _run(["dvc", "repro", *missing, *phase.first], os.environ | handing)
-                # Asked again, since the first stages may have changed what the chains depend on.
+                # Asked again, since the first stages may change what the chains depend on, and how long they take.
                 stale = stale_chains(find_changes(), list_stages(), phase)
-                chains = longest_first(stale, study, sizes, photos)
+                photos = training_photos(read_json(PREPARED)) if PREPARED.is_file() else {}
+                chains = longest_first(stale, study, read_sizes(SIZES), photos)
                 errors = run_jobs(run_chain, chains, [os.environ | seat | handing for seat in seats])
             if any(errors):
                 raise ValueError("\n".join(filter(None, errors)))

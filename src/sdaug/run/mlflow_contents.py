@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdaug.common.sections import read_params
 from sdaug.common.tracking import md5_of
+from sdaug.records.lock_hashes import hashes_of, read_lock, tracked_path
 
 LOCK = Path("dvc.lock")
 WEIGHTS = "*.safetensors"
@@ -44,18 +44,12 @@ class Hashes:
     """The hashes of what a stage read and wrote."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._stages: Mapping[str, Any] = {}
-        if (root / LOCK).is_file():
-            self._stages = read_params(root / LOCK).get("stages") or {}
+        self._root, self._stages = root, read_lock(root / LOCK)
 
     def find(self, stage: str, path: str) -> Content | None:
         """A file or folder as it was for the last run of a stage; None if DVC has no hash of it and it is not here."""
-        entry = self._stages.get(stage, {})
-        known = {
-            item["path"]: item["md5"] for kind in ("deps", "outs") for item in entry.get(kind, []) if "md5" in item
-        }
-        tracked = next((p.as_posix() for p in (Path(path), *Path(path).parents) if p.as_posix() in known), None)
+        known = hashes_of([self._stages.get(stage, {})])
+        tracked = tracked_path(Path(path), known)
         if tracked:
             return Content(path=path, tracked=tracked, md5=known[tracked], is_from_dvc=True)
         if not (self._root / path).exists():
