@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from sdaug.check.study import StudyParams
 from sdaug.run.engine import Engine, serve_engine
 from sdaug.run.needs import Needs, list_needs
+from sdaug.run.parcels import Parcels
 from sdaug.run.ray_engine import connect_ray
 from sdaug.run.slurm_engine import connect_slurm
 
@@ -18,7 +20,7 @@ MOST_SEATS = 64  # each is a DVC process here, of about 150 MB
 class Place:
     """Where stages run, as the command line says it; without `uses_gpus` stages ask for GPUs if any are known of.
 
-    `slurm` are options of sbatch.
+    Workers that pull do not see the study's folder. `slurm` are options of sbatch.
     """
 
     on: Literal["ray", "slurm"]
@@ -26,6 +28,8 @@ class Place:
     uses_gpus: bool | None = None
     trainings_per_gpu: int = 2
     same_versions: bool = False
+    same_hardware: bool = False
+    pulls: bool = False
     slurm: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -70,10 +74,20 @@ class Elsewhere:
         jobs = ["--jobs", str(num_jobs)] if num_jobs else []
         address = ["--address", self.engine.address] if self.engine.address else []
         gpu = [] if self.place.uses_gpus is None else ["--gpu" if self.place.uses_gpus else "--no-gpu"]
-        versions = ["--same-versions"] if self.place.same_versions else []
+        place = self.place
+        flags = {"--same-versions": place.same_versions, "--same-hardware": place.same_hardware, "--pull": place.pulls}
         slurm = [word for name, value in self.place.slurm.items() for word in ("--slurm", f"{name}={value}")]
         shares = ["--jobs-per-gpu", str(self.jobs_per_gpu), "--trainings-per-gpu", str(self.place.trainings_per_gpu)]
-        return ["--on", self.place.on, *jobs, *address, *gpu, *versions, *shares, *slurm]
+        return [
+            "--on",
+            self.place.on,
+            *jobs,
+            *address,
+            *gpu,
+            *(flag for flag, is_on in flags.items() if is_on),
+            *shares,
+            *slurm,
+        ]
 
 
 @contextlib.contextmanager
@@ -90,7 +104,15 @@ def open_place(place: Place, study: StudyParams, jobs_per_gpu: int) -> Iterator[
             generators_per_gpu=jobs_per_gpu,
             trainings_per_gpu=place.trainings_per_gpu,
         )
-        with serve_engine(engine, needs, same_versions=place.same_versions) as environment:
+        parcels = Parcels(Path()) if place.pulls else None
+        served = serve_engine(
+            engine,
+            needs,
+            same_versions=place.same_versions,
+            same_hardware=place.same_hardware,
+            parcels=parcels,
+        )
+        with served as environment:
             yield Elsewhere(place=place, engine=engine, needs=needs, jobs_per_gpu=jobs_per_gpu, environment=environment)
 
 

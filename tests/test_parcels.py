@@ -1,0 +1,145 @@
+"""Workers that do not see the study's folder: they pull what a stage depends on, and send back what it makes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_engine import Here
+
+from sdaug.run.engine import serve_engine
+from sdaug.run.grid import run_chain
+from sdaug.run.needs import Needs
+from sdaug.run.parcels import RETURNED, Parcels
+from sdaug.run.worker import WORKER_DIR, Task, run_task
+
+NEEDS = {name: Needs(cores=1, gpu_share=0, memory_bytes=1) for name in ("train", "evaluate")}
+GRAPH = """
+stages:
+  split:
+    cmd: python stages/split.py
+    deps: [stages/split.py]
+    outs: [data/packed]
+    metrics: [counts.json: {cache: false}]
+  train:
+    matrix: {model: [a, b]}
+    cmd: python stages/train.py ${item.model}
+    deps: [data/packed/photos, counts.json, given/base.txt, stages/train.py]
+    params: [seed]
+    outs: ["models/${item.model}"]
+    metrics: ["metrics/${item.model}.json": {cache: false}]
+  evaluate:
+    matrix: {model: [a, b]}
+    cmd: python stages/evaluate.py ${item.model}
+    deps: ["models/${item.model}", stages/evaluate.py]
+    outs: ["scores/${item.model}.txt"]
+"""
+SPLIT = """
+from pathlib import Path
+for name in ("photos", "held_out"):
+    Path("data/packed", name).mkdir(parents=True)
+    Path("data/packed", name, "one").write_text(name)
+Path("counts.json").write_text("{}")
+"""
+# Looks around, and says so in what it makes.
+TRAIN = """
+import os, sys
+from pathlib import Path
+assert "study" not in Path.cwd().parts and os.environ["SDAUG_MLFLOW"] == "off"
+if sys.argv[1] == "b" and os.environ.get("SDAUG_FAIL"):
+    sys.exit("error: no")
+found = sorted(path.as_posix() for root in ("data", "given") for path in Path(root).rglob("*") if path.is_file())
+Path("models", sys.argv[1]).mkdir(parents=True)
+Path("models", sys.argv[1], "found").write_text(" ".join(found))
+Path("metrics").mkdir()
+Path("metrics", sys.argv[1] + ".json").write_text(Path("params.yaml").read_text().replace("seed", '{"seed"') + "}")
+"""
+EVALUATE = """
+import sys
+from pathlib import Path
+Path("scores").mkdir()
+Path("scores", sys.argv[1] + ".txt").write_text(Path("models", sys.argv[1], "found").read_text())
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study with a remote, as the working directory, and a place of workers."""
+    folder = tmp_path / "study"
+    files = {"split": SPLIT, "train": TRAIN, "evaluate": EVALUATE}
+    for name, text in files.items():
+        (folder / "stages").mkdir(parents=True, exist_ok=True)
+        (folder / "stages" / f"{name}.py").write_text(text)
+    for name, text in {"dvc.yaml": GRAPH, "params.yaml": "seed: 3", "given/base.txt": "b"}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "src" / "sdaug").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.setenv(WORKER_DIR, str(tmp_path / "worker"))
+    dvc("init", "-q", "--no-scm")
+    dvc("remote", "add", "-q", "--default", "store", "../store")
+    dvc("repro", "-q", "split")
+    return folder
+
+
+def dvc(*words: str) -> None:
+    subprocess.run(["dvc", *words], check=True)
+
+
+def test_a_worker_pulls_no_more_than_the_stage_depends_on_and_sends_back_what_it_makes(
+    study: Path, tmp_path: Path
+) -> None:
+    engine = Here()
+    with serve_engine(engine, NEEDS, parcels=Parcels(study)) as environment:
+        for model in ("a", "b"):
+            assert run_chain([f"train@{model}", f"evaluate@{model}"], os.environ | environment) is None
+    found = "data/packed/photos/one given/base.txt"
+    assert (study / "models" / "a" / "found").read_text() == (study / "scores" / "b.txt").read_text() == found
+    assert (study / "metrics" / "b.json").read_text() == '{"seed": 3}'
+    assert set(yaml.safe_load((study / "dvc.lock").read_text())["stages"]) >= {"train@a", "evaluate@b"}
+    assert list((tmp_path / "worker" / "studies").iterdir()) == [] and not list((study / RETURNED).iterdir())
+    [first, *_] = engine.submitted
+    assert first.parcel is not None and first.parcel.pulled == ("data/packed/photos",)
+
+
+def test_of_a_stage_that_fails_nothing_comes_back(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDAUG_FAIL", "1")
+    with serve_engine(Here(), NEEDS, parcels=Parcels(study)) as environment:
+        error = run_chain(["train@b"], os.environ | environment)
+    assert error is not None and "error: no" in error and not (study / "models").exists()
+
+
+def test_a_worker_that_cannot_pull_says_so(study: Path, tmp_path: Path) -> None:
+    parcel = Parcels(study).pack("train@a")
+    (tmp_path / "store").rename(tmp_path / "away")
+    task = Task(words=("stages/train.py", "a"), folder="gone", environment={}, has_gpu=False, parcel=parcel)
+    with pytest.raises(ValueError, match=r"dvc pull: .*; the worker has to reach the default remote"):
+        list(run_task(task))
+
+
+def test_a_folder_whose_worker_was_killed_is_deleted(study: Path, tmp_path: Path) -> None:
+    old = tmp_path / "worker" / "studies" / "old"
+    old.mkdir(parents=True)
+    (old / ".lock").touch()
+    with serve_engine(Here(), NEEDS, parcels=Parcels(study)) as environment:
+        assert run_chain(["train@a"], os.environ | environment) is None
+    assert not old.exists()
+
+
+def test_passwords_of_the_remote_stay_here(study: Path) -> None:
+    dvc("remote", "modify", "store", "url", "s3://photos/study")
+    dvc("remote", "modify", "store", "access_key_id", "telltale")
+    dvc("remote", "modify", "--local", "store", "secret_access_key", "telltale")
+    dvc("remote", "modify", "store", "region", "north")
+    config = Parcels(study).config
+    assert "telltale" not in config and "url = s3://photos/study" in config and "region = north" in config
+
+
+def test_a_study_without_a_remote_says_so(study: Path) -> None:
+    dvc("remote", "remove", "-q", "store")
+    with pytest.raises(ValueError, match=r"--pull: \.dvc/config has no default remote to pull from; `dvc remote add"):
+        Parcels(study)
