@@ -1,8 +1,10 @@
 """Workers that do not see the study's folder: they pull what a stage depends on, and send back what it makes."""
 
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sdaug.run.needs import Needs
 from sdaug.run.parcels import RETURNED, Parcels
 from sdaug.run.worker import WORKER_DIR, Task, run_task
 
+BIN = Path(sys.executable).parent
 NEEDS = {name: Needs(cores=1, gpu_share=0, memory_bytes=1) for name in ("train", "evaluate")}
 GRAPH = """
 stages:
@@ -62,32 +65,47 @@ from pathlib import Path
 Path("scores").mkdir()
 Path("scores", sys.argv[1] + ".txt").write_text(Path("models", sys.argv[1], "found").read_text())
 """
+STAGES = {"split": SPLIT, "train": TRAIN, "evaluate": EVALUATE}
+# The path is relative to the file.
+REMOTE = """
+[core]
+    no_scm = true
+    remote = store
+['remote "store"']
+    url = ../../store
+"""
 
 
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study with a remote, as the working directory, and a place of workers."""
-    folder = tmp_path / "study"
-    files = {"split": SPLIT, "train": TRAIN, "evaluate": EVALUATE}
-    for name, text in files.items():
-        (folder / "stages").mkdir(parents=True, exist_ok=True)
-        (folder / "stages" / f"{name}.py").write_text(text)
-    for name, text in {"dvc.yaml": GRAPH, "params.yaml": "seed: 3", "given/base.txt": "b"}.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with a remote, whose first stage was run."""
+    folder = tmp_path_factory.mktemp("template") / "study"
+    texts = {"dvc.yaml": GRAPH, "params.yaml": "seed: 3", "given/base.txt": "b", "src/sdaug/__init__.py": ""}
+    texts |= {f"stages/{name}.py": text for name, text in STAGES.items()}
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    (folder / "src" / "sdaug").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    monkeypatch.setenv(WORKER_DIR, str(tmp_path / "worker"))
-    dvc("init", "-q", "--no-scm")
-    dvc("remote", "add", "-q", "--default", "store", "../store")
-    dvc("repro", "-q", "split")
+    with chdir(folder):
+        dvc("init", "-q", "--no-scm")
+        (folder / ".dvc" / "config").write_text(REMOTE)
+        dvc("repro", "-q", "split")
     return folder
 
 
+@pytest.fixture
+def study(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of one's own, as the working directory, and a place of workers."""
+    monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.setenv(WORKER_DIR, str(tmp_path / "worker"))
+    shutil.copytree(template, tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    return tmp_path / "study"
+
+
 def dvc(*words: str) -> None:
-    subprocess.run(["dvc", *words], check=True)
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    subprocess.run(["dvc", *words], check=True, env=environment)
 
 
 def test_a_worker_pulls_no_more_than_the_stage_depends_on_and_sends_back_what_it_makes(
@@ -131,15 +149,23 @@ def test_a_folder_whose_worker_was_killed_is_deleted(study: Path, tmp_path: Path
 
 
 def test_passwords_of_the_remote_stay_here(study: Path) -> None:
-    dvc("remote", "modify", "store", "url", "s3://photos/study")
-    dvc("remote", "modify", "store", "access_key_id", "telltale")
-    dvc("remote", "modify", "--local", "store", "secret_access_key", "telltale")
-    dvc("remote", "modify", "store", "region", "north")
+    given = "url = s3://photos/study\n    region = north\n    access_key_id = telltale"
+    (study / ".dvc" / "config").write_text(REMOTE.replace("url = ../../store", given))
+    (study / ".dvc" / "config.local").write_text("['remote \"store\"']\n    secret_access_key = telltale\n")
     config = Parcels(study).config
     assert "telltale" not in config and "url = s3://photos/study" in config and "region = north" in config
 
 
+def test_a_base_that_nobody_sends_stays_here(study: Path) -> None:
+    (study / "own").mkdir()
+    graph = "  base: {cmd: python stages/base.py, deps: [given/base.txt, stages/train.py], outs: [models/base]}\n"
+    (study / "dvc.yaml").write_text(GRAPH + graph)
+    parcels = Parcels(study)
+    assert parcels.brings("given/base.txt") and parcels.brings("runwayml/stable-diffusion-v1-5")
+    assert not parcels.brings("own")
+
+
 def test_a_study_without_a_remote_says_so(study: Path) -> None:
-    dvc("remote", "remove", "-q", "store")
+    (study / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     with pytest.raises(ValueError, match=r"--pull: \.dvc/config has no default remote to pull from; `dvc remote add"):
         Parcels(study)

@@ -63,6 +63,11 @@ class Parcels:
                 outs=(part,) if part else tuple(map(self._path, found.outs)),
             )
 
+    def brings(self, model: str) -> bool:
+        """Whether workers have the Stable Diffusion that the stage `base` loads: sent along, or of the hub."""
+        [base] = [one for one in self.repo.index.stages if one.name == "base"]
+        return not Path(model).exists() or model in map(self._path, base.deps)
+
     def receive(self, parcel: Parcel, archive: Path) -> None:
         """Put what a worker has sent back where the stage would have written it, all or nothing of each output."""
         scratch = self.folder / RETURNED / uuid.uuid4().hex
