@@ -1,6 +1,8 @@
 """The whole pipeline on Ray and Slurm: the bytes of a run on this machine, whoever dies on the way."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,7 @@ GIGABYTES = 10**9
 NODE = {"num_cpus": 1, "num_gpus": 1, "memory": 8 * GIGABYTES}  # neither the GPU nor the memory need be there
 HEAD = {"num_cpus": 0, "memory": GIGABYTES}
 FIRST, SECOND = "train@custom-original", "train@other-original"
+ROUNDS, MOST_SECONDS = 6, 30.0  # of a study that takes some minutes
 # On a GPU, stages would take other numbers of threads.
 ON_RAY = ("sdaug", "grid", "--on", "ray", "--no-gpu")
 
@@ -75,7 +78,13 @@ def start_grid(study: Path, *options: str, **changes: str) -> "subprocess.Popen[
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=listen,
     )
+
+
+def listen() -> None:
+    """Heed Ctrl-C, also where these tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def stages_of(study: Path) -> dict[int, str]:
@@ -163,12 +172,16 @@ def processes_of_session(session: int) -> list[str]:
 
 
 def test_a_stage_that_fails_leaves_the_others_to_finish(study: Path, forgetful: Path, address: str) -> None:
-    edit_params(forgetful, classifiers__custom__by_dataset={"original": {"batch_size": 400}})
+    script = forgetful / "stages" / "train.py"
+    fault = (
+        '\nimport sys\nif "models/classifiers/custom-original" in sys.argv:\n    sys.exit("error: the loss is nan")\n'
+    )
+    script.write_text(script.read_text().replace("\nimport _source", f"{fault}\nimport _source", 1))
     with start_grid(forgetful, "--address", address) as grid:
         said, _ = grid.communicate()
     assert grid.returncode == 1 and f"{FIRST}, evaluate@custom-original: FAILED" in said
-    assert "batch_size: 400" in said.split("failed; its output:")[-1], "the command ends with the error"
-    assert read_lock(forgetful)[SECOND] == read_lock(study)[SECOND]
+    assert "error: the loss is nan" in said.split("failed; its output:")[-1], "the command ends with the error"
+    assert read_lock(forgetful)[SECOND]["outs"] == read_lock(study)[SECOND]["outs"]
     assert FIRST not in read_lock(forgetful)
 
 
@@ -204,6 +217,29 @@ def test_ray_with_any_number_of_workers_leaves_what_this_machine_does(
     with start_cluster(*[NODE] * num_nodes) as address:
         found = run_copy(study, tmp_path / "ray", "--on", "ray", "--no-gpu", "--address", address)
     assert_same(found, wanted)
+
+
+def test_a_study_that_is_killed_at_random_moments_ends_as_an_unbroken_one(
+    here: tuple[Path, Path], tmp_path: Path
+) -> None:
+    study, wanted = here
+    rng, folder = random.Random(0), tmp_path / "study"
+    shutil.copytree(study, folder, symlinks=True)
+    with start_nodes(HEAD, NODE, NODE) as cluster:
+        for _ in range(ROUNDS):
+            with start_grid(folder, "--address", cluster.address) as grid:
+                time.sleep(rng.uniform(0, MOST_SECONDS))
+                for process in rng.sample(sorted(stages_of(folder)), k=min(1, len(stages_of(folder)))):
+                    with contextlib.suppress(OSError):  # it has ended by itself
+                        os.kill(parent_of(process), signal.SIGKILL)
+                time.sleep(rng.uniform(0, MOST_SECONDS))
+                grid.kill()
+            while stages_of(folder):
+                time.sleep(0.1)
+        with start_grid(folder, "--address", cluster.address) as grid:
+            said, _ = grid.communicate()
+    assert grid.returncode == 0, said
+    assert is_as_unbroken(folder, wanted)
 
 
 def test_workers_without_the_folder_leave_what_this_machine_does(here: tuple[Path, Path], tmp_path: Path) -> None:
