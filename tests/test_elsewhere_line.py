@@ -198,7 +198,7 @@ def run_copy(study: Path, copy: Path, *options: str, **changes: str) -> Path:
     """Run a copy of a study from the start."""
     copy.mkdir()
     shutil.copytree(study, copy / "study", symlinks=True)
-    paths = {"PYTHONPATH": str(copy / "study" / "src"), "HOME": str(Path.home()), WORKER_DIR: str(copy / "worker")}
+    paths = {"PYTHONPATH": str(copy / "study" / "src"), "HOME": str(Path.home())}
     run(copy / "study", "sdaug", "grid", *options, **paths | changes)
     return copy / "study"
 
@@ -242,12 +242,15 @@ def test_a_study_that_is_killed_at_random_moments_ends_as_an_unbroken_one(
     assert is_as_unbroken(folder, wanted)
 
 
-def test_workers_without_the_folder_leave_what_this_machine_does(here: tuple[Path, Path], tmp_path: Path) -> None:
+def test_workers_without_the_folder_leave_what_this_machine_does(
+    here: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, wanted = here
+    monkeypatch.setenv(WORKER_DIR, str(tmp_path / "worker"))  # of the cluster
     with start_cluster(NODE, NODE) as address:
         found = run_copy(study, tmp_path / "ray", "--on", "ray", "--no-gpu", "--pull", "--address", address)
     assert_same(found, wanted)
-    assert list((tmp_path / "ray" / "worker" / "studies").iterdir()) == []
+    assert list((tmp_path / "worker" / "studies").iterdir()) == []
 
 
 def test_slurm_leaves_what_this_machine_does(here: tuple[Path, Path], tmp_path: Path) -> None:

@@ -113,12 +113,11 @@ def test_a_worker_pulls_no_more_than_the_stage_depends_on_and_sends_back_what_it
 ) -> None:
     engine = Here()
     with serve_engine(engine, NEEDS, parcels=Parcels(study)) as environment:
-        for model in ("a", "b"):
-            assert run_chain([f"train@{model}", f"evaluate@{model}"], os.environ | environment) is None
+        assert run_chain(["train@a", "evaluate@a"], os.environ | environment) is None
     found = "data/packed/photos/one given/base.txt"
-    assert (study / "models" / "a" / "found").read_text() == (study / "scores" / "b.txt").read_text() == found
-    assert (study / "metrics" / "b.json").read_text() == '{"seed": 3}'
-    assert set(yaml.safe_load((study / "dvc.lock").read_text())["stages"]) >= {"train@a", "evaluate@b"}
+    assert (study / "models" / "a" / "found").read_text() == (study / "scores" / "a.txt").read_text() == found
+    assert (study / "metrics" / "a.json").read_text() == '{"seed": 3}'
+    assert set(yaml.safe_load((study / "dvc.lock").read_text())["stages"]) >= {"train@a", "evaluate@a"}
     assert list((tmp_path / "worker" / "studies").iterdir()) == [] and not list((study / RETURNED).iterdir())
     [first, *_] = engine.submitted
     assert first.parcel is not None and first.parcel.pulled == ("data/packed/photos",)
