@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from servers import PASSWORD, USER, s3_server
 from test_engine import Here
 
 from sdaug.run.engine import serve_engine
@@ -134,7 +135,7 @@ def test_a_worker_that_cannot_pull_says_so(study: Path, tmp_path: Path) -> None:
     parcel = Parcels(study).pack("train@a")
     (tmp_path / "store").rename(tmp_path / "away")
     task = Task(words=("stages/train.py", "a"), folder="gone", environment={}, has_gpu=False, parcel=parcel)
-    with pytest.raises(ValueError, match=r"dvc pull: .*; the worker has to reach the default remote"):
+    with pytest.raises(ValueError, match=r"dvc pull: .*ERROR: .*; the worker has to reach the default remote"):
         list(run_task(task))
 
 
@@ -162,6 +163,29 @@ def test_a_base_that_nobody_sends_stays_here(study: Path) -> None:
     parcels = Parcels(study)
     assert parcels.brings("given/base.txt") and parcels.brings("runwayml/stable-diffusion-v1-5")
     assert not parcels.brings("own")
+
+
+@pytest.mark.slow  # moto takes long to start
+def test_a_worker_pulls_from_a_server_with_a_password_of_its_own(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(tmp_path) as settings:
+        shared = "\n    ".join(f"{name} = {settings[name]}" for name in ("url", "endpointurl", "region"))
+        (study / ".dvc" / "config").write_text(REMOTE.replace("url = ../../store", shared))
+        own = "\n    ".join(f"{name} = {settings[name]}" for name in ("access_key_id", "secret_access_key"))
+        (study / ".dvc" / "config.local").write_text(f"['remote \"store\"']\n    {own}\n")
+        task = Task(
+            words=("stages/train.py", "a"),
+            folder="gone",
+            environment={},
+            has_gpu=False,
+            parcel=Parcels(study).pack("train@a"),
+        )
+        with pytest.raises(ValueError, match=r"dvc pull: .*[Cc]redentials"):
+            list(run_task(task))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", USER)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
+        assert list(run_task(task))[-1] == 0
 
 
 def test_a_study_without_a_remote_says_so(study: Path) -> None:

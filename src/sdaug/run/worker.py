@@ -150,7 +150,7 @@ def _own_folder(parcel: Parcel, host: str) -> Iterator[Path]:
             config = f'[cache]\n    dir = {home / "cache"}\n    type = "reflink,hardlink,copy"\n'
             (folder / ".dvc" / "config.local").write_text(config, encoding="utf-8")
             if parcel.pulled:
-                command = [sys.executable, "-m", "dvc", "pull", "--quiet", *parcel.pulled]
+                command = [sys.executable, "-m", "dvc", "pull", *parcel.pulled]
                 environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "site")}
                 done = subprocess.run(
                     command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False
