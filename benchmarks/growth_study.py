@@ -37,9 +37,11 @@ NETWORK = NetworkParams(
 )
 SIZE_PIXELS = 32
 NUM_SEEDS, SEEDED = 3, 3  # models with several seeds: the verdict needs three of each
+# `ru_maxrss` would be that of the process which started this one, where that is larger.
+PEAK = 'int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]) / 1024'
 # What a process appends to the log: `dvc` and `sdaug` are found in a folder before those of the installation.
 COMMAND = """#!{python}
-import json, resource, runpy, sys, time
+import json, re, resource, runpy, sys, time
 
 begin = time.monotonic()
 try:
@@ -47,7 +49,7 @@ try:
 finally:
     used = resource.getrusage(resource.RUSAGE_SELF)
     row = {{"kind": {name!r}, "name": " ".join(sys.argv[1:]), "wall_s": time.monotonic() - begin}}
-    row |= {{"cpu_s": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}}
+    row |= {{"cpu_s": used.ru_utime + used.ru_stime, "peak_mib": {peak}}}
     with open({log!r}, "a") as file:
         file.write(json.dumps(row) + "\\n")
 """
@@ -55,7 +57,7 @@ finally:
 STAGE = """
 
 def _log_stage():
-    import json, resource, time
+    import json, re, resource, time
     from multiprocessing.util import Finalize
 
     begin = time.monotonic()
@@ -64,7 +66,7 @@ def _log_stage():
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         cpu = sum(one.ru_utime + one.ru_stime for one in used)
         row = {{"kind": "stage", "name": Path(sys.argv[0]).stem, "wall_s": time.monotonic() - begin, "cpu_s": cpu}}
-        row["peak_mib"] = used[0].ru_maxrss / 1024
+        row["peak_mib"] = {peak}
         with open({log!r}, "a") as file:
             file.write(json.dumps(row) + "\\n")
 
@@ -151,7 +153,8 @@ class Study:
         self._copy_code()
         self.commands.mkdir()
         for name in ("dvc", "sdaug"):
-            text = COMMAND.format(python=sys.executable, real=str(installed / name), name=name, log=str(self.log))
+            real = str(installed / name)
+            text = COMMAND.format(python=sys.executable, real=real, name=name, log=str(self.log), peak=PEAK)
             (self.commands / name).write_text(text, encoding="utf-8")
             (self.commands / name).chmod(0o755)
         draw_photos(folder / "photos", shape)
@@ -195,7 +198,7 @@ class Study:
         for name in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / name, self.folder / ".dvc" / name)
         with (self.folder / "stages" / "_source.py").open("a", encoding="utf-8") as file:
-            file.write(STAGE.format(log=str(self.log)))
+            file.write(STAGE.format(peak=PEAK, log=str(self.log)))
 
 
 def draw_photos(folder: Path, shape: Shape) -> None:
