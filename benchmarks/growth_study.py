@@ -116,7 +116,7 @@ def of_classes(size: int) -> Shape:
 
 
 def of_runs(size: int) -> Shape:
-    """So many training runs: models times arms, both growing; nine of ten runs are by models with three seeds.
+    """So many training runs: models times arms, both growing; a stage trains three seeds, or one of what is left.
 
     Raises:
         ValueError: the size is no product of arms and models.
@@ -125,7 +125,7 @@ def of_runs(size: int) -> Shape:
     if not most:
         raise ValueError(f"--sizes {size}: no number of arms divides it; take an even number of runs")
     of_arm = size // most[-1]
-    seeded = round(0.9 * of_arm / NUM_SEEDS)
+    seeded = of_arm // NUM_SEEDS
     return Shape(
         train_counts=[20, 8, 8, 8],
         test_count=4,
