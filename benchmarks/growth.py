@@ -22,7 +22,7 @@ from growth_study import Shape, Study, of_classes, of_images, of_runs
 from results import add_write_option, write_results
 
 AXES: Mapping[str, Callable[[int], Shape]] = {"images": of_images, "classes": of_classes, "runs": of_runs}
-SIZES = {"images": (250, 500, 1000), "classes": (25, 50, 100), "runs": (75, 150, 300)}
+SIZES = {"images": (250, 500, 1000), "classes": (12, 35, 100), "runs": (75, 150, 300)}
 MIB = 2**20
 STAGES_SHOWN = 0.05  # stages with less CPU seconds at the largest size are left out of the table
 # What benchmarks/results.csv has of the figures.

@@ -36,7 +36,7 @@ NETWORK = NetworkParams(
     max_tokens=48,
 )
 SIZE_PIXELS = 32
-NUM_SEEDS = 3  # of models with several: the verdict needs three of each
+NUM_SEEDS = 5  # of models with several: the verdict needs three of each
 # `ru_maxrss` would be that of the process which started this one, where that is larger.
 PEAK = 'int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]) / 1024'
 # What a process appends to the log: `dvc` and `sdaug` are found in a folder before those of the installation.
@@ -79,7 +79,7 @@ _log_stage()
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a study has: training and test photos per class, models with one seed and with three, and arms.
+    """What a study has: training and test photos per class, models with one seed and with five, and arms.
 
     Every class but the first is rare, and has a generator that draws what it lacks.
     """
@@ -116,7 +116,7 @@ def of_classes(size: int) -> Shape:
 
 
 def of_runs(size: int) -> Shape:
-    """So many training runs: models times arms, both growing; a stage trains three seeds, or one of what is left.
+    """So many training runs: models times arms, both growing; a stage trains five seeds, or one of what is left.
 
     Raises:
         ValueError: the size is no product of arms and models.

@@ -9,14 +9,14 @@ from pathlib import Path
 from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
 from sdaug.common.files import fresh_dir, write_json, write_text
-from sdaug.common.manifest import count_labels, missing_counts, read_manifest, training_photos
+from sdaug.common.manifest import count_labels, missing_counts, photo_files, read_manifest, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import MANIFEST, SyntheticImage, write_synthetic
 from sdaug.diffusion.generators import load_generator
 from sdaug.synthesize.params import SynthesizeParams
-from sdaug.synthesize.starts import read_sources
+from sdaug.synthesize.starts import read_sources, start_photos
 from sdaug.synthesize.synthesis import Order, synthesize
 
 
@@ -49,7 +49,13 @@ def main() -> None:
     seeds = read_section(args.params, "generator_seeds", list[int])
     prepare_device()
     settings = {"params": asdict(params), "prompt": concept.instance_prompt, "size": size_pixels, "seeds": seeds}
-    key = work_key({"label": args.label, **settings}, [args.generator, args.base, args.prepared])
+    settings |= {"label": args.label, "num_images": num_images}
+    # Of the photos only those that are used: with each class the whole folder would be read again.
+    used = [
+        photo for drawing in params.drawings().values() for photo in start_photos(seen, classes, args.label, drawing)
+    ]
+    settings["photos"] = [photo.id for photo in used]
+    key = work_key(settings, [args.generator, args.base, *photo_files(args.prepared, used)])
     with resumable_dir(args.out, key) as out_dir:
         for draw in seeds:
             generator = load_generator(args.generator / str(draw), args.base, prepare_device())
