@@ -1,4 +1,4 @@
-"""How the time, memory and files of a study grow with its images, its classes and its training runs.
+"""How the time, memory and files of a study grow with its images, classes, generators and training runs.
 
 Along each axis studies of tiny stages are run with `sdaug grid` at several sizes, and the exponent of growth is the
 slope of log over log: 1 is in proportion, 2 with the square. Every DVC process and every stage logs its seconds and its
@@ -18,11 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from growth_study import Shape, Study, of_classes, of_images, of_runs
+from growth_study import Shape, Study, of_classes, of_generators, of_images, of_runs
 from results import add_write_option, write_results
 
-AXES: Mapping[str, Callable[[int], Shape]] = {"images": of_images, "classes": of_classes, "runs": of_runs}
-SIZES = {"images": (250, 500, 1000), "classes": (12, 35, 100), "runs": (75, 150, 300)}
+AXES: Mapping[str, Callable[[int], Shape]] = {
+    "images": of_images,
+    "classes": of_classes,
+    "generators": of_generators,
+    "runs": of_runs,
+}
+SIZES = {"images": (250, 500, 1000), "classes": (10, 30, 100), "generators": (12, 35, 100), "runs": (75, 150, 300)}
 MIB = 2**20
 STAGES_SHOWN = 0.05  # stages with less CPU seconds at the largest size are left out of the table
 # What benchmarks/results.csv has of the figures.

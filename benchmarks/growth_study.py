@@ -81,7 +81,7 @@ _log_stage()
 class Shape:
     """What a study has: training and test photos per class, models with one seed and with five, and arms.
 
-    Every class but the first is rare, and has a generator that draws what it lacks.
+    A class with fewer photos than the largest is rare, and has a generator that draws what it lacks.
     """
 
     train_counts: Sequence[int]
@@ -111,8 +111,13 @@ def of_images(size: int) -> Shape:
 
 
 def of_classes(size: int) -> Shape:
-    """So many classes, all but one rare."""
-    return Shape(train_counts=[12, *([8] * (size - 1))], test_count=3)
+    """So many classes, of which one in five is rare."""
+    return Shape(train_counts=[8 if index % 5 == 4 else 12 for index in range(size)], test_count=3)
+
+
+def of_generators(size: int) -> Shape:
+    """So many rare classes, and one that is not."""
+    return Shape(train_counts=[12, *([8] * size)], test_count=3)
 
 
 def of_runs(size: int) -> Shape:

@@ -141,6 +141,9 @@ def test_growth_has_the_numbers_that_its_sizes_say() -> None:
         assert sum(shape.train_counts) == size and shape.num_synthetic == pytest.approx(size, rel=0.04)
     for size in growth.SIZES["classes"]:
         assert len(growth.of_classes(size).train_counts) == size
+    for size in growth.SIZES["generators"]:
+        counts = growth.of_generators(size).train_counts
+        assert sum(count < max(counts) for count in counts) == size
     for size in (2, 12, *growth.SIZES["runs"]):
         assert growth.of_runs(size).num_runs == size
     with pytest.raises(ValueError, match="--sizes 7"):
