@@ -25,7 +25,8 @@ from results import add_write_option, write_results
 from side_by_side import median_ratio
 from warm_stages import ROOT, warm_command, warm_stages
 
-from sdaug.run.grid import run_jobs, share_devices
+from sdaug.run.chains import run_jobs
+from sdaug.run.grid import share_devices
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--classes", type=Path, required=True, help="JSON file for the classes, in their order")
     parser.add_argument("--sizes", type=Path, required=True, help="JSON file for the sizes of classifiers")
     parser.add_argument("--methods", type=Path, required=True, help="JSON file for how each classifier learns")
     parser.add_argument("--graph", type=Path, default=Path("dvc.yaml"), help="which has to have the stages of all arms")
@@ -39,6 +40,7 @@ def main() -> None:
     }
     require_space(study, sizes, Path())
     write_sizes(args.sizes, sizes)
+    write_json(args.classes, {"classes": study.classes})
     write_json(args.methods, read_methods(args.params))
     # Always the same bytes, so that a changed parameter reruns only the stages that read it.
     write_json(args.out, {"params": "valid"})

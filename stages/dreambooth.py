@@ -16,7 +16,14 @@ from sdaug.common.checkpoint import Checkpoint, resumable_dir, work_key
 from sdaug.common.device import find_device, prepare_device
 from sdaug.common.files import fresh_dir, read_json, write_csv, write_json
 from sdaug.common.images import grid
-from sdaug.common.manifest import Photo, read_manifest, read_photos, training_photos, validation_photos
+from sdaug.common.manifest import (
+    Photo,
+    photo_files,
+    read_manifest,
+    read_photos,
+    training_photos,
+    validation_photos,
+)
 from sdaug.common.params import ConceptParams, SplitParams
 from sdaug.common.precision import precision_warning, resolve_precision
 from sdaug.common.provenance import CHOOSERS, write_record
@@ -51,7 +58,10 @@ def main() -> None:
     class_images = read_class_images(args.class_images)
     # A folder for each draw; plots of one draw are one file. Draws that a stopped run has finished are there already.
     prepare_device()
-    key = work_key({"label": args.label, **asdict(settings)}, [args.base, args.prepared, args.class_images])
+    # Of the photos only those of the class: with each class the whole folder would be read again.
+    ids = {"seen": [photo.id for photo in seen], "held_out": [photo.id for photo in held_out]}
+    files = photo_files(args.prepared, [*seen, *held_out])
+    key = work_key({"label": args.label, **asdict(settings), **ids}, [args.base, args.class_images, *files])
     with resumable_dir(args.out, key) as out_dir, fresh_dir(args.history) as history_dir:
         for draw in read_section(args.params, "generator_seeds", list[int]):
             history_file = out_dir / f".{draw}.json"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sdaug.common.checkpoint import resumable_dir, work_key
 from sdaug.common.device import prepare_device
-from sdaug.common.files import fresh_dir, write_json, write_text
-from sdaug.common.manifest import count_labels, missing_counts, read_manifest, training_photos
+from sdaug.common.files import fresh_dir, read_json, write_json, write_text
+from sdaug.common.manifest import count_labels, missing_counts, photo_files, read_manifest, training_photos
 from sdaug.common.params import ConceptParams, SplitParams
-from sdaug.common.sections import read_section
+from sdaug.common.sections import convert, read_section
 from sdaug.common.stage import run_stage
 from sdaug.common.synthetic import MANIFEST, SyntheticImage, write_synthetic
 from sdaug.diffusion.generators import load_generator
@@ -28,7 +28,7 @@ from sdaug.synthesize.shards import (
     shards_dir,
     write_shard,
 )
-from sdaug.synthesize.starts import read_sources
+from sdaug.synthesize.starts import read_sources, start_photos
 from sdaug.synthesize.synthesis import Order, synthesize
 
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--class", dest="label", required=True)
+    parser.add_argument("--classes", type=Path, required=True, help="JSON file of all classes, in their order")
     parser.add_argument("--generator", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--prepared", type=Path, required=True)
@@ -48,7 +49,7 @@ def main() -> None:
     # How many images the class lacks, beside the photos that generators may see.
     params = read_section(args.params, "synthesize", SynthesizeParams)
     split = read_section(args.params, "split", SplitParams)
-    classes = read_section(args.params, "classes", list[str])
+    classes = convert(read_json(args.classes), dict[str, list[str]], f"{args.classes}:")["classes"]
     seen = training_photos(read_manifest(args.prepared), split)
     missing = missing_counts(count_labels(seen, classes))[args.label]
     num_images = params.count(missing)
@@ -85,9 +86,18 @@ def main() -> None:
         return images, counts
 
     prepare_device()
-    facts = asdict(replace(params, shards=1))
-    settings = {"params": facts, "prompt": concept.instance_prompt, "size": size_pixels, "seeds": seeds}
-    hashed = partial(work_key, {"label": args.label, **settings}, [args.generator, args.base, args.prepared])
+    # Of the photos only those that are used: with each class the whole folder would be read again.
+    used = [photo for drawing in drawings.values() for photo in start_photos(seen, classes, args.label, drawing)]
+    settings = {
+        "label": args.label,
+        "params": asdict(replace(params, shards=1)),
+        "prompt": concept.instance_prompt,
+        "size": size_pixels,
+        "seeds": seeds,
+        "num_images": num_images,
+        "photos": [photo.id for photo in used],
+    }
+    hashed = partial(work_key, settings, [args.generator, args.base, *photo_files(args.prepared, used)])
     # Machines of any kind draw shards.
     key, shared_key = hashed(), hashed(of_machine=False) if params.shards > 1 or shard else ""
     if shard:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import classify
 import grid
+import growth
 import plan
 import pytest
 import results
@@ -29,6 +30,7 @@ SMALLEST = {
     "classify": "--models custom --rounds 1 --turn-seconds 0.2 --whole-rounds 0 --images 16 --batch-size 4",
     "dreambooth": "--rounds 1 --turn-seconds 0.2 --batch-sizes 1 --whole-steps 0 --class-images 1 --no-profile",
     "grid": "--models custom --rounds 1 --trainings 1 --jobs 1 --photos 16 --steps 2",
+    "growth": "--axis runs --sizes 2",
     "plan": "--studies 5",
     "sharing": "--rounds 1 --seconds 0.2 --work draw --policy passive --busy 1",
     "synthesize": "--rounds 1 --images 2 --batch-size 2 --steps 2",
@@ -36,7 +38,7 @@ SMALLEST = {
 }
 
 # Several processes, each of which imports torch.
-SLOW = ("classify", "dreambooth", "grid", "sharing")
+SLOW = ("classify", "dreambooth", "grid", "growth", "sharing")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,30 @@ def test_new_figures_replace_those_of_the_same_case_and_machine(tmp_path: Path) 
         ("grid", "serial_s", 1.0, "s", "fast"),
     ]
     assert all(row.commit and row.date for row in read_results(path))
+
+
+def test_growth_has_the_numbers_that_its_sizes_say() -> None:
+    for size in growth.SIZES["images"]:
+        shape = growth.of_images(size)
+        assert sum(shape.train_counts) == size and shape.num_synthetic == pytest.approx(size, rel=0.04)
+    for size in growth.SIZES["classes"]:
+        assert len(growth.of_classes(size).train_counts) == size
+    for size in growth.SIZES["generators"]:
+        counts = growth.of_generators(size).train_counts
+        assert sum(count < max(counts) for count in counts) == size
+    for size in (2, 12, *growth.SIZES["runs"]):
+        assert growth.of_runs(size).num_runs == size
+    with pytest.raises(ValueError, match="--sizes 7"):
+        growth.of_runs(7)
+
+
+def test_exponents_of_growth_are_slopes_of_logs() -> None:
+    sizes = (10, 20, 80)
+    found = [{"linear_s": 3.0 * size, "square_s": 0.5 * size**2, "same_mib": 7.0, "none": 0.0} for size in sizes]
+    exponents = growth.fit_exponents(sizes, found)
+    assert exponents == pytest.approx({"linear_s": 1, "square_s": 2, "same_mib": 0})
+    assert "2.00" in growth.table_of("runs", sizes, found, exponents)
+    assert growth.fit_exponents([10], found[:1]) == {}
 
 
 def test_a_row_names_processor_and_cores() -> None:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdaug.classify.features import FeatureNetwork, Images, Vectors
+from sdaug.fidelity import copies
 from sdaug.fidelity.copies import ALTERATIONS, CopyDetector, plant_copies
 
 
@@ -69,3 +70,25 @@ def test_mirrored_photos_count_as_training_photos() -> None:
 def test_a_training_set_of_equal_photos_gives_a_ratio() -> None:
     same: NDArray[np.float64] = np.ones((20, 5))
     assert np.isfinite(CopyDetector(same, same, points(50, 2)).nearest(same).ratio).all()
+
+
+def test_memory_holds_few_rows_of_distances_and_the_ratio_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, held_out, images = points(300, 0), points(50, 1), points(40, 2)
+    whole = CopyDetector(training, -training, held_out)
+    held = list[int]()
+    measure = copies.pairwise_distances
+
+    def count_cells(some: Vectors, photos: Vectors) -> Vectors:
+        held.append(len(some) * len(photos))
+        found: Vectors = measure(some, photos)
+        return found
+
+    expected = whole.nearest(images)
+    monkeypatch.setattr(copies, "pairwise_distances", count_cells)
+    monkeypatch.setattr(copies, "CELLS_AT_ONCE", 2100)
+    parts = CopyDetector(training, -training, held_out)
+    held.clear()
+    found = parts.nearest(images)
+    # Each image once with each photo and its mirror image, seven at a time.
+    assert sum(held) == 2 * len(images) * len(training) and max(held) == 2100
+    assert (found.index == expected.index).all() and found.ratio == pytest.approx(expected.ratio, rel=1e-12)

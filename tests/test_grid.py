@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sdaug.run.grid import Phase, count_seats, list_gpus, run_chain, run_grid, run_jobs, share_devices, stale_chains
+from sdaug.run.chains import run_chains, run_jobs, share_out
+from sdaug.run.grid import Phase, count_seats, list_gpus, run_grid, share_devices, stale_chains
 
 PHASE = Phase(first=("split",), chain=("train", "evaluate"), beside=("fidelity",))
 CHAIN = ["train@vit-original", "evaluate@vit-original"]
@@ -41,13 +42,13 @@ def test_a_change_elsewhere_makes_no_chain_stale() -> None:
 
 def test_a_failed_chain_says_why(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, 'echo "the loss is nan"; exit 1')
-    error = run_chain(CHAIN, environment)
-    assert error is not None and f"{', '.join(CHAIN)}: failed" in error and "the loss is nan" in error
+    (error,) = run_chains([CHAIN], [environment])
+    assert error.startswith(f"{', '.join(CHAIN)}: failed") and "the loss is nan" in error
 
 
 def test_training_comes_before_evaluation_in_one_process(tmp_path: Path) -> None:
     environment = fake_dvc(tmp_path, f'echo "$@" >> {tmp_path}/calls')
-    assert run_chain(CHAIN, environment) is None
+    assert run_chains([CHAIN], [environment]) == []
     [call] = (tmp_path / "calls").read_text().splitlines()
     assert call.split()[-2:] == CHAIN
 
@@ -100,9 +101,9 @@ def test_progress_is_passed_on_and_other_output_only_after_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = fake_dvc(tmp_path, "echo 'VAE: 3/9, 1.0 step/s, 6 s left'; echo broken; exit 1")
-    error = run_chain(CHAIN, environment)
+    (error,) = run_chains([CHAIN], [environment])
     shown = capsys.readouterr().err
-    assert error is not None and "broken" in error
+    assert "broken" in error
     assert "VAE: 3/9" in shown and "broken" not in shown
 
 
@@ -138,11 +139,15 @@ def has_ended(number: int) -> bool:
 
 
 @LINUX
-@pytest.mark.parametrize("call", ["run_chain(['train'], {})", "_run(['dvc', 'repro'], {})"])
+@pytest.mark.parametrize("call", ["run_batch([['train']], {})", "_run(['dvc', 'repro'], {})"])
 def test_dvc_ends_with_a_grid_that_is_killed(tmp_path: Path, call: str) -> None:
     environment = fake_dvc(tmp_path, f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300")
     call = call.replace("{}", "os.environ")
-    words = [sys.executable, "-c", f"import os; from sdaug.run.grid import _run, run_chain; {call}"]
+    words = [
+        sys.executable,
+        "-c",
+        f"import os; from sdaug.run.chains import run_batch; from sdaug.run.grid import _run; {call}",
+    ]
     with subprocess.Popen(words, env=environment) as grid:
         while not (tmp_path / "pid").exists():
             time.sleep(0.05)
@@ -160,3 +165,41 @@ def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path: Path) -> None:
             time.sleep(0.05)
         parent.kill()
     assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("num_seats", [1, 2, 16])
+def test_dvc_processes_grow_in_number_with_the_logarithm_of_the_chains(num_seats: int) -> None:
+    chains = [[f"train@{index}"] for index in range(4000)]
+    few, many = share_out(chains[:1000], num_seats), share_out(chains, num_seats)
+    assert [chain for batch in many for chain in batch] == chains
+    # Each fourfold number of chains adds the same number of processes.
+    assert len(many) - len(few) < 7 * num_seats
+    assert {len(batch) for batch in many[-2 * num_seats :]} == {1}
+
+
+def test_few_chains_have_a_process_each() -> None:
+    chains = [[f"train@{index}"] for index in range(15)]
+    assert share_out(chains, 2) == [[chain] for chain in chains]
+
+
+def test_a_failure_leaves_the_others_of_its_process_running_and_tells_of_itself_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As DVC does: the first stage that fails ends the process.
+    script = f"""shift 3
+    for stage; do
+        echo "Running stage '$stage':"; echo "words of $stage"; echo $stage >> {tmp_path}/ran
+        case $stage in train@3|evaluate@7) echo "nan in $stage"; exit 255;; esac
+    done"""
+    chains = [[f"train@{index}", f"evaluate@{index}"] for index in range(20)]
+    errors = run_chains(chains, [fake_dvc(tmp_path, script)])
+    assert [error.partition(":")[0] for error in errors] == ["train@3, evaluate@3", "train@7, evaluate@7"]
+    assert "nan in evaluate@7" in errors[1] and "words of train@7" in errors[1]
+    assert not [word for error in errors for word in ("train@2", "evaluate@6", "train@8") if word in error]
+    # A chain ends with its failure, and no other stage is left out or run twice.
+    ran = (tmp_path / "ran").read_text().split()
+    assert sorted(ran) == sorted(stage for chain in chains for stage in chain if stage != "evaluate@3")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" s")]
+    assert sorted(line.partition(":")[0] for line in told) == sorted(
+        ", ".join(chain) for index, chain in enumerate(chains) if index not in (3, 7)
+    )

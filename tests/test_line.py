@@ -129,6 +129,8 @@ def test_bad_params_stop_before_anything_runs(study: Path, knob: str, value: obj
         "metrics/check.json",
         "--sizes",
         "metrics/sizes.json",
+        "--classes",
+        "metrics/classes.json",
         "--methods",
         "metrics/methods.json",
         ok=False,

@@ -12,8 +12,8 @@ import yaml
 from servers import PASSWORD, USER, s3_server
 from test_engine import Here
 
+from sdaug.run.chains import run_chains
 from sdaug.run.engine import serve_engine
-from sdaug.run.grid import run_chain
 from sdaug.run.needs import Needs
 from sdaug.run.parcels import RETURNED, Parcels
 from sdaug.run.worker import WORKER_DIR, Task, run_task
@@ -114,7 +114,7 @@ def test_a_worker_pulls_no_more_than_the_stage_depends_on_and_sends_back_what_it
 ) -> None:
     engine = Here()
     with serve_engine(engine, NEEDS, parcels=Parcels(study)) as environment:
-        assert run_chain(["train@a", "evaluate@a"], os.environ | environment) is None
+        assert run_chains([["train@a", "evaluate@a"]], [os.environ | environment]) == []
     found = "data/packed/photos/one given/base.txt"
     assert (study / "models" / "a" / "found").read_text() == (study / "scores" / "a.txt").read_text() == found
     assert (study / "metrics" / "a.json").read_text() == '{"seed": 3}'
@@ -127,8 +127,8 @@ def test_a_worker_pulls_no_more_than_the_stage_depends_on_and_sends_back_what_it
 def test_of_a_stage_that_fails_nothing_comes_back(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDAUG_FAIL", "1")
     with serve_engine(Here(), NEEDS, parcels=Parcels(study)) as environment:
-        error = run_chain(["train@b"], os.environ | environment)
-    assert error is not None and "error: no" in error and not (study / "models").exists()
+        [error] = run_chains([["train@b"]], [os.environ | environment])
+    assert "error: no" in error and not (study / "models").exists()
 
 
 def test_a_worker_that_cannot_pull_says_so(study: Path, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_folder_whose_worker_was_killed_is_deleted(study: Path, tmp_path: Path
     old.mkdir(parents=True)
     (old / ".lock").touch()
     with serve_engine(Here(), NEEDS, parcels=Parcels(study)) as environment:
-        assert run_chain(["train@a"], os.environ | environment) is None
+        assert run_chains([["train@a"]], [os.environ | environment]) == []
     assert not old.exists()
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from clusters import parent_of, start_cluster
 
+from sdaug.run.chains import run_chains
 from sdaug.run.engine import serve_engine
-from sdaug.run.grid import run_chain, run_jobs
 from sdaug.run.needs import Needs
 from sdaug.run.ray_engine import RayEngine, connect_ray
 
@@ -95,11 +95,10 @@ def test_dvc_has_the_same_lock_and_a_failure_leaves_the_others_running(
     (folder / "broken").touch()
     chains = [[f"train@{arm}"] for arm in ("one", "two", "three")]
     with serve_engine(engine, NEEDS) as environment:
-        errors = run_jobs(run_chain, chains, [os.environ | environment] * 2)
-        assert errors[0] is None and errors[2] is None
-        assert errors[1] is not None and "error: the loss is nan" in errors[1]
+        (error,) = run_chains(chains, [os.environ | environment] * 2)
+        assert error.startswith("train@two: failed") and "error: the loss is nan" in error
         (folder / "broken").unlink()
-        assert run_chain(chains[1], os.environ | environment) is None
+        assert run_chains(chains[1:2], [os.environ | environment]) == []
     # Its stages stand in the order in which they ended.
     assert yaml.safe_load((folder / "dvc.lock").read_text()) == lock
     assert (folder / "seen-one").read_text() == "0 1"  # its share of the GPU, and one thread

@@ -1,6 +1,7 @@
 """Results of a study compared with scikit-learn and SciPy, on runs small enough to check by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from sdaug.common.files import read_json, write_csv, write_json
 from sdaug.common.manifest import Photo
 from sdaug.verdict.published import NUM_TEST, NUM_VALIDATION, ROWS, Published, find_published
-from sdaug.verdict.results import Study, read_study
+from sdaug.verdict.results import Study, _summarize_runs, read_study
+from sdaug.verdict.rows import confusion_rows
 from sdaug.verdict.siblings import sibling_scores
 from sdaug.verdict.summary import summarize
 
@@ -121,6 +123,40 @@ def test_recall_equals_scikit_learn(metrics_dir: Path) -> None:
     recalls = [recall_score(LABELS, predict(0, 1, seed).argmax(axis=1), average=None) for seed in SEEDS]
     found = read(metrics_dir).results["resnet18", "augmented"].recall
     assert list(found.values()) == pytest.approx(np.mean(recalls, axis=0))
+
+
+class Counted(tuple[str, ...]):
+    """Groups that count how often they are looked through."""
+
+    turns = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.turns += 1
+        return super().__iter__()
+
+
+def test_test_photos_are_not_looked_through_again_for_each_class(metrics_dir: Path) -> None:
+    result = read(metrics_dir).results["tiny", "original"]
+    turns = []
+    for classes in (CLASSES, [*CLASSES, *(f"other_{k}" for k in range(30))]):
+        groups = Counted(result.runs[0].test.groups)
+        runs = [replace(run, test=replace(run.test, groups=groups)) for run in result.runs]
+        again = _summarize_runs(runs, classes=classes)
+        assert {label: again.recall_intervals[label] for label in CLASSES} == result.recall_intervals
+        turns.append(groups.turns)
+    assert turns[0] == turns[1]
+
+
+def test_confusion_of_many_classes_has_rows_for_images_alone(metrics_dir: Path) -> None:
+    study = read(metrics_dir)
+    assert len(confusion_rows(study)) == len(study.results) * len(CLASSES) ** 2
+    counts = np.eye(1000, dtype=np.int64)
+    counts[3, 5] = 2
+    results = {pair: replace(result, confusion=counts) for pair, result in study.results.items()}
+    rows = confusion_rows(replace(study, classes=tuple(f"class_{k}" for k in range(1000)), results=results))
+    assert len(rows) == len(results) * 1001
+    (moved,) = [row for row in rows if row["count"] == 2 and row["model"] == "tiny" and row["dataset"] == "original"]
+    assert (moved["actual"], moved["predicted"]) == ("class_3", "class_5")
 
 
 def test_difference_is_augmented_minus_original(metrics_dir: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from small import build_small
 
-from sdaug.common.files import read_json
+from sdaug.common.files import read_json, write_json
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.sections import read_params
 from sdaug.common.synthetic import read_synthetic
@@ -61,6 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ]
     write_manifest(tmp_path / "prepared" / "manifest.csv", photos)
     monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "classes.json", {"classes": ["rare", "common"]})
     write_params(1)
     return tmp_path
 
@@ -75,14 +76,14 @@ def write_params(shards: int, **drawing: object) -> None:
         "variants": {"free": {"guidance_scale": 1.0}},
     }
     concept = next(iter(params["concepts"].values()))
-    params |= {"synthesize": synthesize, "classes": ["rare", "common"], "concepts": {"rare": concept}}
+    params |= {"synthesize": synthesize, "concepts": {"rare": concept}}
     params |= {"generator_seeds": [0, 1], "prepare": params["prepare"] | {"size_pixels": 16}}
     Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def run(generators: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
     """Run the stage."""
-    inputs = f"--class rare --generator {generators} --base {generators}/0 --prepared prepared"
+    inputs = f"--class rare --classes classes.json --generator {generators} --base {generators}/0 --prepared prepared"
     monkeypatch.setattr(sys, "argv", [str(STAGE), *inputs.split(), "--out", str(OUT), "--metrics", str(METRICS), *more])
     runpy.run_path(str(STAGE), run_name="__main__")
 

@@ -82,7 +82,12 @@ def read_photos(prepared_dir: Path, photos: Sequence[Photo]) -> NDArray[np.uint8
     """Pixels `(N, H, W, 3)` in the order of `photos`."""
     if not photos:
         raise ValueError(f"{prepared_dir}: no photos to read; is there a class without training photos?")
-    return read_pngs([prepared_dir / "images" / photo.file_name for photo in photos])
+    return read_pngs(photo_files(prepared_dir, photos))
+
+
+def photo_files(prepared_dir: Path, photos: Iterable[Photo]) -> list[Path]:
+    """The files of photos, in their order."""
+    return [prepared_dir / "images" / photo.file_name for photo in photos]
 
 
 def training_photos(photos: Sequence[Photo], split: SplitParams) -> list[Photo]:
@@ -134,4 +139,5 @@ def count_labels(photos: Iterable[Photo], classes: Sequence[str]) -> dict[str, i
 
 def label_indices(photos: Iterable[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
     """The class index of each photo in `classes`, `(N,)`."""
-    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
+    places = {label: k for k, label in enumerate(classes)}
+    return np.array([places[photo.label] for photo in photos], dtype=np.int64)

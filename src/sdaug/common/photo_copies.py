@@ -24,6 +24,7 @@ Images = NDArray[np.uint8]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 
 LOOK_PIXELS = 128  # width to which larger images are reduced first
 SIZE_PIXELS = 48  # at which images are compared: enough for detail, and no photo is smaller than 32
@@ -31,7 +32,7 @@ SIZE_PIXELS = 48  # at which images are compared: enough for detail, and no phot
 FINE_PIXELS, COARSE_PIXELS = 0.7, 3.0
 # How a copy has been turned, in the order of `views_of`: four quarter turns, each also mirrored.
 VIEWS = ("", "turned left", "upside down", "turned right", "mirrored", *(f"mirrored and turned {n}" for n in (1, 2, 3)))
-ROWS_AT_ONCE = 1024  # bounds the memory for many photos
+CELLS_AT_ONCE = 2**18  # pairs of hashes that fit into a processor's cache: bounds the memory for many photos
 PAIRS_AT_ONCE = 4096
 COPIES = "copies.csv"
 
@@ -82,9 +83,9 @@ def describe_copy(distance: int, correlation: float, view: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What images are compared by: hashes of their views `(8, N, 64)`, zeros and ones, and detail `(N, size, size)`."""
+    """What images are compared by: hashes of their views `(8, N)`, of 64 bits, and detail `(N, size, size)`."""
 
-    hashes: Floats
+    hashes: Hashes
     detail: Floats
 
 
@@ -99,8 +100,8 @@ def look_at_one(image: Image.Image) -> Look:
     # Eight hashes of 512 pixels would take most of the time.
     size = min(LOOK_PIXELS, *gray.size)
     square = ImageOps.fit(gray, (size, size), method=Image.Resampling.LANCZOS)
-    hashes = [imagehash.phash(Image.fromarray(view)).hash.ravel() for view in views_of(np.asarray(square))]
-    return Look(hashes=np.array(hashes, dtype=np.float32)[:, None], detail=detail_of(square)[None])
+    bits = [imagehash.phash(Image.fromarray(view)).hash.ravel() for view in views_of(np.asarray(square))]
+    return Look(hashes=np.packbits(bits, axis=1).view(np.uint64), detail=detail_of(square)[None])
 
 
 def join_looks(looks: Sequence[Look]) -> Look:
@@ -138,10 +139,10 @@ def find_copies(
     own = _standard(first.detail, shared)
     for view, detail in enumerate(views_of(second.detail)):
         others = _standard(detail, shared)
-        for i, j, distances in _near_hashes(first.hashes[0], second.hashes[view], hash_distance):
+        pairs = _near_hashes(first.hashes[0], second.hashes[view], hash_distance, is_once=first is second)
+        for i, j, distances in pairs:
             correlations = np.einsum("nd,nd->n", own[i], others[j])
-            is_copy = (correlations >= copy_correlation) & ((first is not second) | (i < j))
-            for n in np.flatnonzero(is_copy):
+            for n in np.flatnonzero(correlations >= copy_correlation):
                 copy = Copy(int(i[n]), int(j[n]), int(distances[n]), float(correlations[n]), view)
                 pair = (copy.first, copy.second)
                 found[pair] = max(found.get(pair, copy), copy, key=lambda copy: copy.correlation)
@@ -157,15 +158,21 @@ def shared_detail(look: Look) -> Floats:
     return mean
 
 
-def _near_hashes(first: Floats, second: Floats, limit: int) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Pairs of rows of `(M, 64)` and `(N, 64)` that differ in at most `limit` bits, and in how many, part by part."""
-    for start in range(0, len(first), ROWS_AT_ONCE):
-        rows = first[start : start + ROWS_AT_ONCE]
-        distances = np.rint(rows @ (1 - second.T) + (1 - rows) @ second.T).astype(int)
-        i, j = np.nonzero(distances <= limit)
+def _near_hashes(
+    first: Hashes, second: Hashes, limit: int, *, is_once: bool
+) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+    """Pairs of `(M,)` and `(N,)` that differ in at most `limit` bits, and in how many, part by part.
+
+    With `is_once`, for hashes of the same images, each pair stands once, and no image beside itself.
+    """
+    num_rows = max(1, CELLS_AT_ONCE // max(1, len(second)))
+    for start in range(0, len(first), num_rows):
+        offset = start if is_once else 0
+        distances = np.bitwise_count(first[start : start + num_rows, None] ^ second[None, offset:])
+        i, j = np.nonzero(np.triu(distances <= limit, 1) if is_once else distances <= limit)
         for part in range(0, len(i), PAIRS_AT_ONCE):
             some = slice(part, part + PAIRS_AT_ONCE)
-            yield start + i[some], j[some], distances[i[some], j[some]]
+            yield start + i[some], offset + j[some], distances[i[some], j[some]]
 
 
 def _standard(detail: Floats, shared: Floats) -> Floats:

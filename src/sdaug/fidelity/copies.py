@@ -24,6 +24,7 @@ Images = NDArray[np.uint8]
 
 NUM_OTHERS = 10  # neighbours after the nearest one
 EPSILON = 1.0e-9
+CELLS_AT_ONCE = 2**25  # distances that are held at once, 256 MiB: bounds the memory for many photos
 PERCENTILE = 1.0  # of held-out photos
 JPEG_QUALITY = 75
 BLUR_FRACTION = 0.02  # of the width: 1 pixel of 48
@@ -50,18 +51,34 @@ class CopyDetector:
 
     def nearest(self, images: Vectors) -> Nearest:
         """The nearest training photo of each image `(M, D)`."""
-        distances = np.minimum(*(pairwise_distances(images, photos) for photos in self._training))
-        ordered = np.sort(distances, axis=1)
+        num_rows = max(1, CELLS_AT_ONCE // len(self._training[0]))
+        parts = [self._nearest(images[start : start + num_rows]) for start in range(0, max(1, len(images)), num_rows)]
         return Nearest(
-            index=distances.argmin(axis=1),
-            distance=ordered[:, 0],
-            # Not zero over zero where many training photos are the same.
-            ratio=ordered[:, 0] / (ordered[:, 1 : 1 + NUM_OTHERS].mean(axis=1) + EPSILON),
+            index=np.concatenate([part.index for part in parts]),
+            distance=np.concatenate([part.distance for part in parts]),
+            ratio=np.concatenate([part.ratio for part in parts]),
         )
 
     def copies(self, images: Vectors) -> NDArray[np.bool_]:
         """Which of the images `(M, D)` count as copies."""
-        return self.nearest(images).ratio < self.threshold
+        return self.are_copies(self.nearest(images))
+
+    def are_copies(self, nearest: Nearest) -> NDArray[np.bool_]:
+        """Which images count as copies, by their nearest photos."""
+        return nearest.ratio < self.threshold
+
+    def _nearest(self, images: Vectors) -> Nearest:
+        distances = np.minimum(*(pairwise_distances(images, photos) for photos in self._training))
+        index = distances.argmin(axis=1)
+        # Only as many as are needed are sorted.
+        some = min(1 + NUM_OTHERS, distances.shape[1])
+        ordered = np.sort(np.partition(distances, some - 1, axis=1)[:, :some], axis=1)
+        return Nearest(
+            index=index,
+            distance=ordered[:, 0],
+            # Not zero over zero where many training photos are the same.
+            ratio=ordered[:, 0] / (ordered[:, 1:].mean(axis=1) + EPSILON),
+        )
 
 
 def plant_copies(photos: Images) -> Mapping[str, Images]:

@@ -12,7 +12,7 @@ from sdaug.common.drawn import Drawn
 from sdaug.common.manifest import Photo
 from sdaug.common.seeding import numpy_stream
 from sdaug.diffusion.latents import reconstruct
-from sdaug.fidelity.copies import CopyDetector, plant_copies
+from sdaug.fidelity.copies import CopyDetector, Nearest, plant_copies
 from sdaug.fidelity.cross_fitted_judge import Judgement, Judges
 from sdaug.fidelity.distances import distance_measures
 from sdaug.fidelity.params import FidelityParams
@@ -83,14 +83,15 @@ def measure_class(
         "before": Judgement(recognized=np.empty(0), probability=np.empty(0)),
         **{kind: yardsticks.judges.of_images(vectors, label) for kind, vectors in features.items() if len(vectors)},
     }
+    nearest = yardsticks.detector.nearest(features["after"])  # once: it compares with all training photos
     measures = {
         "num_photos": int((yardsticks.held_out.labels == k).sum()),
         "num_images": len(images),
         "judge": judge_measures(verdicts, [image.draw for image in images]),
         "distances": _distances(yardsticks, k, features),
-        "copies": _copies(yardsticks, k, features["after"]),
+        "copies": _copies(yardsticks, k, nearest),
     }
-    return measures, closest_pairs(yardsticks.detector, features["after"], images, yardsticks.training.photos)
+    return measures, closest_pairs(yardsticks.detector, nearest, images, yardsticks.training.photos)
 
 
 def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int | None]) -> dict[str, Any]:
@@ -112,10 +113,10 @@ def judge_measures(verdicts: Mapping[str, Judgement], draws: Sequence[int | None
 
 
 def closest_pairs(
-    detector: CopyDetector, features: Vectors, images: Sequence[Drawn], training: Sequence[Photo]
+    detector: CopyDetector, nearest: Nearest, images: Sequence[Drawn], training: Sequence[Photo]
 ) -> list[dict[str, Any]]:
     """A class's images that are nearest to one training photo compared with others, the most suspect first."""
-    nearest = detector.nearest(features)
+    is_copy = detector.are_copies(nearest)
     order = sorted(range(len(images)), key=lambda i: (nearest.ratio[i], images[i].id))[:NUM_PAIRS]
     return [
         {
@@ -126,7 +127,7 @@ def closest_pairs(
             "photo_label": training[nearest.index[i]].label,
             "distance": float(nearest.distance[i]),
             "ratio": float(nearest.ratio[i]),
-            "is_copy": int(nearest.ratio[i] < detector.threshold),
+            "is_copy": int(is_copy[i]),
         }
         for i in order
     ]
@@ -155,14 +156,14 @@ def _distances(yardsticks: Yardsticks, k: int, features: Mapping[str, Vectors]) 
     )
 
 
-def _copies(yardsticks: Yardsticks, k: int, features: Vectors) -> dict[str, Any]:
+def _copies(yardsticks: Yardsticks, k: int, nearest: Nearest) -> dict[str, Any]:
     """The share of class `k`'s images that count as copies, and the same of its held-out photos and planted copies."""
     is_copy = {
         "photos": yardsticks.detector.copies(yardsticks.reconstructed[yardsticks.held_out.labels == k]),
         "planted": np.concatenate([found[yardsticks.planted_labels == k] for found in yardsticks.is_found.values()]),
-        "after": yardsticks.detector.copies(features),
+        "after": yardsticks.detector.are_copies(nearest),
     }
     return {
         "share": {kind: float(flags.mean()) if len(flags) else None for kind, flags in is_copy.items()},
-        "smallest_ratio": float(yardsticks.detector.nearest(features).ratio.min()),
+        "smallest_ratio": float(nearest.ratio.min()),
     }

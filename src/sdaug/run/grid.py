@@ -6,21 +6,15 @@ their libraries already imported, see sdaug.run.warm.
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from queue import Queue
-from typing import TypeVar
 
 from sdaug.check.disk import read_sizes, require_space
 from sdaug.check.graph_match import require_stages
@@ -28,6 +22,7 @@ from sdaug.check.study import check_study
 from sdaug.common.files import read_json
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
+from sdaug.run.chains import run_chains
 from sdaug.run.lock_order import LOCK, locked_stages, sort_lock
 from sdaug.run.mlflow_sync import complete_runs
 from sdaug.run.needs import longest_first, training_photos
@@ -42,12 +37,6 @@ JOBS_HERE = 2
 # Where DVC puts the copies of queued experiments, and of those with `--temp`.
 COPIES = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
 DVC_OWN = ("celery", "run", "standalone")  # what DVC keeps there
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-# A line of sdaug.common.progress, such as `VAE: 3/9, 1.0 step/s, 6 s left`, or what sdaug.run.engine says of a worker.
-PROGRESS = re.compile(r": \d+/\d+, .* left$|: its worker died \(")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +105,9 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
                 stale = stale_chains(find_changes(), list_stages(), phase)
                 photos = training_photos(read_json(PREPARED)) if PREPARED.is_file() else {}
                 chains = longest_first(stale, study, read_sizes(SIZES), photos)
-                errors = run_jobs(run_chain, chains, [os.environ | seat | handing for seat in seats])
-            if any(errors):
-                raise ValueError("\n".join(filter(None, errors)))
+                errors = run_chains(chains, [os.environ | seat | handing for seat in seats])
+            if errors:
+                raise ValueError("\n".join(errors))
         # What is in no phase: further folds, which are studies of their own, and the report.
         words = elsewhere.words(num_jobs) if elsewhere else ["--jobs", str(num_jobs or JOBS_HERE)]
         _run(["dvc", "repro", *missing], os.environ | {"SDAUG_GRID": shlex.join(words)})
@@ -215,51 +204,6 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     if len(gpus) < 2:
         return [patience] * num_jobs
     return [patience | {"CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(num_jobs)]
-
-
-def run_jobs(
-    work: Callable[[Item, dict[str, str]], Result], items: Iterable[Item], jobs: Sequence[dict[str, str]]
-) -> list[Result]:
-    """The results of `work(item, environment)` in item order; each environment in `jobs` has one item at a time."""
-    seats = Queue[dict[str, str]]()
-    for environment in jobs:
-        seats.put(environment)
-
-    def take_seat(item: Item) -> Result:
-        environment = seats.get()
-        try:
-            return work(item, environment)
-        finally:
-            seats.put(environment)
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(take_seat, items))
-
-
-def run_chain(chain: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Run stages one after the other in one DVC process; the error message with their output, or None.
-
-    Progress lines are passed on to stderr as they come.
-    """
-    begin, said = time.monotonic(), list[str]()
-    # `--single-item`, because the phase's first stages have brought all dependencies up to date.
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chain]
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=end_with_parent(signal.SIGTERM),
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if PROGRESS.search(line):
-                print(line.rstrip(), file=sys.stderr, flush=True)
-    name, seconds = ", ".join(chain), time.monotonic() - begin
-    print(f"{name}: {'FAILED' if process.returncode else f'{seconds:.0f} s'}", file=sys.stderr, flush=True)
-    return f"{name}: failed; its output:\n{''.join(said).strip()}" if process.returncode else None
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -39,12 +39,20 @@ def read_sources(
     """
     if drawing.strength is None:
         return None
-    shown = label if drawing.start == "photo" else neighbour(label, count_labels(seen, classes))
-    chosen = [photo for photo in seen if photo.label == shown]
+    chosen = start_photos(seen, classes, label, drawing)
+    shown = chosen[0].label if chosen else label
     order = numpy_stream(draw, "start", label, shown).permutation(len(chosen))
     photos = [chosen[place] for place in order]
     ids = [photo.id for photo in photos]
     return Sources(ids=ids, pixels=read_photos(prepared_dir, photos), strength=drawing.strength)
+
+
+def start_photos(seen: Sequence[Photo], classes: Sequence[str], label: str, drawing: SynthesisDrawing) -> list[Photo]:
+    """The photos that images of one class may start from; none if these start from noise."""
+    if drawing.strength is None:
+        return []
+    shown = label if drawing.start == "photo" else neighbour(label, count_labels(seen, classes))
+    return [photo for photo in seen if photo.label == shown]
 
 
 def neighbour(label: str, counts: dict[str, int]) -> str:

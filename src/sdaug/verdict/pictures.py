@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sdaug.common import images
@@ -39,6 +40,9 @@ CAPTIONS = {
 }
 
 MAX_LEGEND = len(STYLES)  # with more arms, the comparison labels each row instead
+# Of confusion matrices: with more classes no cell has a number, and only some classes are named; with more panels,
+# whose time grows with models times arms, those of all models are one. A picture has at most 65,535 rows of pixels.
+MAX_NUMBERED, MAX_NAMED, MAX_PANELS = 12, 24, 120
 
 
 def captions(doses: Mapping[float, str], undrawn: Mapping[str, str]) -> dict[str, str]:
@@ -161,26 +165,44 @@ def draw_curves(path: Path, study: Study) -> None:
 
 
 def draw_confusion(path: Path, study: Study) -> None:
-    """One confusion matrix per model and data set: colours are shares of the true class, numbers are test images."""
-    pairs = [(model, dataset) for model in study.models for dataset in study.datasets]
+    """Confusion matrices: colours are shares of the true class, numbers are test images, where they are legible."""
+    matrices = confusion_matrices(study)
     columns = 3 if len(study.datasets) == 3 else 4  # keeps the arms of a model in one row
-    figure, panels = _panels(len(pairs), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6))
-    for axes, pair in zip(panels, pairs, strict=True):
-        counts = study.results[pair].confusion
+    figure, panels = _panels(len(matrices), columns=columns, panel_inches=(WIDTH_INCHES / columns, 2.6))
+    named = slice(None, None, -(-len(study.classes) // MAX_NAMED))  # every one, or one of so many
+    names = study.classes[named]
+    for axes, (title, counts) in zip(panels, matrices.items(), strict=True):
         K, _ = counts.shape
         # A class without test images has shares of 0.
         shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(K, K):
+        for row, column in np.ndindex(K, K) if K <= MAX_NUMBERED else ():
             # Legible on dark blue and on light.
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
-        axes.set_title(f"{pair[0]}\n{pair[1]}", fontsize=10)
-        axes.set_xticks(range(K), study.classes, fontsize=8, rotation=label_rotation(study.classes, fits=12))
-        axes.set_yticks(range(K), study.classes, fontsize=8)
-    figure.supxlabel("predicted (numbers are test images, summed over all runs)", fontsize=10)
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(range(K)[named], names, fontsize=8, rotation=label_rotation(names, fits=12))
+        axes.set_yticks(range(K)[named], names, fontsize=8)
+    shown = "numbers are test images" if len(study.classes) <= MAX_NUMBERED else "shares of each true class"
+    figure.supxlabel(f"predicted ({shown}, summed over all runs)", fontsize=10)
     figure.supylabel("true", fontsize=10)
     save(figure, path)
+
+
+def confusion_matrices(study: Study) -> dict[str, NDArray[np.int64]]:
+    """The matrices that are drawn, by title: one per model and data set, or per data set where that would be many."""
+    if len(study.models) * len(study.datasets) <= MAX_PANELS:
+        return {
+            f"{model}\n{dataset}": study.results[model, dataset].confusion
+            for model in study.models
+            for dataset in study.datasets
+        }
+    return {
+        f"all {len(study.models)} models\n{dataset}": np.sum(
+            [study.results[model, dataset].confusion for model in study.models], axis=0
+        )
+        for dataset in study.datasets
+    }
 
 
 def draw_comparison(path: Path, study: Study) -> None:

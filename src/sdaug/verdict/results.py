@@ -184,9 +184,9 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
     def of_class(k: int) -> Floats:
         return correct[:, test.labels == k]
 
-    def groups_of(k: int) -> list[str]:
-        return [group for group, label in zip(test.groups, test.labels, strict=True) if label == k]
-
+    groups_of: dict[int, list[str]] = {k: [] for k in range(len(classes))}
+    for group, label in zip(test.groups, test.labels.tolist(), strict=True):
+        groups_of[label].append(group)
     present = {label: k for k, label in enumerate(classes) if (test.labels == k).any()}
     return Result(
         model=runs[0].model,
@@ -198,7 +198,7 @@ def _summarize_runs(runs: Sequence[Run], *, classes: Sequence[str]) -> Result:
         ),
         recall={label: float(of_class(k).mean()) if label in present else math.nan for k, label in enumerate(classes)},
         recall_intervals={
-            label: estimate_recall(of_class(k), groups_of(k), *luck) if label in present else None
+            label: estimate_recall(of_class(k), groups_of[k], *luck) if label in present else None
             for k, label in enumerate(classes)
         },
         confusion=sum(confusion_matrix(test.labels, run.predicted, labels=range(len(classes))) for run in runs),

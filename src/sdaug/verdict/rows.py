@@ -3,9 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from sdaug.verdict.published import find_published
 from sdaug.verdict.results import Contrast, Study
 from sdaug.verdict.statistics import Estimate
+
+MAX_WHOLE = 12  # classes up to which a confusion matrix has a row for each pair
 
 
 def comparison_rows(study: Study, *, is_slides: bool) -> list[dict[str, Any]]:
@@ -54,18 +58,21 @@ def difference_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def confusion_rows(study: Study) -> list[dict[str, Any]]:
-    """One row per model, data set, true class and predicted class: how many test images, over all runs."""
+    """One row per model, data set, true class and predicted class: how many test images, over all runs.
+
+    With many classes, whose pairs would be millions of rows, those without images are left out.
+    """
+    K = len(study.classes)
     return [
         {
             "model": result.model,
             "dataset": result.dataset,
-            "actual": actual,
-            "predicted": predicted,
+            "actual": study.classes[a],
+            "predicted": study.classes[p],
             "count": int(result.confusion[a, p]),
         }
         for result in study.results.values()
-        for a, actual in enumerate(study.classes)
-        for p, predicted in enumerate(study.classes)
+        for a, p in (np.ndindex(K, K) if K <= MAX_WHOLE else np.argwhere(result.confusion).tolist())
     ]
 
 
