@@ -24,6 +24,7 @@ from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.chains import run_chains
 from sdaug.run.lock_order import LOCK, locked_stages, sort_lock
+from sdaug.run.mend import mend_files
 from sdaug.run.mlflow_sync import complete_runs
 from sdaug.run.needs import longest_first, training_photos
 from sdaug.run.place import Place, open_place
@@ -160,7 +161,10 @@ def count_seats(phase: Phase, num_jobs: int, gpus: Sequence[str], jobs_per_gpu: 
 def find_changes() -> Mapping[str, object]:
     """The stages that are out of date according to `dvc status`, by name."""
     # stderr is not captured, so DVC's own message is on the screen.
-    result = subprocess.run(["dvc", "status", "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    command = ["dvc", "status", "--json"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode and mend_files(Path()):
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ValueError("`dvc status` failed, see above")
     changes: Mapping[str, object] = json.loads(result.stdout)
