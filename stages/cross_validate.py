@@ -9,7 +9,7 @@ from pathlib import Path
 from sdaug.common.files import fresh_dir, write_text
 from sdaug.common.sections import read_section
 from sdaug.common.stage import run_stage
-from sdaug.cross_validate.fold_study import METRICS, run_fold
+from sdaug.cross_validate.fold_study import METRICS, run_folds
 from sdaug.cross_validate.params import CrossValidateParams
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
 
     folds = read_section(args.params, "cross_validate", CrossValidateParams).folds
-    found = {fold: run_fold(Path(), fold, args.work / str(fold)) for fold in folds}
+    found = run_folds(Path(), folds, args.work)
     with fresh_dir(args.out) as out_dir:
         if not found:
             write_text(out_dir / "none.txt", "cross_validate.folds is empty\n")

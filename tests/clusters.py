@@ -29,11 +29,35 @@ SLURM = {
 @contextmanager
 def start_cluster(*nodes: dict[str, int]) -> Iterator[str]:
     """The address of a cluster with these nodes, such as `{"num_cpus": 1, "num_gpus": 1}`; GPUs need not be there."""
+    with start_nodes(*nodes) as cluster:
+        yield cluster.address
+
+
+@contextmanager
+def start_nodes(*nodes: dict[str, int]) -> Iterator[Any]:
+    """A cluster of Ray with these nodes; the first one is its head."""
     cluster = _start(nodes)
     try:
-        yield cluster.address
+        yield cluster
     finally:
         cluster.shutdown()
+
+
+def kill_node(cluster: Any, worker: int) -> None:
+    """Kill the node of a cluster to which a worker's process belongs, and all that runs on it."""
+    raylet = parent_of(worker)
+    [node] = [node for node in cluster.list_all_nodes() if raylet in _raylets(node)]
+    assert node is not cluster.head_node
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def _raylets(node: Any) -> list[int]:
+    return [started.process.pid for started in node.all_processes["raylet"]]
+
+
+def parent_of(process: int) -> int:
+    """The process that has started another one."""
+    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def _start(nodes: tuple[dict[str, int], ...]) -> Any:

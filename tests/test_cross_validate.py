@@ -2,7 +2,9 @@
 
 import json
 import shutil
-import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from line import edit_params, run
 from test_results import CLASSES, DATASETS, MODELS, SEEDS, write_runs
 
+from sdaug.cross_validate import fold_study
 from sdaug.cross_validate.fold_study import copy_study, link_photos, run_fold, set_fold
 from sdaug.verdict.results import Study, read_study
 
@@ -59,13 +62,13 @@ def test_scores_are_means_over_folds(tmp_path: Path) -> None:
 def test_the_stage_keeps_the_scores_of_each_fold(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cross_validate
 
-    def finished(_: Path, fold: int, work: Path) -> Path:
+    def finished(_: Path, fold: int, work: Path, *__: object) -> Path:
         for name in ("train", "history", "evaluate", "predictions", "further"):
             (work / "metrics" / name).mkdir(parents=True)
             (work / "metrics" / name / "0.json").write_text(f"{fold}")
         return work / "metrics"
 
-    monkeypatch.setattr(cross_validate, "run_fold", finished)
+    monkeypatch.setattr(fold_study, "run_fold", finished)
     monkeypatch.setattr("sys.argv", ["cross_validate.py", "--work", ".work", "--out", "metrics/cross_validate"])
     monkeypatch.chdir(small)
     cross_validate.main()
@@ -136,15 +139,59 @@ def test_a_study_that_git_does_not_know_is_refused(tmp_path: Path) -> None:
 def test_a_fold_that_fails_names_its_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = small / ".work" / "1"
 
-    def fail(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        if "grid" in command:
-            return subprocess.CompletedProcess(command, 1)
-        return real(command, **options)  # type: ignore[call-overload,no-any-return]
-
-    real = subprocess.run
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(ValueError, match=r"cross_validate.folds: 1: its study failed, see above; its folder is"):
-        run_fold(small, 1, work)
+        run_fold(small, 1, work, [], set())
+
+
+@pytest.mark.parametrize(("options", "at_once"), [("--jobs 2", 1), ("--on ray --address a:1", 3)])
+def test_folds_run_at_once_on_other_machines_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, at_once: int
+) -> None:
+    together = threading.Barrier(at_once)
+
+    def meet(_: Path, fold: int, work: Path, said: list[str], __: object) -> Path:
+        together.wait(30)
+        assert said == options.split() and work == tmp_path / str(fold)
+        return work
+
+    monkeypatch.setenv(fold_study.GRID, options)
+    monkeypatch.setattr(fold_study, "run_fold", meet)
+    assert list(fold_study.run_folds(tmp_path, [2, 1, 3], tmp_path)) == [2, 1, 3]
+
+
+@pytest.mark.parametrize(("options", "begun"), [("--jobs 2", [1]), ("--on ray", [1, 2, 3])])
+def test_a_fold_that_fails_leaves_those_at_work_to_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, begun: list[int]
+) -> None:
+    seen = []
+
+    def fail(_: Path, fold: int, work: Path, *__: object) -> Path:
+        seen.append(fold)
+        if fold == 1:
+            raise ValueError("the loss is nan")
+        return work
+
+    monkeypatch.setenv(fold_study.GRID, options)
+    monkeypatch.setattr(fold_study, "run_fold", fail)
+    with pytest.raises(ValueError, match="the loss is nan"):
+        fold_study.run_folds(tmp_path, [1, 2, 3], tmp_path)
+    assert sorted(seen)[: len(begun)] == begun
+
+
+def test_folds_end_with_the_stage(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(small / "stay"))
+    (small / "stay").write_text("#!/bin/sh\nexec sleep 300\n")
+    (small / "stay").chmod(0o755)
+
+    def interrupt(*_: object, **__: object) -> None:
+        while not (small / ".work" / "1" / "params.yaml").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fold_study, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fold_study.run_folds(small, [1], small / ".work")
 
 
 @pytest.mark.slow  # two more runs of the whole line: minutes

@@ -13,7 +13,7 @@ import pytest
 
 from sdaug.run.engine import RECORD, LostWorkerError, select_variables, serve_engine
 from sdaug.run.needs import Needs
-from sdaug.run.worker import Task, Worker, list_versions, run_task
+from sdaug.run.worker import Event, Task, list_versions, run_task
 
 NEEDS = {"train": Needs(cores=1, gpu_share=0, memory_bytes=1)}
 SAY = "import os, sys\nprint(sys.argv[1:], os.getcwd(), os.environ['OMP_NUM_THREADS'])\nsys.exit(len(sys.argv) - 1)\n"
@@ -25,7 +25,7 @@ class HereAttempt:
     def __init__(self, task: Task, *, is_lost: bool) -> None:
         self.task, self.is_lost, self.stopped = task, is_lost, threading.Event()
 
-    def events(self) -> Iterator[Worker | bytes | int]:
+    def events(self) -> Iterator[Event]:
         for event in run_task(self.task):
             if self.stopped.is_set():
                 raise LostWorkerError("stopped")
@@ -107,13 +107,65 @@ def test_other_versions_are_told_or_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     there = list_versions() | {"numpy": "0.1"}
-    monkeypatch.setattr("sdaug.run.engine.list_versions", lambda: there)
+    monkeypatch.setattr("sdaug.run.machines.list_versions", lambda: there)
     with serve_engine(Here(), NEEDS) as environment:
         assert run("python stages/train.py", environment).stdout == f"[] {folder} 1\n"
     assert "instead of 0.1; numbers may differ in their last digits" in capfd.readouterr().err
     with serve_engine(Here(), NEEDS, same_versions=True) as environment:
         done = run("python stages/train.py", environment)
     assert done.returncode == 1 and "instead of 0.1; install the same, or leave out --same-versions" in done.stdout
+
+
+def test_other_hardware_is_told_or_refused(
+    folder: Path,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    processors = iter(["Old", "New"] * 2)
+    monkeypatch.setattr("sdaug.run.worker._processor", lambda: next(processors))
+    with serve_engine(Here(), NEEDS) as environment:
+        assert [run("python stages/train.py", environment).returncode for _ in range(2)] == [0, 0]
+    assert "New instead of Old; numbers may differ in their last digits" in capfd.readouterr().err
+    with serve_engine(Here(), NEEDS, same_hardware=True) as environment:
+        assert run("python stages/train.py", environment).returncode == 0
+        done = run("python stages/train.py", environment)
+    assert done.returncode == 1 and "New instead of the Old of" in done.stdout
+
+
+SHARD = """
+import sys, pathlib
+shard = sys.argv[-1].replace("/", "-of-")
+out = pathlib.Path(sys.argv[2])
+if sys.argv[-2] == "--shard":
+    part = out.with_name(f".{out.name}.shards.partial") / shard
+    part.mkdir(parents=True)
+    print("drew", end=" ", flush=True)
+    print("one")
+    sys.exit(pathlib.Path("broken").exists() and shard == "2-of-3")
+out.mkdir()
+(out / "all").write_text(" ".join(sorted(path.name for path in out.parent.glob(".rare*/*"))))
+"""
+
+
+def test_shards_go_to_workers_and_are_collected_here(folder: Path) -> None:
+    (folder / "stages" / "synthesize.py").write_text(SHARD)
+    engine, needs = Here(), {"synthesize": Needs(cores=1, gpu_share=0, memory_bytes=1, shards=3)}
+    command = "python stages/synthesize.py --out rare"
+    with serve_engine(engine, needs) as environment:
+        done = run(command, environment)
+    assert done.returncode == 0 and (folder / "rare" / "all").read_text() == "1-of-3 2-of-3 3-of-3"
+    assert sorted(done.stdout.splitlines()) == [f"shard {number}/3: drew one" for number in (1, 2, 3)]
+    assert {task.words[-1] for task in engine.submitted} == {"1/3", "2/3", "3/3"}
+
+
+def test_a_shard_that_fails_ends_the_stage_after_the_others(folder: Path) -> None:
+    (folder / "stages" / "synthesize.py").write_text(SHARD)
+    (folder / "broken").touch()
+    needs = {"synthesize": Needs(cores=1, gpu_share=0, memory_bytes=1, shards=3)}
+    with serve_engine(Here(), needs) as environment:
+        done = run("python stages/synthesize.py --out rare", environment)
+    assert done.returncode == 1 and not (folder / "rare").exists()
+    assert len(list((folder / ".rare.shards.partial").iterdir())) == 3
 
 
 def test_a_worker_that_does_not_see_the_study_says_so(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -156,3 +158,48 @@ def test_a_failure_leaves_the_others_of_its_process_running_and_tells_of_itself_
     assert sorted(line.partition(":")[0] for line in told) == sorted(
         ", ".join(chain) for index, chain in enumerate(chains) if index not in (3, 7)
     )
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a process of its parent's end")
+
+
+def has_ended(number: int) -> bool:
+    """Whether a process ends soon."""
+    for _ in range(600):
+        try:
+            status = Path(f"/proc/{number}/status").read_text()
+        except OSError:
+            return True
+        if "\nState:\tZ" in status:  # nobody waits for it
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@LINUX
+@pytest.mark.parametrize("call", ["run_batch([['train']], {})", "_run(['dvc', 'repro'], {})"])
+def test_dvc_ends_with_a_grid_that_is_killed(tmp_path: Path, call: str) -> None:
+    environment = fake_dvc(tmp_path, f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300")
+    call = call.replace("{}", "os.environ")
+    words = [
+        sys.executable,
+        "-c",
+        f"import os; from sdaug.run.chains import run_batch; from sdaug.run.grid import _run; {call}",
+    ]
+    with subprocess.Popen(words, env=environment) as grid:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        grid.kill()
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+@LINUX
+def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300"
+    shell = Path(sys.executable).with_name("sdaug-shell")
+    words = [sys.executable, "-c", f"import subprocess; subprocess.run([{str(shell)!r}, '-c', {script!r}])"]
+    with subprocess.Popen(words) as parent:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        parent.kill()
+    assert has_ended(int((tmp_path / "pid").read_text()))

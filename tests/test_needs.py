@@ -36,6 +36,12 @@ def test_generators_share_a_gpu_less_than_classifiers(default: StudyParams) -> N
     assert needs["dreambooth"].memory_bytes > needs["synthesize"].memory_bytes > needs["train"].memory_bytes
 
 
+def test_images_alone_are_drawn_in_shards(default: StudyParams) -> None:
+    study = replace(default, synthesize=replace(default.synthesize, shards=8))
+    needs = list_needs(study, has_gpus=True, generators_per_gpu=1, trainings_per_gpu=1)
+    assert {name: need.shards for name, need in needs.items() if need.shards > 1} == {"synthesize": 8}
+
+
 def test_without_a_gpu_stages_take_the_threads_that_they_take_here(
     default: StudyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +89,8 @@ def test_stages_run_here_by_default() -> None:
     [
         (["--address", "host:1"], "--address: not for --on local"),
         (["--on", "slurm", "--address", "host:1"], "--address: not for --on slurm"),
+        (["--on", "slurm", "--pull"], "--pull: not for --on slurm"),
+        (["--same-hardware"], "--same-hardware: not for --on local"),
         (["--on", "ray", "--slurm", "time=3"], "--slurm: not for --on ray"),
         (["--on", "slurm", "--slurm", "time"], "--slurm time; need NAME=VALUE"),
         (["--on", "ray", "--trainings-per-gpu", "0"], "--trainings-per-gpu 0; need 1 or more"),
@@ -96,7 +104,7 @@ def test_options_of_another_place_are_refused(words: list[str], message: str) ->
 @pytest.mark.parametrize(
     "words",
     [
-        ["--on", "ray", "--same-versions", "--trainings-per-gpu", "3", "--no-gpu"],
+        ["--on", "ray", "--same-versions", "--same-hardware", "--pull", "--trainings-per-gpu", "3", "--no-gpu"],
         ["--on", "slurm", "--gpu", "--slurm", "partition=gpu", "--slurm", "time=60"],
     ],
 )

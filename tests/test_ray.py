@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clusters import start_cluster
+from clusters import parent_of, start_cluster
 
 from sdaug.run.chains import run_chains
 from sdaug.run.engine import serve_engine
@@ -80,11 +80,6 @@ def wait_for(path: Path) -> str:
             return path.read_text()
         time.sleep(0.1)
     raise TimeoutError(path)
-
-
-def parent_of(process: int) -> int:
-    """The process that has started another one."""
-    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def test_dvc_has_the_same_lock_and_a_failure_leaves_the_others_running(

@@ -137,7 +137,12 @@ def test_a_weak_start_stays_near_the_photo(prepared: Path) -> None:
 def test_variant_that_breaks_a_rule_is_refused(entry: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SynthesizeParams(
-            num_images=None, multiple_of_missing=1.0, min_images=0, drawing=FROM_NOISE, variants={"near": entry}
+            num_images=None,
+            multiple_of_missing=1.0,
+            min_images=0,
+            shards=1,
+            drawing=FROM_NOISE,
+            variants={"near": entry},
         )
 
 
@@ -146,6 +151,7 @@ def test_variant_names_what_differs() -> None:
         num_images=None,
         multiple_of_missing=1.0,
         min_images=0,
+        shards=1,
         drawing=FROM_NOISE,
         variants={"guided": {"guidance_scale": 3.0}},
     )

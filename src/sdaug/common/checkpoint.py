@@ -64,19 +64,22 @@ def resumable_dir(target: Path, key: str) -> Iterator[Path]:
         move_to(scratch, target)
 
 
-def work_key(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """A hash of all that the bytes of a stage's work depend on: settings, inputs, code, libraries, kind of machine."""
-    facts = {
+def work_key(settings: Mapping[str, Any], inputs: Sequence[Path], *, of_machine: bool = True) -> str:
+    """A hash of all that the bytes of a stage's work depend on: settings, inputs, code, libraries, kind of machine.
+
+    Without the last of these if parts of the work may come from other machines.
+    """
+    facts: dict[str, Any] = {
         "settings": settings,
         "inputs": [md5_of(path) for path in inputs],
         "code": _code_hash(Path(sys.argv[0])),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else torch.backends.cpu.get_cpu_capability(),
     }
+    if of_machine:
+        is_cuda = torch.cuda.is_available()
+        facts["threads"] = torch.get_num_threads()
+        facts["device"] = torch.cuda.get_device_name() if is_cuda else torch.backends.cpu.get_cpu_capability()
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -26,14 +26,14 @@ Image = TypeVar("Image", bound=DrawnPixels)
 
 
 def draw_sound(
-    draw: Callable[[Sequence[int], int], Iterable[Image]], num_images: int, faults: MutableMapping[str, int]
+    draw: Callable[[Sequence[int], int], Iterable[Image]], indices: Sequence[int], faults: MutableMapping[str, int]
 ) -> Iterator[tuple[int, Image]]:
     """Images without a fault, with their indices; one with a fault is drawn again, `MAX_ATTEMPTS` times in all.
 
-    `draw(indices, attempt)` gives an image per index. Rejected ones are counted by reason in `faults`. Fewer than
-    `num_images` come if some had a fault each time.
+    `draw(indices, attempt)` gives an image per index. Rejected ones are counted by reason in `faults`. Fewer
+    come than were asked for if some had a fault each time.
     """
-    missing, seen = list(range(num_images)), set[bytes]()
+    missing, seen = list(indices), set[bytes]()
     for attempt in range(MAX_ATTEMPTS):
         again = []
         for index, image in zip(missing, draw(missing, attempt), strict=True):

@@ -9,7 +9,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -21,13 +23,38 @@ METRICS = ("train", "history", "evaluate", "predictions")  # what the verdict re
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 # Nothing that a stage of a fold reads.
 LEFT_OUT = {"docs", "tests", "benchmarks", "findings", "report"}
+STOP_SECONDS = 0.1  # between two looks whether all folds have ended
 GRID = "SDAUG_GRID"  # the options of `sdaug grid`, set by itself
 
 
-def run_fold(study: Path, fold: int, work: Path) -> Path:
-    """Run the study in the folder `study` on a validation fold, in `work`; returns the folder of its metrics.
+def run_folds(study: Path, folds: Sequence[int], work: Path) -> dict[int, Path]:
+    """Run the study in the folder `study` on further validation folds, in folders of `work`; the folders of metrics.
 
-    A run that was interrupted goes on.
+    One after another here, where one fills the cores; all at once if `sdaug grid` hands stages to other machines.
+
+    Raises:
+        ValueError: a stage failed, whose message is on the screen; other folds that had begun are finished.
+    """
+    running, options = set[subprocess.Popen[bytes]](), shlex.split(os.environ.get(GRID, "--jobs 1"))
+    pool = ThreadPoolExecutor(len(folds) or 1 if "--on" in options else 1)
+    found = [pool.submit(run_fold, study, fold, work / str(fold), options, running) for fold in folds]
+    try:
+        wait(found, return_when=ALL_COMPLETED if "--on" in options else FIRST_EXCEPTION)
+        return {fold: metrics.result() for fold, metrics in zip(folds, found, strict=True)}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while not all(fold.done() for fold in found):  # this process is stopped, or a fold has failed
+            for process in [*running]:
+                process.terminate()
+            time.sleep(STOP_SECONDS)
+
+
+def run_fold(
+    study: Path, fold: int, work: Path, options: Sequence[str], running: "set[subprocess.Popen[bytes]]"
+) -> Path:
+    """Run the study on a validation fold, in `work`; returns the folder of its metrics.
+
+    A run that was interrupted goes on. While it runs, its process is in `running`.
 
     Raises:
         ValueError: a stage failed, whose message is on the screen.
@@ -44,9 +71,13 @@ def run_fold(study: Path, fold: int, work: Path) -> Path:
     environment.pop("SHELL", None)  # which may hand stages to a server that belongs to the study's folder
     environment.pop("DVC_STAGE", None)
     command = [sys.executable, "-c", "from sdaug.run.cli import main; main()"]
-    command += ["grid", *shlex.split(os.environ.get(GRID, "--jobs 1"))]
+    command += ["grid", *options]
     print(f"fold {fold}: in {work}", flush=True)
-    if subprocess.run(command, cwd=work, env=environment, check=False).returncode:
+    with subprocess.Popen(command, cwd=work, env=environment) as process:
+        running.add(process)
+        process.wait()
+        running.discard(process)
+    if process.returncode:
         raise ValueError(f"cross_validate.folds: {fold}: its study failed, see above; its folder is {work}")
     return work / "metrics"
 

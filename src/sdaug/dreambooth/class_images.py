@@ -34,7 +34,7 @@ def draw_class_images(pipeline: Pipeline, params: ClassImagesParams, *, size_pix
         )
 
     faults = Counter[str]()
-    drawn = dict(draw_sound(draw, params.num_images, faults))
+    drawn = dict(draw_sound(draw, range(params.num_images), faults))
     num_missing = params.num_images - len(drawn)
     if num_missing:
         named = ", ".join(f"{count} {fault}" for fault, count in faults.items())

@@ -1,6 +1,7 @@
 """Chains of stages, several at once: which DVC process runs which of them, and what it says of those that fail."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import TypeVar
+
+from sdaug.run.worker import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,7 +83,12 @@ def run_batch(chains: Sequence[Chain], environment: Mapping[str, str]) -> tuple[
     # `--single-item`, because the phase's first stages have brought all dependencies up to date.
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", *places]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=end_with_parent(signal.SIGTERM),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

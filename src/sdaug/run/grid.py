@@ -23,10 +23,12 @@ from sdaug.common.files import read_json
 from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.chains import run_chains
+from sdaug.run.lock_order import LOCK, locked_stages, sort_lock
 from sdaug.run.mlflow_sync import complete_runs
 from sdaug.run.needs import longest_first, training_photos
 from sdaug.run.place import Place, open_place
 from sdaug.run.warm import warm_starts
+from sdaug.run.worker import end_with_parent
 
 PARAMS, GRAPH = Path("params.yaml"), Path("dvc.yaml")
 SIZES, PREPARED = Path("metrics/sizes.json"), Path("metrics/prepare.json")
@@ -84,6 +86,7 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
+    listed = locked_stages(LOCK)
     # The stage `check` does this as well, but in a clone with its results it need not run.
     study = check_study(read_params(PARAMS), PARAMS)
     require_stages(study, PARAMS, GRAPH)
@@ -108,6 +111,7 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
         # What is in no phase: further folds, which are studies of their own, and the report.
         words = elsewhere.words(num_jobs) if elsewhere else ["--jobs", str(num_jobs or JOBS_HERE)]
         _run(["dvc", "repro", *missing], os.environ | {"SDAUG_GRID": shlex.join(words)})
+    sort_lock(LOCK, listed, list_stages())
     complete_runs(PARAMS, Path())
 
 
@@ -203,5 +207,7 @@ def share_devices(num_jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    if subprocess.run(command, env=environment, check=False).returncode:
+    # If this process is killed, DVC must not go on to the next stage.
+    wish = end_with_parent(signal.SIGTERM)
+    if subprocess.run(command, env=environment, check=False, preexec_fn=wish).returncode:
         raise ValueError(f"`{' '.join(command)}` failed, see above")

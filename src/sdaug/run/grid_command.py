@@ -24,6 +24,14 @@ def add_grid(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     wide.add_argument(
         "--same-versions", action="store_true", help="refuse workers whose Python or libraries are other versions"
     )
+    wide.add_argument(
+        "--same-hardware",
+        action="store_true",
+        help="refuse workers whose GPU, or without one whose processor, is another",
+    )
+    wide.add_argument(
+        "--pull", action="store_true", help="workers have no shared folder: they pull from the default remote (on ray)"
+    )
     wide.add_argument("--address", metavar="HOST:PORT", help="a cluster of Ray to join (default: start one here)")
     wide.add_argument(
         "--slurm", action="append", metavar="NAME=VALUE", help="an option of sbatch, such as partition=gpu or time=240"
@@ -37,12 +45,13 @@ def read_place(args: argparse.Namespace) -> Place | None:
     Raises:
         ValueError: an option belongs to another place, or has no value.
     """
+    shared = ("trainings_per_gpu", "gpu", "same_versions", "same_hardware")
     allowed = {
         "local": set[str](),
-        "ray": {"trainings_per_gpu", "gpu", "same_versions", "address"},
-        "slurm": {"trainings_per_gpu", "gpu", "same_versions", "slurm"},
+        "ray": {*shared, "pull", "address"},
+        "slurm": {*shared, "slurm"},
     }[args.on]
-    for name in ("trainings_per_gpu", "gpu", "same_versions", "address", "slurm"):
+    for name in (*shared, "pull", "address", "slurm"):
         if getattr(args, name) not in (None, False) and name not in allowed:
             raise ValueError(f"grid: --{name.replace('_', '-')}: not for --on {args.on}; leave it out")
     if args.on == "local":
@@ -57,5 +66,7 @@ def read_place(args: argparse.Namespace) -> Place | None:
         uses_gpus=args.gpu,
         trainings_per_gpu=2 if args.trainings_per_gpu is None else args.trainings_per_gpu,
         same_versions=args.same_versions,
+        same_hardware=args.same_hardware,
+        pulls=args.pull,
         slurm={name: value for name, _, value in options},
     )

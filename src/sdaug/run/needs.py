@@ -22,11 +22,15 @@ GPU_CORES = 4  # beside a GPU cores decode and encode images
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a stage asks for: threads, which a result on a CPU depends on, a share of a GPU or none, and memory."""
+    """What a stage asks for: threads, which a result on a CPU depends on, a share of a GPU or none, and memory.
+
+    With more than one shard, each of them asks for that, and the stage itself only collects them.
+    """
 
     cores: int
     gpu_share: float
     memory_bytes: int
+    shards: int = 1
 
 
 def list_needs(
@@ -38,7 +42,9 @@ def list_needs(
     for stage in GENERATORS:
         cores = GPU_CORES if has_gpus else count_cores()
         memory = LEAST_BYTES + COPIES.get(stage, DRAWING_COPIES) * whole
-        needs[stage] = Needs(cores=cores, gpu_share=has_gpus / generators_per_gpu, memory_bytes=memory)
+        shards = study.synthesize.shards if stage == "synthesize" else 1
+        share = has_gpus / generators_per_gpu
+        needs[stage] = Needs(cores=cores, gpu_share=share, memory_bytes=memory, shards=shards)
     for stage in CLASSIFIERS:
         cores, share = study.train.num_threads, has_gpus / trainings_per_gpu
         needs[stage] = Needs(cores=cores, gpu_share=share, memory_bytes=LEAST_BYTES)

@@ -3,11 +3,14 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Literal, Protocol
 
 from sdaug.check.study import StudyParams
 from sdaug.run.engine import Engine, serve_engine
 from sdaug.run.needs import Needs, list_needs
+from sdaug.run.parcels import Parcels
 from sdaug.run.ray_engine import connect_ray
 from sdaug.run.slurm_engine import connect_slurm
 
@@ -18,7 +21,7 @@ MOST_SEATS = 64  # each is a DVC process here, of about 150 MB
 class Place:
     """Where stages run, as the command line says it; without `uses_gpus` stages ask for GPUs if any are known of.
 
-    `slurm` are options of sbatch.
+    Workers that pull do not see the study's folder. `slurm` are options of sbatch.
     """
 
     on: Literal["ray", "slurm"]
@@ -26,6 +29,8 @@ class Place:
     uses_gpus: bool | None = None
     trainings_per_gpu: int = 2
     same_versions: bool = False
+    same_hardware: bool = False
+    pulls: bool = False
     slurm: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -59,21 +64,32 @@ class Elsewhere:
     environment: dict[str, str]
 
     def start(
-        self, chain: Sequence[str], num_jobs: int | None
+        self, stages: Sequence[str], num_jobs: int | None
     ) -> tuple[contextlib.AbstractContextManager[dict[str, str]], Sequence[dict[str, str]]]:
         """The variables that hand stages over, and those of each of so many chains at once: all that fit by default."""
-        fit = max(self.engine.count_seats(self.needs[stage]) for stage in chain)
+        fit = max(self.engine.count_seats(self.needs[stage]) for stage in stages)
         return contextlib.nullcontext(self.environment), [{}] * (num_jobs or min(MOST_SEATS, fit))
 
     def words(self, num_jobs: int | None) -> list[str]:
         """The options with which another `sdaug grid` uses the same place."""
-        jobs = ["--jobs", str(num_jobs)] if num_jobs else []
-        address = ["--address", self.engine.address] if self.engine.address else []
-        gpu = [] if self.place.uses_gpus is None else ["--gpu" if self.place.uses_gpus else "--no-gpu"]
-        versions = ["--same-versions"] if self.place.same_versions else []
-        slurm = [word for name, value in self.place.slurm.items() for word in ("--slurm", f"{name}={value}")]
-        shares = ["--jobs-per-gpu", str(self.jobs_per_gpu), "--trainings-per-gpu", str(self.place.trainings_per_gpu)]
-        return ["--on", self.place.on, *jobs, *address, *gpu, *versions, *shares, *slurm]
+        place = self.place
+        flags = {
+            "--gpu": place.uses_gpus is True,
+            "--no-gpu": place.uses_gpus is False,
+            "--same-versions": place.same_versions,
+            "--same-hardware": place.same_hardware,
+            "--pull": place.pulls,
+        }
+        values = {
+            "--on": place.on,
+            "--jobs": num_jobs,
+            "--address": self.engine.address,
+            "--jobs-per-gpu": self.jobs_per_gpu,
+            "--trainings-per-gpu": place.trainings_per_gpu,
+        }
+        given = [(name, str(value)) for name, value in values.items() if value is not None]
+        slurm = [("--slurm", f"{name}={value}") for name, value in place.slurm.items()]
+        return [*(flag for flag, is_on in flags.items() if is_on), *chain.from_iterable([*given, *slurm])]
 
 
 @contextlib.contextmanager
@@ -83,6 +99,7 @@ def open_place(place: Place, study: StudyParams, jobs_per_gpu: int) -> Iterator[
     Raises:
         ValueError: what the place needs is not installed, or nobody answers there.
     """
+    parcels = Parcels(Path()) if place.pulls else None
     with _connect(place) as engine:
         needs = list_needs(
             study,
@@ -90,7 +107,12 @@ def open_place(place: Place, study: StudyParams, jobs_per_gpu: int) -> Iterator[
             generators_per_gpu=jobs_per_gpu,
             trainings_per_gpu=place.trainings_per_gpu,
         )
-        with serve_engine(engine, needs, same_versions=place.same_versions) as environment:
+        if parcels and not parcels.brings(study.base.model):
+            del needs["base"]  # the stage loads it here
+        served = serve_engine(
+            engine, needs, same_versions=place.same_versions, same_hardware=place.same_hardware, parcels=parcels
+        )
+        with served as environment:
             yield Elsewhere(place=place, engine=engine, needs=needs, jobs_per_gpu=jobs_per_gpu, environment=environment)
 
 

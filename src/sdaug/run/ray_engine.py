@@ -9,12 +9,13 @@ from typing import Any
 from sdaug.run import worker
 from sdaug.run.engine import LostWorkerError
 from sdaug.run.needs import Needs
-from sdaug.run.worker import Task, Worker
+from sdaug.run.worker import Event, Task
 
 # Before Ray is imported: no usage data to third parties, and a Ray that is started here listens on localhost alone.
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOCAL, LOCALHOST = "local", "127.0.0.1"
-STORE_BYTES = 100 * 2**20  # what stages print passes through it, not their data
+UNREAD = 8  # parts of what a stage prints or sends back, of a few megabytes at most
+STORE_BYTES = 100 * 2**20  # what stages print and send back passes through it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,9 @@ class RayEngine:
     def submit(self, task: Task, needs: Needs) -> "RayAttempt":
         """Give a stage to Ray, which starts it as soon as a machine has room."""
         # Attempts are counted by the engine's server: output that was passed on cannot be taken back.
-        remote = self.ray.remote(max_retries=0, **self._resources(needs))(worker.run_task)
+        remote = self.ray.remote(max_retries=0, _generator_backpressure_num_objects=UNREAD, **self._resources(needs))(
+            worker.run_task
+        )
         return RayAttempt(ray=self.ray, stream=remote.remote(task))
 
     def _resources(self, needs: Needs) -> dict[str, float]:
@@ -61,7 +64,7 @@ class RayAttempt:
     ray: Any
     stream: Any
 
-    def events(self) -> Iterator[Worker | bytes | int]:
+    def events(self) -> Iterator[Event]:
         """See `sdaug.run.engine.Attempt`."""
         errors = self.ray.exceptions
         try:

@@ -3,14 +3,17 @@
 Every stage pays for its start, so it imports as little as possible and starts in a few hundredths of a second.
 """
 
+import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import sys
 from pathlib import Path
 
 SOCKET = "SDAUG_WARM_SOCKET"
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 DECLINED = "declined\n"
 # Plain words only: what a shell would expand, pipe or quote is left to a shell.
 STAGE = re.compile(r"python (stages/\w+\.py(?: [\w@%+=:,./-]+)*)", re.ASCII)
@@ -19,6 +22,9 @@ STAGE = re.compile(r"python (stages/\w+\.py(?: [\w@%+=:,./-]+)*)", re.ASCII)
 def main() -> None:
     """Run the command in the server if there is one that knows the stage, otherwise in `/bin/sh`."""
     command, address = sys.argv[-1], os.environ.get(SOCKET)
+    if sys.platform == "linux":
+        # A stage ends with its DVC, which the kernel alone can tell of if that was killed.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
     words = stage_words(command)
     if words and address:
         with socket.socket(socket.AF_UNIX) as server:

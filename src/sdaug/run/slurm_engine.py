@@ -11,7 +11,7 @@ from typing import Any
 
 from sdaug.run.engine import LostWorkerError
 from sdaug.run.needs import Needs
-from sdaug.run.worker import Task, Worker, run_task
+from sdaug.run.worker import Event, Task, Worker, run_task
 
 JOBS_DIR = Path(".work/slurm")  # of the study's folder, which workers see
 SEATS = 16  # jobs in the queue at once, unless the user says otherwise
@@ -56,7 +56,7 @@ class SlurmAttempt:
     said: Path
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def events(self) -> Iterator[Worker | bytes | int]:
+    def events(self) -> Iterator[Event]:
         """See `sdaug.run.engine.Attempt`."""
         from submitit.core.utils import FailedJobError, UncompletedJobError
 
@@ -97,7 +97,7 @@ def run_job(task: Task, said: Path) -> tuple[Worker | None, str | None, int]:
                     worker = event
                 elif isinstance(event, bytes):
                     output.write(event)
-                else:
+                elif isinstance(event, int):
                     status = event
         except ValueError as error:
             return worker, str(error), 1

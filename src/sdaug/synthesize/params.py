@@ -23,6 +23,7 @@ class SynthesizeParams(Checked):
     multiple_of_missing: float = Field(gt=0, le=10, description="images of each class, as a multiple of what it lacks")
     # Only arms with `per_class` need it.
     min_images: int = Field(ge=0, le=1_000_000, description="least images of each class, however few it lacks")
+    shards: int = Field(ge=1, le=1000, description="parts in which other machines draw the images of a class")
     drawing: SynthesisDrawing
     variants: dict[str, dict[str, Any]] = Field(description="further images: a name for each, and what differs")
 

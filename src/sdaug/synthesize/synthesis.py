@@ -51,9 +51,12 @@ class Order:
         )
 
 
-def synthesize(pipeline: Pipeline, order: Order, out_dir: Path) -> tuple[list[SyntheticImage], dict[str, int]]:
+def synthesize(
+    pipeline: Pipeline, order: Order, out_dir: Path, indices: range | None = None
+) -> tuple[list[SyntheticImage], dict[str, int]]:
     """Write PNG files, named by seed; returns their records and the rejected ones by reason.
 
+    Of the order's images those with these `indices`, which are all by default.
     Files that a stopped run has left in `out_dir` are not drawn again.
 
     Raises:
@@ -65,27 +68,27 @@ def synthesize(pipeline: Pipeline, order: Order, out_dir: Path) -> tuple[list[Sy
     drawing = replace(drawing, precision=name_precision(resolve_precision(drawing.precision, pipeline.device)))
     weights = [weight for model in networks(pipeline) for weight in model.parameters()]
     announce(f"{order.label}, draw {order.draw}", pipeline.device, drawing.precision, weights)
-    rejected = dict.fromkeys(REASONS, 0)
+    wanted, rejected = range(order.num_images) if indices is None else indices, dict.fromkeys(REASONS, 0)
     kept: dict[int, SyntheticImage] = {}
     files = []
     with ThreadPoolExecutor(1) as pool:  # files are written while the next batch is sampled
         draw = partial(_draw, pipeline, order, out_dir)
-        for index, image in draw_sound(draw, order.num_images, rejected):
+        for index, image in draw_sound(draw, wanted, rejected):
             kept[index] = order.record(index, image.seed, drawing)
             files.append(pool.submit(save_png, out_dir / kept[index].file_name, image.pixels))
     # Wait for the files; a failed write raises here.
     for file in files:
         file.result()
-    num_missing = order.num_images - len(kept)
+    num_missing = len(wanted) - len(kept)
     if num_missing:
         raise ValueError(
-            f"{order.label}: {num_missing} of {order.num_images} images were rejected {MAX_ATTEMPTS} times in a "
+            f"{order.label}: {num_missing} of {len(wanted)} images were rejected {MAX_ATTEMPTS} times in a "
             f"row ({', '.join(f'{count} {reason}' for reason, count in rejected.items() if count)}); the generator is "
             "broken: lower dreambooth.learning_rate, or use precision fp32"
         )
     # In order of index, whichever images were drawn again.
-    counts = {"num_images": order.num_images, **{f"num_{reason}": count for reason, count in rejected.items()}}
-    return [kept[index] for index in range(order.num_images)], counts
+    counts = {"num_images": len(wanted), **{f"num_{reason}": count for reason, count in rejected.items()}}
+    return [kept[index] for index in wanted], counts
 
 
 def _draw(
