@@ -5,7 +5,7 @@ slope of log over log: 1 is in proportion, 2 with the square. Every DVC process 
 peak memory. CPU seconds are what to trust on a machine that others share. What DVC takes itself is the CPU time of its
 processes without that of stages.
 
-    python benchmarks/growth.py                                # three sizes of each axis: an hour or two on two cores
+    python benchmarks/growth.py                                # three sizes of each axis: hours on two cores
     python benchmarks/growth.py --axis runs --sizes 75 150 300
 """
 
