@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sdaug.run.grid import find_changes
-from sdaug.run.mend import LOCK, RWLOCK, mend_files
+from sdaug.run.mend import KEPT, LOCK, RWLOCK, mend_files
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 GRAPH = """
@@ -43,6 +43,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_half_a_file_of_each_kind_is_mended(capfd: pytest.CaptureFixture[str]) -> None:
     assert find_changes() == {}
     whole = LOCK.read_text()
+    KEPT.unlink()
     RWLOCK.write_text("")
     LOCK.write_text(whole[: whole.index("three:") + 40])
     assert set(find_changes()) == {"three"}
@@ -53,6 +54,13 @@ def test_half_a_file_of_each_kind_is_mended(capfd: pytest.CaptureFixture[str]) -
     )
     subprocess.run(["dvc", "repro", "-q"], check=True)
     assert LOCK.read_text() == whole and find_changes() == {}
+
+
+def test_an_empty_dvc_lock_is_the_one_that_was_read_last() -> None:
+    find_changes()
+    whole = LOCK.read_text()
+    LOCK.write_text("")
+    assert find_changes() == {} and LOCK.read_text() == whole
 
 
 def test_any_part_of_dvc_lock_is_mended_to_one_that_dvc_reads() -> None:

@@ -24,7 +24,7 @@ from sdaug.common.params import MADE_DIRS
 from sdaug.common.sections import read_params, read_section
 from sdaug.run.chains import run_chains
 from sdaug.run.lock_order import LOCK, locked_stages, sort_lock
-from sdaug.run.mend import mend_files
+from sdaug.run.mend import keep_lock, mend_files
 from sdaug.run.mlflow_sync import complete_runs
 from sdaug.run.needs import longest_first, training_photos
 from sdaug.run.place import Place, open_place
@@ -167,6 +167,7 @@ def find_changes() -> Mapping[str, object]:
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ValueError("`dvc status` failed, see above")
+    keep_lock(Path())
     changes: Mapping[str, object] = json.loads(result.stdout)
     return changes
 
