@@ -20,7 +20,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.ready ## run linters and tests
 	ruff check
 	mypy
-	pytest -n $(JOBS) --dist loadfile
+	pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.ready ## create the environment only
 

@@ -12,6 +12,15 @@ from studies import report, write_study
 sys.path.append(str(Path(__file__).parents[1] / "stages"))
 
 
+# Files that take minutes: they come first, so that no process is left alone with one at the end.
+LONGEST = ("test_line", "test_external_line", "test_servers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A small study with a report, shared by all tests that only read it, and what the stage printed."""

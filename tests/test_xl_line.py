@@ -11,6 +11,7 @@ import yaml
 from diffusers import StableDiffusionXLPipeline
 from small import build_small_xl
 
+from sdaug.common.files import write_json
 from sdaug.common.images import read_png, save_png
 from sdaug.common.manifest import Photo, write_manifest
 from sdaug.common.sections import read_params
@@ -29,7 +30,7 @@ STAGES = {
     "dreambooth": "--class rare --base models/base --class-images data/class_images --prepared data/prepared "
     "--out models/dreambooth/rare --history metrics/dreambooth/rare",
     "synthesize": "--class rare --generator models/dreambooth/rare --base models/base --prepared data/prepared "
-    "--out data/synthetic/rare --metrics metrics/synthesize.json",
+    "--classes metrics/classes.json --out data/synthetic/rare --metrics metrics/synthesize.json",
 }
 
 
@@ -55,6 +56,7 @@ def write_study(root: Path, method: str) -> None:
         pixels = np.random.default_rng(n).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
         save_png(root / "data" / "prepared" / "images" / photo.file_name, pixels)
     write_manifest(root / "data" / "prepared" / "manifest.csv", photos)
+    write_json(root / "metrics" / "classes.json", {"classes": list(CLASSES)})
     save_pipeline(build_small_xl(), root / "xl")
 
 
