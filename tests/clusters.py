@@ -51,6 +51,13 @@ def kill_node(cluster: Any, worker: int) -> None:
     cluster.remove_node(node, allow_graceful=False)
 
 
+def kill_head(cluster: Any) -> None:
+    """Kill what keeps a cluster together, and its first node."""
+    started = cluster.head_node.all_processes
+    for process in (*started["gcs_server"], *started["raylet"]):
+        process.process.kill()
+
+
 def _raylets(node: Any) -> list[int]:
     return [started.process.pid for started in node.all_processes["raylet"]]
 

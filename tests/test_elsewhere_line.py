@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import yaml
 from chaos import environment, read_lock
-from clusters import kill_node, parent_of, start_cluster, start_nodes, write_slurm
+from clusters import kill_head, kill_node, parent_of, start_cluster, start_nodes, write_slurm
 from line import edit_params, make_study, run
 
 from sdaug.run.worker import WORKER_DIR
@@ -137,6 +137,23 @@ def test_a_study_whose_node_is_killed_ends_as_an_unbroken_one(study: Path, forge
         assert len(cluster.list_all_nodes()) == 2
     assert grid.returncode == 0, said
     assert "train: its worker died" in said and "run again, 2 of 3" in said
+    assert is_as_unbroken(forgetful, study)
+
+
+def test_a_study_whose_cluster_is_killed_goes_on_in_another_as_if_unbroken(study: Path, forgetful: Path) -> None:
+    with (
+        start_nodes(HEAD, NODE) as cluster,
+        start_grid(forgetful, "--address", cluster.address) as grid,
+    ):
+        wait_for_stage(forgetful, MODEL, grid)
+        kill_head(cluster)
+        said, _ = grid.communicate()  # Ray waits for a minute
+    assert grid.returncode != 0, said
+    while stages_of(forgetful):
+        time.sleep(0.1)
+    with start_cluster(NODE) as other, start_grid(forgetful, "--address", other) as grid:
+        said, _ = grid.communicate()
+    assert grid.returncode == 0, said
     assert is_as_unbroken(forgetful, study)
 
 
