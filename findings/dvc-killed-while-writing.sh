@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Version:  dvc 3.67.1, tried 2026-11-29 on Linux, Python 3.11
-# Source:   dvc/rwlock.py (_edit_rwlock), dvc/utils/serialize/_common.py (_dump_data)
+# Source:   https://dvc.org/doc/command-reference/repro; dvc/rwlock.py (_edit_rwlock), dvc/utils/serialize/_common.py
+#           (_dump_data), of the package dvc 3.67.1
 # Guess:    DVC puts files into its cache by a rename, and tells of processes that were killed ("Auto removed it from the
 #           lock file"). So if `dvc repro` is killed, dvc.lock is the old or the new one, and the next command goes on.
 # Seen:     dvc.lock and .dvc/tmp/rwlock are opened for writing in place. Killed in that moment, `dvc repro` leaves a part

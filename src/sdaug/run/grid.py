@@ -87,7 +87,7 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
     if not find_changes():
         print("Data and pipelines are up to date.")
         return
-    listed = locked_stages(LOCK)
+    listed, stages = locked_stages(LOCK), list_stages()
     # The stage `check` does this as well, but in a clone with its results it need not run.
     study = check_study(read_params(PARAMS), PARAMS)
     require_stages(study, PARAMS, GRAPH)
@@ -103,7 +103,7 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
             with starts as handing:
                 _run(["dvc", "repro", *missing, *phase.first], os.environ | handing)
                 # Asked again, since the first stages may change what the chains depend on, and how long they take.
-                stale = stale_chains(find_changes(), list_stages(), phase)
+                stale = stale_chains(find_changes(), stages, phase)
                 photos = training_photos(read_json(PREPARED)) if PREPARED.is_file() else {}
                 chains = longest_first(stale, study, read_sizes(SIZES), photos)
                 errors = run_chains(chains, [os.environ | seat | handing for seat in seats])
@@ -112,7 +112,7 @@ def run_grid(num_jobs: int | None = None, jobs_per_gpu: int = 1, place: Place | 
         # What is in no phase: further folds, which are studies of their own, and the report.
         words = elsewhere.words(num_jobs) if elsewhere else ["--jobs", str(num_jobs or JOBS_HERE)]
         _run(["dvc", "repro", *missing], os.environ | {"SDAUG_GRID": shlex.join(words)})
-    sort_lock(LOCK, listed, list_stages())
+    sort_lock(LOCK, listed, stages)
     complete_runs(PARAMS, Path())
 
 

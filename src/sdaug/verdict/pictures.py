@@ -42,7 +42,7 @@ CAPTIONS = {
 MAX_LEGEND = len(STYLES)  # with more arms, the comparison labels each row instead
 # Of confusion matrices: with more classes no cell has a number, and only some classes are named; with more panels,
 # whose time grows with models times arms, those of all models are one. A picture has at most 65,535 rows of pixels.
-MAX_NUMBERED, MAX_NAMED, MAX_PANELS = 12, 24, 120
+MAX_NUMBERED, MAX_NAMED, MAX_PANELS = 12, 14, 120
 
 
 def captions(doses: Mapping[float, str], undrawn: Mapping[str, str]) -> dict[str, str]:
